@@ -1,0 +1,29 @@
+"""3D medical image segmentation with UNETR. Importing this package imports neither torch nor any reader."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unetr.core.volume import Volume
+    from unetr.infer.predict import Segmenter, load
+    from unetr.io import read_volume, write_volume
+
+__version__ = "0.1.0"
+__all__ = ["Segmenter", "Volume", "__version__", "load", "read_volume", "write_volume"]
+
+_LAZY = {
+    "Segmenter": "unetr.infer.predict",
+    "Volume": "unetr.core.volume",
+    "load": "unetr.infer.predict",
+    "read_volume": "unetr.io",
+    "write_volume": "unetr.io",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'unetr' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)

@@ -1,0 +1,79 @@
+"""Writing that is all or nothing: a temporary file in the same folder, checked, flushed to disk, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from unetr.errors import InputError, MachineError
+
+_MACHINE_ERRORS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EIO: "the disk reported an input/output error",
+    errno.ENOTDIR: "part of the path is a file, not a folder",
+    errno.EISDIR: "a folder is in its place",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+
+
+def machine_error(path: Path, error: OSError) -> MachineError:
+    """The one-line error for a write that the operating system refused."""
+    what = _MACHINE_ERRORS.get(error.errno or 0, error.strerror or str(error))
+    return MachineError(f"{path}: cannot be written: {what}; free space or choose another output")
+
+
+@contextmanager
+def atomic_path(path: Path, verify: Callable[[Path], None] | None = None) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success flushes, verifies and renames it, on failure removes it.
+
+    The temporary name keeps the suffixes of `path`, since libraries choose the format by them, and starts with a dot,
+    so that no folder listing takes it for a result. `verify` reads the temporary file and raises if it is
+    not what was meant.
+    Raises MachineError (exit code 4) when the operating system refuses.
+    """
+    suffixes = "".join(path.suffixes[-2:])
+    temporary = path.with_name(f".unetr-{secrets.token_hex(6)}{suffixes}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush(temporary)
+        if verify is not None:
+            verify(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise machine_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_text(path: Path, what: str) -> str:
+    """Reads UTF-8 text; `what` names the kind of file in the error. Raises InputError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; expected {what}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as {what}: {error}") from None
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

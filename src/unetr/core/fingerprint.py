@@ -1,0 +1,49 @@
+"""Fingerprint: measured facts about a dataset, kept with the plan and the model file."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from unetr.core.plan import Record
+
+
+class IntensityStatistics(Record):
+    """Of one channel, over the foreground voxels of all cases (or all voxels where nothing is labelled)."""
+
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    percentile_00_5: float
+    median: float
+    percentile_99_5: float
+
+
+class LabelStatistics(Record):
+    """Of one label: in how many cases it occurs, its share of all voxels, its volume.
+
+    side: per axis of the canonical orientation (R, A, S), the mean over cases of the distance from the centroid of all
+    foreground to this label's centroid, divided by that distance's standard deviation over cases.
+    """
+
+    name: str
+    value: int
+    cases: int
+    voxel_fraction: float
+    median_volume_ml: float
+    side: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+class Fingerprint(Record):
+    """What was measured. Lists have one entry per case, in the dataset's order; axes in canonical orientation (R, A, S)."""
+
+    dataset: str
+    cases: int
+    shapes: list[tuple[int, int, int]]
+    spacings_mm: list[tuple[float, float, float]]
+    orientations: dict[str, int] = Field(description="orientation code -> number of cases")
+    channels: dict[str, IntensityStatistics]
+    labels: list[LabelStatistics]
+    intensity_scale_spread: float = Field(
+        description="largest / smallest over cases of the scan's 99.5th percentile; large = arbitrary units"
+    )

@@ -1,0 +1,204 @@
+"""Moving voxels between the scan's grid and the network's grid, and back.
+
+Forward (`place`) and inverse (`restore`) are here together and share one record, the Placement: turn axes to an
+orientation, crop, resample. Resampling keeps the field of view: voxel centres of the target are at
+(i + 0.5) * n_source / n_target - 0.5 in source voxels, so both grids have the same outer edges; beyond the first and
+last voxel centre the edge value is held. The kernels are separable, one pass per axis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetr.core.volume import Affine, Array, Volume, affine_spacing_mm
+
+Kernel = Literal["nearest", "linear", "cubic"]
+Shape = tuple[int, int, int]
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+_POSITIVE = "RAS"
+_OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placement:
+    """How a scan's grid became the network's grid; everything that `restore` needs.
+
+    axes: oriented axis i is source axis axes[i]. flips: whether oriented axis i runs backwards along it.
+    crop: per oriented axis, first and one past the last voxel kept. shape, affine: the network's grid.
+    """
+
+    source_shape: Shape
+    source_affine: Affine
+    axes: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+    crop: Box
+    shape: Shape
+    affine: Affine
+
+
+def orientation_of(affine: Affine) -> str:
+    """The anatomical direction in which each voxel axis mostly runs, e.g. "RAS" or "PIR".
+
+    Each voxel axis gets one world axis, the assignment with the largest summed direction cosines, so that an oblique
+    scan at 45 degrees still gets three different letters.
+    """
+    cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    from scipy.optimize import linear_sum_assignment
+
+    world, voxel = linear_sum_assignment(-np.abs(cosines))
+    code = [""] * 3
+    for w, v in zip(world, voxel, strict=True):
+        letter = _POSITIVE[w]
+        code[v] = letter if cosines[w, v] > 0 else _OPPOSITE[letter]
+    return "".join(code)
+
+
+def place(
+    volume: Volume,
+    orientation: str,
+    spacing_mm: tuple[float, float, float],
+    kernel: Kernel,
+    crop: Box | None = None,
+) -> tuple[Volume, Placement]:
+    """Brings a volume to an orientation and spacing. `crop` is a box in the oriented grid.
+
+    The spacing that results differs from the one asked for by less than one part in the number of voxels, since the
+    field of view is kept and the shape is whole; the returned affine says it exactly.
+    """
+    axes, flips = _turn(orientation_of(volume.affine), orientation)
+    data = _orient(volume.data, axes, flips)
+    affine = volume.affine @ _orient_matrix(volume.shape, axes, flips)
+    x, y, z = data.shape[1:]
+    box: Box = crop or ((0, x), (0, y), (0, z))
+    data = data[:, *(slice(low, high) for low, high in box)]
+    affine = affine @ _translation([low for low, _ in box])
+    cropped = data.shape[1:]
+    sizes = [n * have / want for n, have, want in zip(cropped, affine_spacing_mm(affine), spacing_mm, strict=True)]
+    shape: Shape = (max(1, round(sizes[0])), max(1, round(sizes[1])), max(1, round(sizes[2])))
+    data = resample(data, shape, kernel)
+    affine = affine @ _scaling([n / m for n, m in zip(cropped, shape, strict=True)])
+    placement = Placement(volume.shape, volume.affine, axes, flips, box, shape, affine)
+    return volume.with_data(data, affine=affine), placement
+
+
+def restore(data: Array, placement: Placement, kernel: Kernel, outside: Any = 0) -> Array:
+    """The inverse of `place`: data [C, *placement.shape] -> [C, *placement.source_shape].
+
+    outside: the value of voxels that the crop left out, a number or one per channel.
+    """
+    if data.shape[1:] != placement.shape:
+        raise ValueError(f"data is {data.shape[1:]}, the placement is for {placement.shape}")
+    cropped = tuple(high - low for low, high in placement.crop)
+    data = resample(data, cropped, kernel)  # type: ignore[arg-type]
+    oriented = tuple(placement.source_shape[axis] for axis in placement.axes)
+    if cropped != oriented:
+        whole = np.empty((data.shape[0], *oriented), dtype=data.dtype)
+        whole[:] = np.asarray(outside, dtype=data.dtype).reshape(-1, 1, 1, 1)
+        whole[:, *(slice(low, high) for low, high in placement.crop)] = data
+        data = whole
+    back = [placement.axes.index(axis) for axis in range(3)]
+    data = np.flip(data, [1 + i for i in range(3) if placement.flips[i]])
+    return np.ascontiguousarray(data.transpose(0, *(1 + i for i in back)))
+
+
+def resample(data: Array, shape: Shape, kernel: Kernel) -> Array:
+    """Data [C, X, Y, Z] on a grid of `shape` voxels with the same outer edges.
+
+    Linear and cubic (Keys 1981, a = -1/2) give float32, nearest keeps the dtype. Axes that keep their size are untouched.
+    """
+    if data.shape[1:] == tuple(shape):
+        return data
+    if kernel != "nearest":
+        data = data.astype(np.float32, copy=False)
+    # The axis that shrinks most goes first, so that the others have less to do.
+    order = sorted(range(3), key=lambda axis: shape[axis] / data.shape[1 + axis])
+    for axis in order:
+        if data.shape[1 + axis] != shape[axis]:
+            data = _resample_axis(data, 1 + axis, shape[axis], kernel)
+    return data
+
+
+def axis_kernel(n_source: int, n_target: int, kernel: Kernel) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Source indices [n_target, K] and weights [n_target, K] of a one-dimensional resampling; each row sums to 1."""
+    centre = (np.arange(n_target) + 0.5) * (n_source / n_target) - 0.5
+    if kernel == "nearest":
+        # Rounds half down, so that halving a grid takes the lower of the two equally near voxels on every machine.
+        index = np.ceil(centre - 0.5).astype(np.intp)[:, None]
+        weight = np.ones((n_target, 1), dtype=np.float32)
+    else:
+        centre = np.clip(centre, 0, n_source - 1)
+        base = np.floor(centre).astype(np.intp)
+        t = centre - base
+        if kernel == "linear":
+            index = base[:, None] + np.arange(2)
+            weight = np.stack([1 - t, t], axis=1).astype(np.float32)
+        else:
+            index = base[:, None] + np.arange(-1, 3)
+            weight = np.stack([_keys(t + 1), _keys(t), _keys(1 - t), _keys(2 - t)], axis=1).astype(np.float32)
+    return np.clip(index, 0, n_source - 1), weight
+
+
+def _keys(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The cubic convolution kernel of Keys (1981), equation 15, for distances 0..2."""
+    d = np.abs(distance)
+    near = 1.5 * d**3 - 2.5 * d**2 + 1
+    far = -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2
+    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+
+
+def _resample_axis(data: Array, axis: int, n_target: int, kernel: Kernel) -> Array:
+    index, weight = axis_kernel(data.shape[axis], n_target, kernel)
+    if kernel == "nearest":
+        return np.take(data, index[:, 0], axis=axis)
+    shape = [1] * data.ndim
+    shape[axis] = n_target
+    result: Array | None = None
+    for k in range(index.shape[1]):
+        term = np.take(data, index[:, k], axis=axis)
+        term *= weight[:, k].reshape(shape)
+        result = term if result is None else np.add(result, term, out=result)
+    assert result is not None  # every kernel has at least one tap  # noqa: S101
+    return result
+
+
+def _turn(source: str, target: str) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """Which source axis becomes each target axis, and whether it is flipped."""
+    axes, flips = [], []
+    for letter in target:
+        flip = letter not in source
+        axes.append(source.index(_OPPOSITE[letter] if flip else letter))
+        flips.append(flip)
+    return (axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2])
+
+
+def _orient(data: Array, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> Array:
+    turned = data.transpose(0, *(1 + axis for axis in axes))
+    return np.flip(turned, [1 + i for i in range(3) if flips[i]])
+
+
+def _orient_matrix(shape: Shape, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> Affine:
+    """Oriented voxel index -> source voxel index."""
+    matrix = np.zeros((4, 4))
+    matrix[3, 3] = 1
+    for i, (axis, flip) in enumerate(zip(axes, flips, strict=True)):
+        matrix[axis, i] = -1 if flip else 1
+        matrix[axis, 3] = shape[axis] - 1 if flip else 0
+    return matrix
+
+
+def _translation(offset: list[int]) -> Affine:
+    matrix = np.eye(4)
+    matrix[:3, 3] = offset
+    return matrix
+
+
+def _scaling(factors: list[float]) -> Affine:
+    """Resampled voxel index -> source voxel index, outer edges kept."""
+    matrix = np.diag([*factors, 1.0])
+    matrix[:3, 3] = [0.5 * f - 0.5 for f in factors]
+    return matrix

@@ -1,0 +1,230 @@
+"""The plan: every choice made for a dataset, as data that a person can read and edit.
+
+A plan is YAML or JSON text. Unknown keys, wrong types and impossible values are errors in one line that names the key.
+Nothing in a plan is code: names are looked up in the plain dicts of the folder that knows them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from unetr.core.files import read_text, write_text
+from unetr.errors import InputError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Axis = Annotated[int, Field(ge=0, le=2)]
+Window = tuple[Count, Count, Count]
+
+
+class Record(BaseModel):
+    """Frozen data whose unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ChannelPlan(Record):
+    """How one channel's intensities become the network's input.
+
+    zscore: clip to the scan's own percentiles 0.5 and 99.5, subtract its mean, divide by its standard deviation.
+    ct: clip to [low, high], subtract mean, divide by std, all four from the training fingerprint.
+    range: clip to [low, high], then scale to [0, 1]. none: as they are.
+    """
+
+    name: str
+    normalisation: Literal["zscore", "ct", "range", "none"] = "zscore"
+    low: float | None = None
+    high: float | None = None
+    mean: float | None = None
+    std: Positive | None = None
+
+    @model_validator(mode="after")
+    def _numbers_present(self) -> Self:
+        needed = {"ct": ("low", "high", "mean", "std"), "range": ("low", "high")}.get(self.normalisation, ())
+        missing = [name for name in needed if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"normalisation {self.normalisation} needs {', '.join(missing)}")
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError("low must be below high")
+        return self
+
+
+class Region(Record):
+    """A possibly overlapping target: the union of label values, written into the label file as one value."""
+
+    name: str
+    labels: tuple[int, ...] = Field(min_length=1)
+    written_as: int = Field(gt=0)
+
+
+class NetworkPlan(Record):
+    """The shape of the network (DESIGN section 3); the defaults are the paper's configuration."""
+
+    preset: str = "paper"
+    decoder: str = "unetr"
+    patch: Count = 16
+    width: Count = 768
+    depth: Count = 12
+    heads: Count = 12
+    mlp_width: Count = 3072
+    taps: tuple[Count, ...] = (3, 6, 9, 12)
+    final_norm: bool = False
+    feature_size: Count = 16
+    norm: Literal["instance", "batch"] = "instance"
+    residual: bool = True
+    tap_convolutions: bool = True
+    projection: Literal["linear", "conv"] = "linear"
+    qkv_bias: bool = False
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        if list(self.taps) != sorted(set(self.taps)) or self.taps[-1] > self.depth:
+            raise ValueError(f"taps {list(self.taps)} must increase and lie within 1..depth ({self.depth})")
+        return self
+
+
+class LossPlan(Record):
+    """Soft Dice + cross entropy (DESIGN section 4) and its options."""
+
+    squared: bool = True
+    include_background: bool = True
+    dice_over_batch: bool = False
+    class_weights: tuple[Positive, ...] | None = None
+
+
+class AugmentPlan(Record):
+    """Strengths and probabilities of the training augmentations; 0 switches one off."""
+
+    mirror_axes: tuple[Axis, ...] = ()
+    rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 15.0
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    spatial_probability: Fraction = 0.5
+    noise_probability: Fraction = 0.15
+    blur_probability: Fraction = 0.1
+    brightness_probability: Fraction = 0.15
+    contrast_probability: Fraction = 0.15
+    gamma_probability: Fraction = 0.2
+    low_resolution_probability: Fraction = 0.1
+
+
+class TrainingPlan(Record):
+    """Batch, optimiser, schedule, loss and augmentation."""
+
+    batch_size: Count = 2
+    learning_rate: Positive = 4e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    gradient_clip: Positive = 1.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    foreground_fraction: Fraction = 0.5
+    loss: LossPlan = LossPlan()
+    augment: AugmentPlan = AugmentPlan()
+
+
+class InferencePlan(Record):
+    """Sliding window overlap, blending, and the mirrors that test-time augmentation may use."""
+
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    blending: Literal["gaussian", "constant"] = "gaussian"
+    mirror_axes: tuple[Axis, ...] = ()
+
+
+class Plan(Record):
+    """Everything that turns a scan into the network's input and its output back into a label file.
+
+    labels: name -> value in label files, background included. ignore_label: a value the loss leaves out.
+    reasons: key of a choice -> why it was made, written by the planner for the person who reads it.
+    """
+
+    plan_version: Literal[1] = 1
+    dataset: str
+    channels: tuple[ChannelPlan, ...] = Field(min_length=1)
+    labels: dict[str, int]
+    regions: tuple[Region, ...] = ()
+    ignore_label: int | None = None
+    orientation: str = Field(default="RAS", pattern="^[LRAPSI]{3}$")
+    spacing_mm: tuple[Positive, Positive, Positive]
+    window: Window
+    network: NetworkPlan = NetworkPlan()
+    training: TrainingPlan = TrainingPlan()
+    inference: InferencePlan = InferencePlan()
+    reasons: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        values = sorted(self.labels.values())
+        if len(values) < 2 or values[0] != 0 or len(set(values)) != len(values):
+            raise ValueError("labels must have the background with value 0 and at least one more, all values different")
+        if {frozenset(pair) for pair in ("RL", "AP", "SI") if set(pair) & set(self.orientation)} != _AXIS_PAIRS:
+            raise ValueError(f"orientation {self.orientation} must name each of the axes R/L, A/P and S/I once")
+        if self.ignore_label is not None and self.ignore_label in values:
+            raise ValueError(f"ignore_label {self.ignore_label} must not be one of the labels")
+        unknown = {value for region in self.regions for value in region.labels} - set(values)
+        if unknown:
+            raise ValueError(f"regions use label values {sorted(unknown)} that are not in labels")
+        weights = self.training.loss.class_weights
+        if weights is not None and len(weights) != self.outputs:
+            raise ValueError(f"class_weights has {len(weights)} numbers, the network has {self.outputs} outputs")
+        return self
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the network's output: J classes, or one per region."""
+        return len(self.regions) or len(self.labels)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes in the network's order: by label value, background first."""
+        return tuple(sorted(self.labels, key=self.labels.__getitem__))
+
+    @property
+    def class_values(self) -> tuple[int, ...]:
+        """Values in label files, in the network's order."""
+        return tuple(self.labels[name] for name in self.class_names)
+
+
+_AXIS_PAIRS = {frozenset("RL"), frozenset("AP"), frozenset("SI")}
+
+
+def parse_plan(data: Any, source: str) -> Plan:
+    """Checks decoded YAML/JSON. Raises InputError naming `source` and the first key that is wrong."""
+    if not isinstance(data, dict):
+        raise InputError(f"{source}: is not a plan; expected a mapping such as `unetr plan --template` prints")
+    try:
+        return Plan.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the plan"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise InputError(f"{source}: {key}: {what}{more}") from None
+
+
+def read_plan(path: Path) -> Plan:
+    """Reads a plan from YAML or JSON. Raises InputError."""
+    text = read_text(path, "a plan (YAML or JSON)")
+    try:
+        return parse_plan(yaml.safe_load(text), str(path))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: is not YAML: {error}") from None
+
+
+def plan_to_yaml(plan: Plan) -> str:
+    """The plan as YAML, sections in the order of the fields."""
+    return yaml.safe_dump(
+        json.loads(plan.model_dump_json()), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
+    )
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Writes the plan as YAML, atomically."""
+    write_text(path, plan_to_yaml(plan))

@@ -1,0 +1,41 @@
+"""The errors that a person can cause or meet, and the exit code that each one ends the command with.
+
+Everything else that is raised is a defect of this package and shows its traceback.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class UnetrError(Exception):
+    """Base of all expected errors. The message is one line: what was found, what was expected, what to do."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class InputError(UnetrError):
+    """A file, folder, plan or option that cannot be used as it is. Exit code 2."""
+
+    exit_code = 2
+
+
+class BatchError(UnetrError):
+    """Part of a batch failed and the rest is finished; the report names each failure. Exit code 3."""
+
+    exit_code = 3
+
+
+class MachineError(UnetrError):
+    """The machine refused: disk full, read-only folder, no memory, an optional dependency is missing. Exit code 4."""
+
+    exit_code = 4
+
+
+class Stopped(UnetrError):
+    """Stopped by SIGTERM with the state saved. Exit code 143."""
+
+    exit_code = 143
