@@ -35,7 +35,7 @@ class MachineError(UnetrError):
     exit_code = 4
 
 
-class Stopped(UnetrError):
+class StoppedError(UnetrError):
     """Stopped by SIGTERM with the state saved. Exit code 143."""
 
     exit_code = 143

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from unetr.core.plan import Record
 
 
@@ -35,15 +33,17 @@ class LabelStatistics(Record):
 
 
 class Fingerprint(Record):
-    """What was measured. Lists have one entry per case, in the dataset's order; axes in canonical orientation (R, A, S)."""
+    """What was measured. Lists have one entry per case, in the dataset's order; axes in canonical order (R, A, S).
+
+    orientations: orientation code -> number of cases. intensity_scale_spread: largest / smallest, over cases, of the
+    scan's 99.5th percentile; large means arbitrary units.
+    """
 
     dataset: str
     cases: int
     shapes: list[tuple[int, int, int]]
     spacings_mm: list[tuple[float, float, float]]
-    orientations: dict[str, int] = Field(description="orientation code -> number of cases")
+    orientations: dict[str, int]
     channels: dict[str, IntensityStatistics]
     labels: list[LabelStatistics]
-    intensity_scale_spread: float = Field(
-        description="largest / smallest over cases of the scan's 99.5th percentile; large = arbitrary units"
-    )
+    intensity_scale_spread: float

@@ -9,6 +9,7 @@ last voxel centre the edge value is held. The kernels are separable, one pass pe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any, Literal
 
 import numpy as np
@@ -48,14 +49,9 @@ def orientation_of(affine: Affine) -> str:
     scan at 45 degrees still gets three different letters.
     """
     cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    from scipy.optimize import linear_sum_assignment
-
-    world, voxel = linear_sum_assignment(-np.abs(cosines))
-    code = [""] * 3
-    for w, v in zip(world, voxel, strict=True):
-        letter = _POSITIVE[w]
-        code[v] = letter if cosines[w, v] > 0 else _OPPOSITE[letter]
-    return "".join(code)
+    world = max(permutations(range(3)), key=lambda order: sum(abs(cosines[w, v]) for v, w in enumerate(order)))
+    letters = [_POSITIVE[w] if cosines[w, v] > 0 else _OPPOSITE[_POSITIVE[w]] for v, w in enumerate(world)]
+    return "".join(letters)
 
 
 def place(
@@ -102,14 +98,15 @@ def restore(data: Array, placement: Placement, kernel: Kernel, outside: Any = 0)
         whole[:, *(slice(low, high) for low, high in placement.crop)] = data
         data = whole
     back = [placement.axes.index(axis) for axis in range(3)]
-    data = np.flip(data, [1 + i for i in range(3) if placement.flips[i]])
+    data = np.flip(data, _flipped(placement.flips))
     return np.ascontiguousarray(data.transpose(0, *(1 + i for i in back)))
 
 
 def resample(data: Array, shape: Shape, kernel: Kernel) -> Array:
     """Data [C, X, Y, Z] on a grid of `shape` voxels with the same outer edges.
 
-    Linear and cubic (Keys 1981, a = -1/2) give float32, nearest keeps the dtype. Axes that keep their size are untouched.
+    Linear and cubic (Keys 1981, a = -1/2) give float32, nearest keeps the dtype. Axes that keep
+    their size are untouched.
     """
     if data.shape[1:] == tuple(shape):
         return data
@@ -177,8 +174,12 @@ def _turn(source: str, target: str) -> tuple[tuple[int, int, int], tuple[bool, b
 
 
 def _orient(data: Array, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> Array:
-    turned = data.transpose(0, *(1 + axis for axis in axes))
-    return np.flip(turned, [1 + i for i in range(3) if flips[i]])
+    turned: Array = data.transpose(0, *(1 + axis for axis in axes))
+    return np.flip(turned, _flipped(flips))
+
+
+def _flipped(flips: tuple[bool, bool, bool]) -> tuple[int, ...]:
+    return tuple(1 + i for i in range(3) if flips[i])
 
 
 def _orient_matrix(shape: Shape, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> Affine:
