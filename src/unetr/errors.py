@@ -36,6 +36,12 @@ class MachineError(UnetrError):
 
 
 class StoppedError(UnetrError):
-    """Stopped by SIGTERM with the state saved. Exit code 143."""
+    """Stopped by SIGTERM. Exit code 143."""
 
     exit_code = 143
+
+
+class CancelledError(UnetrError):
+    """Stopped by Ctrl-C. Exit code 130."""
+
+    exit_code = 130

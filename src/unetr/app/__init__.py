@@ -1,1 +1,1 @@
-""""""
+"""The command `unetr`: arguments, printing, signals and exit codes live here and nowhere else."""

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unetr.errors import InputError, MachineError
@@ -19,9 +19,11 @@ _MACHINE_ERRORS = {
     errno.EPERM: "permission denied",
     errno.EIO: "the disk reported an input/output error",
     errno.ENOTDIR: "part of the path is a file, not a folder",
+    errno.EEXIST: "part of the path is a file, not a folder",
     errno.EISDIR: "a folder is in its place",
     errno.ENAMETOOLONG: "the name is too long",
 }
+_LONGEST_SUFFIXES = 16
 
 
 def machine_error(path: Path, error: OSError) -> MachineError:
@@ -40,6 +42,8 @@ def atomic_path(path: Path, verify: Callable[[Path], None] | None = None) -> Ite
     Raises MachineError (exit code 4) when the operating system refuses.
     """
     suffixes = "".join(path.suffixes[-2:])
+    if len(suffixes) > _LONGEST_SUFFIXES:  # a sentence with a dot in it
+        suffixes = path.suffix
     temporary = path.with_name(f".unetr-{secrets.token_hex(6)}{suffixes}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +56,9 @@ def atomic_path(path: Path, verify: Callable[[Path], None] | None = None) -> Ite
     except OSError as error:
         raise machine_error(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where the folder is no folder, even removing is refused; the first error is the one to tell.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -122,7 +122,7 @@ class TrainingPlan(Record):
     batch_size: Count = 2
     learning_rate: Positive = 4e-4
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
-    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    warmup_steps: Annotated[int, Field(ge=0)] = 50
     gradient_clip: Positive = 1.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     foreground_fraction: Fraction = 0.5

@@ -1,1 +1,1 @@
-""""""
+"""From a prepared image to a segmentation on the scan's own grid. Never imports training."""

@@ -1,1 +1,19 @@
-""""""
+"""Bytes <-> Volume. Reading never returns a silently wrong scan, writing never leaves a half-written one.
+
+Importing this folder imports neither nibabel nor SimpleITK.
+"""
+
+from unetr.io.formats import FORMATS, Format, case_name, is_scan, scan_suffix
+from unetr.io.scan import check_same_grid, read_label, read_volume, write_volume
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "case_name",
+    "check_same_grid",
+    "is_scan",
+    "read_label",
+    "read_volume",
+    "scan_suffix",
+    "write_volume",
+]

@@ -1,1 +1,24 @@
-""""""
+"""What turns the encoder's tapped features into logits. To add a decoder: one module, one line in DECODERS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from unetr.core.plan import NetworkPlan
+from unetr.model.decoders.mla import multi_level_aggregation
+from unetr.model.decoders.nup import naive_upsampling
+from unetr.model.decoders.pup import progressive_upsampling
+from unetr.model.decoders.unetr import unetr_decoder
+
+# (network, in_channels, outputs J) -> module whose forward takes the input [B, C, H, W, D] and the list of tapped
+# features [B, K, H/P, W/P, D/P], shallowest first, and returns logits [B, J, H, W, D].
+Builder = Callable[[NetworkPlan, int, int], nn.Module]
+
+DECODERS: dict[str, Builder] = {
+    "unetr": unetr_decoder,
+    "nup": naive_upsampling,
+    "pup": progressive_upsampling,
+    "mla": multi_level_aggregation,
+}

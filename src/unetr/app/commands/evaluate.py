@@ -1,0 +1,54 @@
+"""unetr evaluate: predictions against labels, per case and class."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unetr.app.options import Json, print_json, print_table, progress, say
+
+
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Predicted label files: a folder or a file.", show_default=False)],
+    labels: Annotated[Path, typer.Argument(help="True label files: a folder or a file.", show_default=False)],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write results.json and results.csv here.")] = None,
+    tolerance_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice (NSD) in mm.", min=0)] = 2.0,
+    per_case: Annotated[bool, typer.Option("--per-case", help="Print a row for each case and class.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Dice, IoU, HD95, ASSD, surface Dice and volumes, with 95 % confidence intervals over cases.
+
+    A label without a prediction counts as predicted empty. Files are written to PREDICTIONS unless -o says otherwise.
+
+    Example: unetr evaluate predictions/ labelsTr/
+    """
+    from unetr.app.commands.train import print_scores
+    from unetr.evaluate.results import results_to_json, write_results
+    from unetr.evaluate.run import evaluate_folders
+
+    with progress() as bar:
+        task = bar.add_task("evaluating", total=None, note="")
+        results = evaluate_folders(
+            predictions,
+            labels,
+            tolerance_mm=tolerance_mm,
+            progress=lambda done, of: bar.update(task, completed=done, total=of),
+        )
+    folder = out or (predictions if predictions.is_dir() else predictions.parent)
+    files = write_results(folder, results)
+    if as_json:
+        print_json(json.loads(results_to_json(results)))
+    else:
+        if per_case:
+            rows = [
+                (s.case, s.label, f"{s.dice:.4f}", f"{s.hd95_mm:.2f}", f"{s.nsd:.4f}", f"{s.prediction_ml:.3f}")
+                for s in results.scores
+            ]
+            print_table("cases", ("case", "class", "Dice", "HD95 mm", "NSD", "ml"), rows)
+        print_scores(results)
+    for case in results.missing:
+        say(f"missing prediction, counted as empty: {case}")
+    say(f"wrote {files[0]} and {files[1]}")

@@ -1,0 +1,62 @@
+"""unetr info: what a model file or a scan says about itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unetr.app.options import Json, print_json, print_table
+
+
+def info(
+    path: Annotated[Path, typer.Argument(help="A model file or a scan.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Show the facts of a model file (after verifying it) or of a scan.
+
+    Example: unetr info model.safetensors
+    """
+    from unetr.io import is_scan
+
+    facts = _scan_facts(path) if is_scan(path) else _model_facts(path)
+    if as_json:
+        print_json(facts)
+    else:
+        print_table(path.name, ("fact", "value"), [(name, str(value)) for name, value in facts.items()])
+
+
+def _model_facts(path: Path) -> dict[str, Any]:
+    from unetr.model.file import read_model
+
+    model = read_model(path)
+    plan = model.plan
+    return {
+        "dataset": plan.dataset,
+        "labels": plan.labels,
+        "channels": [channel.name for channel in plan.channels],
+        "spacing_mm": list(plan.spacing_mm),
+        "window": list(plan.window),
+        "network": plan.network.preset,
+        "parameters": sum(int(weight.numel()) for weight in model.weights.values()),
+        "metrics": model.metrics,
+        "licence": model.licence,
+    }
+
+
+def _scan_facts(path: Path) -> dict[str, Any]:
+    from unetr.core.geometry import orientation_of
+    from unetr.io import read_volume
+
+    volume = read_volume(path)
+    return {
+        "channels": len(volume.data),
+        "shape": list(volume.shape),
+        "spacing_mm": [round(length, 6) for length in volume.spacing_mm],
+        "orientation": orientation_of(volume.affine),
+        "type": str(volume.data.dtype),
+        "minimum": float(volume.data.min()),
+        "maximum": float(volume.data.max()),
+        "label_names": {str(value): name for value, name in volume.label_names.items()},
+    }

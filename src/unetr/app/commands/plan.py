@@ -1,0 +1,47 @@
+"""unetr plan: the fingerprint of a dataset and the plan made from it, to be read and edited by a person."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unetr.app.options import progress, say
+from unetr.errors import InputError
+
+
+def plan(
+    dataset: Annotated[Path | None, typer.Argument(help="A dataset.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write plan.yaml and fingerprint.json here.")] = None,
+    preset: Annotated[str, typer.Option(help="auto, paper, small or tiny.")] = "auto",
+    template: Annotated[bool, typer.Option("--template", help="Print a plan to fill in by hand, and stop.")] = False,
+) -> None:
+    """Measure a dataset and write a plan, each choice with its reason; without -o the plan is printed.
+
+    Example: unetr plan Task04_Hippocampus -o hippocampus
+    """
+    from unetr.core.files import write_text
+    from unetr.core.plan import plan_to_yaml, write_plan
+    from unetr.prepare.cases import open_dataset
+    from unetr.prepare.fingerprint import measure_fingerprint
+    from unetr.prepare.planner import make_plan
+    from unetr.prepare.template import template_plan
+
+    if template:
+        sys.stdout.write(template_plan())
+        return
+    if dataset is None:
+        raise InputError("plan needs a dataset, or --template; see unetr plan --help")
+    opened = open_dataset(dataset)
+    with progress() as bar:
+        task = bar.add_task("measuring", total=len(opened.cases), note="")
+        fingerprint = measure_fingerprint(opened, lambda done, of: bar.update(task, completed=done, total=of))
+    made = make_plan(opened, fingerprint, preset=preset)
+    if out is None:
+        sys.stdout.write(plan_to_yaml(made))
+        return
+    write_plan(out / "plan.yaml", made)
+    write_text(out / "fingerprint.json", fingerprint.model_dump_json(indent=1))
+    say(f"wrote {out / 'plan.yaml'} and {out / 'fingerprint.json'}; edit the plan, then: unetr train --plan ...")

@@ -1,0 +1,253 @@
+"""Scoring: one case from two label arrays, and a folder of predictions against a folder of labels.
+
+Cases are matched by file name without the suffix. Reading, and the rules for what is a usable label, are io's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from unetr.core.volume import Array, Volume
+from unetr.errors import InputError
+from unetr.evaluate.overlap import dice, iou, pair_counts
+from unetr.evaluate.results import ClassScore, Results, summarise
+from unetr.evaluate.surface import (
+    Spacing,
+    average_symmetric_distance_mm,
+    hausdorff_mm,
+    surface_dice,
+    surface_distances,
+)
+from unetr.io import case_name, check_same_grid, is_scan, read_label
+
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What one score is about: a name and the label values whose union it is (one value, or several for a region)."""
+
+    name: str
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A labelled case and its prediction, None when there is no file for it."""
+
+    case: str
+    truth: Path
+    prediction: Path | None
+
+
+def score_case(
+    prediction: Array,
+    truth: Array,
+    targets: Sequence[Target],
+    spacing_mm: Spacing,
+    tolerance_mm: float = 2.0,
+    case: str = "",
+) -> list[ClassScore]:
+    """Scores every target in one case, in their order.
+
+    prediction, truth: integer label arrays [X, Y, Z] of one shape on one grid with voxels of spacing_mm. Values that
+    are in no target count as background. tolerance_mm: for the surface Dice. Raises ValueError for different shapes
+    and for targets with a value below 1.
+    """
+    values = sorted({0}.union(*(target.values for target in targets)))
+    if any(value < 1 for target in targets for value in target.values):
+        raise ValueError("targets are made of values from 1 up; 0 is the background")
+    prediction_index, truth_index = _indices(prediction, values), _indices(truth, values)
+    counts = pair_counts(prediction_index, truth_index, len(values))
+    boxes = [_boxes(prediction_index, len(values)), _boxes(truth_index, len(values))]
+    voxel_ml = float(np.prod(spacing_mm)) / 1000
+    scores = []
+    for target in targets:
+        members = [values.index(value) for value in target.values]
+        in_truth, in_prediction = int(counts[members].sum()), int(counts[:, members].sum())
+        tp = int(counts[np.ix_(members, members)].sum())
+        fp, fn = in_prediction - tp, in_truth - tp
+        hd95_mm = assd_mm = nsd = float("nan")
+        if in_truth and in_prediction:
+            box = _union([found[member] for found in boxes for member in members])
+            prediction_mask, truth_mask = (np.isin(index[box], members) for index in (prediction_index, truth_index))
+            distances = surface_distances(prediction_mask, truth_mask, spacing_mm)
+            hd95_mm, assd_mm = hausdorff_mm(distances, 95), average_symmetric_distance_mm(distances)
+            nsd = surface_dice(distances, tolerance_mm)
+        scores.append(
+            ClassScore(
+                case, target.name, target.values, dice(tp, fp, fn), iou(tp, fp, fn), hd95_mm, assd_mm, nsd,
+                tp, fp, fn, in_prediction * voxel_ml, in_truth * voxel_ml,
+            )
+        )  # fmt: skip
+    return scores
+
+
+def evaluate_folders(
+    predictions: Path,
+    labels: Path,
+    *,
+    names: Mapping[str, int] | None = None,
+    regions: Mapping[str, tuple[int, ...]] | None = None,
+    tolerance_mm: float = 2.0,
+    ignore_value: int | None = None,
+    cases: Collection[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Results:
+    """Scores every case of `labels` (or those named in `cases`); a case without a prediction counts as predicted empty.
+
+    predictions, labels: folders, or one file each. names: name -> value, background included or not; values that are
+    not in it are an error. Without it, the names that the files carry are used, "label 3" where they carry none.
+    regions: name -> values; given, they are scored in place of the single labels. ignore_value: voxels with this
+    truth are left out. progress(done, total) is called after each case.
+    Raises InputError for folders without cases, grids that differ, unknown values, names that contradict each other.
+    """
+    if regions and len(set(regions.values())) < len(regions):
+        raise InputError(f"two regions are made of the same labels; expected different ones: {dict(regions)}")
+    pairs, extra = match_cases(predictions, labels, cases)
+    known = _Names() if names is None else _Names({value: name for name, value in names.items()}, fixed=True)
+    allowed = None if names is None else {0, *names.values()} | ({ignore_value} if ignore_value is not None else set())
+    scores: dict[str, dict[tuple[int, ...], ClassScore]] = {}
+    for done, pair in enumerate(pairs, start=1):
+        truth, prediction = _read_pair(pair, allowed, known)
+        if ignore_value is not None:
+            ignored = truth.data == ignore_value
+            truth = truth.with_data(np.where(ignored, 0, truth.data))
+            prediction = np.where(ignored[0], 0, prediction)
+        known.add_values(truth.data, prediction)
+        targets = [Target("", values) for values in _wanted(known, regions)]
+        found = score_case(prediction, truth.data[0], targets, truth.spacing_mm, tolerance_mm, pair.case)
+        scores[pair.case] = {score.values: score for score in found}
+        if progress is not None:
+            progress(done, len(pairs))
+    labels_of = {values: name for name, values in regions.items()} if regions else known.labels()
+    rows = [
+        replace(of_case.get(values) or _absent(case, values), label=label)
+        for case, of_case in scores.items()
+        for values, label in labels_of.items()
+    ]
+    return summarise(rows, tolerance_mm, [pair.case for pair in pairs if pair.prediction is None], extra)
+
+
+def match_cases(
+    predictions: Path, labels: Path, cases: Collection[str] | None = None
+) -> tuple[list[Pair], tuple[str, ...]]:
+    """Pairs label files with prediction files by case name; also the names of predictions that have no label.
+
+    Two files, one each, are a pair whatever their names. Raises InputError when there is nothing to compare.
+    """
+    truths, predicted = _scans(labels, "labels"), _scans(predictions, "predictions")
+    if labels.is_file() and predictions.is_file():
+        return [Pair(case_name(labels), labels, predictions)], ()
+    unknown = sorted(set(cases or ()) - set(truths))
+    if unknown:
+        raise InputError(f"{labels}: has no label for {len(unknown)} of the cases asked for, first {unknown[0]!r}")
+    wanted = sorted(truths if cases is None else set(cases))
+    if not set(wanted) & set(predicted):
+        raise InputError(
+            f"{predictions}: no prediction has the name of a label in {labels} (such as {wanted[0]!r}; "
+            f"found such as {min(predicted)!r}); name predictions as the labels"
+        )
+    pairs = [Pair(case, truths[case], predicted.get(case)) for case in wanted]
+    return pairs, tuple(sorted(set(predicted) - set(truths)))
+
+
+def _scans(path: Path, what: str) -> dict[str, Path]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; expected {what}")
+    found: dict[str, Path] = {}
+    for scan in [path] if path.is_file() else sorted(path.iterdir()):
+        if not is_scan(scan):
+            continue
+        case = case_name(scan)
+        if case in found:
+            raise InputError(f"{path}: {found[case].name} and {scan.name} are one case; keep one of them")
+        found[case] = scan
+    if not found:
+        raise InputError(f"{path}: holds no scan files; expected {what} such as case.nii.gz")
+    return found
+
+
+def _read_pair(pair: Pair, allowed: set[int] | None, known: _Names) -> tuple[Volume, Array]:
+    """The truth, and the predicted labels [X, Y, Z], all 0 where there is no prediction."""
+    truth = read_label(pair.truth, allowed)
+    known.add_names(truth.label_names, pair.truth)
+    if pair.prediction is None:
+        return truth, np.zeros(truth.shape, dtype=np.uint8)
+    prediction = read_label(pair.prediction, allowed)
+    known.add_names(prediction.label_names, pair.prediction)
+    check_same_grid(truth, prediction, pair.truth, pair.prediction)
+    return truth, prediction.data[0]
+
+
+class _Names:
+    """Which label values there are and what they are called, gathered while the cases are read."""
+
+    def __init__(self, names: Mapping[int, str] | None = None, fixed: bool = False) -> None:
+        self._names = dict(names or {})
+        self._values = set(self._names)
+        self._source: dict[int, Path] = {}
+        self._fixed = fixed
+
+    def add_names(self, names: Mapping[int, str], path: Path) -> None:
+        if self._fixed:
+            return
+        for value, name in names.items():
+            if value != 0 and self._names.setdefault(value, name) != name:
+                raise InputError(
+                    f"{path}: calls label {value} {name!r}, {self._source[value]} calls it {self._names[value]!r}; "
+                    "give the names that hold for both"
+                )
+            self._source.setdefault(value, path)
+
+    def add_values(self, *arrays: Array) -> None:
+        if self._fixed:
+            return
+        for array in arrays:
+            self._values.update(int(value) for value in np.unique(array))
+
+    def values(self) -> list[int]:
+        return sorted((self._values | set(self._names)) - {0})
+
+    def labels(self) -> dict[tuple[int, ...], str]:
+        return {(value,): self._names.get(value, f"label {value}") for value in self.values()}
+
+
+def _wanted(known: _Names, regions: Mapping[str, tuple[int, ...]] | None) -> list[tuple[int, ...]]:
+    return list(regions.values()) if regions else [(value,) for value in known.values()]
+
+
+def _absent(case: str, values: tuple[int, ...]) -> ClassScore:
+    """The score of a class that was first seen after this case: in neither of its two label arrays."""
+    nan = float("nan")
+    return ClassScore(case, "", values, nan, nan, nan, nan, nan, 0, 0, 0, 0.0, 0.0)
+
+
+def _indices(labels: Array, values: list[int]) -> NDArray[np.unsignedinteger[Any]]:
+    """Replaces each label value by its position in `values` (sorted, 0 first), other values by that of 0."""
+    sorted_values = np.array(values)
+    index = np.empty(labels.shape, dtype=np.min_scalar_type(len(values)))
+    for row, found in zip(labels, index, strict=True):  # one sagittal slice at a time, to keep memory small
+        nearest = np.minimum(np.searchsorted(sorted_values, row), len(values) - 1)
+        found[:] = np.where(sorted_values[nearest] == row, nearest, 0)
+    return index
+
+
+def _boxes(index: NDArray[np.unsignedinteger[Any]], n: int) -> list[Box | None]:
+    """Per position in `values`, the box around its voxels; the background's is not looked for."""
+    boxes: list[Box | None] = [None]
+    boxes.extend(ndimage.find_objects(index, max_label=n - 1) if n > 1 else [])  # type: ignore[arg-type]
+    return boxes
+
+
+def _union(boxes: Sequence[Box | None]) -> Box:
+    there = [box for box in boxes if box is not None]
+    x, y, z = (slice(min(b[i].start for b in there), max(b[i].stop for b in there)) for i in range(3))
+    return x, y, z

@@ -1,0 +1,57 @@
+"""The torch engine: CUDA, Apple's MPS, or the CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from unetr.errors import MachineError
+from unetr.infer.window import Engine, Float
+from unetr.model.build import network_from
+
+if TYPE_CHECKING:
+    from unetr.model.file import ModelFile
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware (CPUs: AVX512-BF16 or AMX)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is CUDA, else MPS, else the CPU. Raises MachineError for a device that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise MachineError(f"device {name}: not available on this machine ({reason}); use --device cpu") from None
+    return device
+
+
+def network_engine(network: torch.nn.Module, device: torch.device, bf16: bool) -> Engine:
+    """Runs a network that is already on `device`, in bfloat16 autocast or in its own precision."""
+
+    def run(windows: Float) -> Float:
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            logits = network(torch.from_numpy(np.ascontiguousarray(windows)).to(device))
+        result: Float = logits.float().cpu().numpy()
+        return result
+
+    return run
+
+
+def torch_engine(model: ModelFile, device_name: str, precision: str) -> Engine:
+    """precision: `fp32`, `bf16`, or `auto`: bf16 where the device has it in hardware."""
+    device = choose_device(device_name)
+    network = network_from(model).to(device).eval()
+    return network_engine(network, device, precision == "bf16" or (precision == "auto" and has_fast_bf16(device)))

@@ -1,0 +1,119 @@
+"""From what a scan file says to a Volume that can be trusted: the rules that hold for every format.
+
+Geometry comes from the affine only. Knows no file format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from unetr.core.volume import GRID_TOLERANCE_MM, Affine, Array, Volume, grid_distance_mm
+from unetr.errors import InputError
+
+# Largest |cosine| between two voxel axes that still counts as perpendicular (DESIGN section 5).
+_MOST_SHEAR = 1e-3
+# How far two affines of one header may differ, per millimetre of the grid's diagonal. NIfTI stores the quaternion's
+# b, c, d in float32 and leaves out a = sqrt(1 - b² - c² - d²). Near half turns (LPS scans) a is almost 0, and the
+# rounding error 6e-8 of the sum becomes sqrt(6e-8) = 2.4e-4 in a, that is 2 · 2.4e-4 radians: 0.15 mm over 300 mm.
+_SAME_HEADER = 5e-4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawScan:
+    """What a scan file says, its integrity verified, its geometry and its values not yet judged.
+
+    data: [C, X, Y, Z] real numbers. affines: the file's word for it -> affine in RAS mm, the first one is used, all
+    must agree. missing: what is absent where there is no affine. spacing_mm: the voxel sizes to assume then.
+    """
+
+    data: Array
+    affines: Mapping[str, Affine]
+    missing: str
+    spacing_mm: tuple[float, float, float]
+    qform_code: int = 1
+    sform_code: int = 1
+    label_names: dict[int, str] = field(default_factory=dict)
+
+
+def trusted_volume(path: Path, raw: RawScan, assume_affine: bool, accept_shear: bool) -> Volume:
+    """Judges the geometry and the values. Raises InputError."""
+    shape = raw.data.shape[1:]
+    for source, affine in raw.affines.items():
+        check_affine(path, affine, source, accept_shear)
+    if raw.affines:
+        _check_agreement(path, raw.affines, (shape[0], shape[1], shape[2]))
+        affine = next(iter(raw.affines.values()))
+    elif assume_affine:
+        affine = np.diag([*raw.spacing_mm, 1.0])
+        check_affine(path, affine, "assumed affine", accept_shear)
+    else:
+        raise InputError(
+            f"{path}: has no affine ({raw.missing}), so left and right are unknown; correct the file, or give "
+            "--assume-affine to take its axes as right, anterior, superior"
+        )
+    check_finite(path, raw.data)
+    return Volume(raw.data, affine, raw.qform_code, raw.sform_code, raw.label_names)
+
+
+def check_affine(path: Path, affine: Affine, source: str, accept_shear: bool = False) -> None:
+    """Raises InputError unless the affine is finite, has voxel sizes, can be inverted and is free of shear."""
+    if not np.isfinite(affine).all():
+        raise InputError(f"{path}: its {source} has NaN or infinite numbers; expected a finite affine")
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if lengths.min() <= 0:
+        raise InputError(f"{path}: its {source} has a voxel size of 0 mm; expected positive voxel sizes")
+    cosines = affine[:3, :3] / lengths
+    if abs(np.linalg.det(cosines)) < 1e-6:
+        raise InputError(f"{path}: its {source} is singular: two voxel axes run the same way; correct the header")
+    angles = cosines.T @ cosines
+    shear = float(max(abs(angles[0, 1]), abs(angles[0, 2]), abs(angles[1, 2])))
+    if shear > _MOST_SHEAR and not accept_shear:
+        raise InputError(
+            f"{path}: its {source} is sheared: two voxel axes are {np.degrees(np.arccos(min(shear, 1))):.2f} degrees "
+            "apart, expected 90; give --accept-shear to resample it all the same"
+        )
+
+
+def check_finite(path: Path, data: Array) -> None:
+    """Raises InputError with the number of voxels that are NaN or infinite."""
+    if data.dtype.kind != "f":
+        return
+    bad = data.size - int(np.count_nonzero(np.isfinite(data)))
+    if bad:
+        nan = int(np.count_nonzero(np.isnan(data)))
+        raise InputError(
+            f"{path}: {bad} of {data.size} voxels are not numbers ({nan} NaN, {bad - nan} infinite); "
+            "expected finite values; repair the scan"
+        )
+
+
+def same_grid_tolerance_mm(affine: Affine, shape: tuple[int, int, int]) -> float:
+    """How far, in mm, two files' affines of one grid may be apart: 1e-3, or for fields of view above 100 mm 1e-5 of it.
+
+    Headers round to float32, a relative error of 6e-8 in each of the numbers, direction cosines included.
+    """
+    return max(GRID_TOLERANCE_MM, 1e-5 * _diagonal_mm(affine, shape))
+
+
+def same_header_tolerance_mm(affine: Affine, shape: tuple[int, int, int]) -> float:
+    """How far, in mm, the qform and the sform of one header may be apart by rounding alone."""
+    return GRID_TOLERANCE_MM + _SAME_HEADER * _diagonal_mm(affine, shape)
+
+
+def _diagonal_mm(affine: Affine, shape: tuple[int, int, int]) -> float:
+    return float(np.linalg.norm(np.linalg.norm(affine[:3, :3], axis=0) * shape))
+
+
+def _check_agreement(path: Path, affines: Mapping[str, Affine], shape: tuple[int, int, int]) -> None:
+    (first, used), *others = affines.items()
+    for name, affine in others:
+        distance, allowed = grid_distance_mm(used, affine, shape), same_header_tolerance_mm(used, shape)
+        if distance > allowed:
+            raise InputError(
+                f"{path}: its {first} and {name} place the scan {distance:.3g} mm apart, expected at most "
+                f"{allowed:.2g} mm; correct the one that is wrong, or set its code to 0"
+            )

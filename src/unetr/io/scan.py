@@ -1,0 +1,139 @@
+"""Reading scans and labels, comparing their grids, and writing: what the rest of the package uses."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from unetr.core.files import atomic_path
+from unetr.core.volume import Array, Volume, grid_distance_mm
+from unetr.errors import InputError, MachineError
+from unetr.io.checks import check_affine, same_grid_tolerance_mm, trusted_volume
+from unetr.io.formats import FORMATS, scan_suffix
+from unetr.io.voxels import smallest_integer, storable, volume_sizes
+
+# Float labels closer than this to a whole number are that number (DESIGN section 5).
+_WHOLE = 1e-3
+_LARGEST_LABEL = 65535
+_LISTED = 10
+
+
+def read_volume(path: Path, *, assume_affine: bool = False, accept_shear: bool = False) -> Volume:
+    """Reads a scan as [C, X, Y, Z], in the file's own number type, or float32 where the file scales its numbers.
+
+    The fourth axis of a NIfTI and the components of NRRD and MHA voxels are channels. assume_affine: a file without
+    affine gets its voxel sizes, axes taken as right, anterior, superior. accept_shear: voxel axes need
+    not be perpendicular. Raises InputError for whatever is not a sound 3D scan, MachineError if memory is too small.
+    """
+    raw_format = FORMATS[scan_suffix(path)]
+    try:
+        return trusted_volume(path, raw_format.read(path), assume_affine, accept_shear)
+    except MemoryError:
+        raise MachineError(f"{path}: does not fit in memory; free some or use a larger machine") from None
+
+
+def read_label(
+    path: Path,
+    values: Collection[int] | None = None,
+    *,
+    assume_affine: bool = False,
+    accept_shear: bool = False,
+) -> Volume:
+    """Reads a label volume [1, X, Y, Z] in the smallest integer type that holds it, uint8 for values below 256.
+
+    values: all that may occur, background included; None allows 0..65535. Raises InputError, as `read_volume` does,
+    and for several channels, for numbers further than 1e-3 from an integer, and for other values, listing them.
+    """
+    volume = read_volume(path, assume_affine=assume_affine, accept_shear=accept_shear)
+    channels = volume.data.shape[0]
+    if channels != 1:
+        raise InputError(f"{path}: has {channels} channels; expected a label with one value per voxel")
+    data = _whole(path, volume.data)
+    low, high = int(data.min()), int(data.max())
+    if low < 0:
+        raise InputError(f"{path}: has negative label values {_listed(data, data < 0)}; expected 0 or above")
+    if high > _LARGEST_LABEL:
+        raise InputError(f"{path}: has label values up to {high}; expected at most {_LARGEST_LABEL}; is it a scan?")
+    data = data.astype(smallest_integer(low, high), copy=False)
+    if values is not None:
+        allowed = np.zeros(_LARGEST_LABEL + 1, dtype=bool)
+        allowed[list(values)] = True
+        unknown = ~allowed[data]
+        if unknown.any():
+            expected = ", ".join(str(value) for value in sorted(values))
+            raise InputError(f"{path}: has unknown label values {_listed(data, unknown)}; expected {expected}")
+    return volume.with_data(data)
+
+
+def check_same_grid(image: Volume, label: Volume, image_path: Path, label_path: Path) -> None:
+    """Raises InputError unless both have the same voxels at the same place (see `same_grid_tolerance_mm`)."""
+    if image.shape != label.shape:
+        sizes = ["×".join(str(size) for size in volume.shape) for volume in (label, image)]
+        raise InputError(f"{label_path}: has {sizes[0]} voxels, {image_path} has {sizes[1]}; expected the same grid")
+    distance = grid_distance_mm(image.affine, label.affine, image.shape)
+    allowed = same_grid_tolerance_mm(image.affine, image.shape)
+    if distance > allowed:
+        raise InputError(
+            f"{label_path}: its affine places voxels up to {distance:.3g} mm from where {image_path} has them; "
+            f"expected at most {allowed:.2g} mm"
+        )
+
+
+def write_volume(path: Path, volume: Volume) -> None:
+    """Writes atomically: beside the path, read back and compared, flushed, renamed. What was there stays on failure.
+
+    Floats are stored as float32, bool as uint8, 64-bit integers in the smallest type that holds them, other integers
+    as they are. Raises InputError for what would not be readable, MachineError if the machine refuses.
+    """
+    scan_format = FORMATS[scan_suffix(path)]
+    channels, *sizes = volume.data.shape
+    volume_sizes(path, [*sizes, channels])
+    check_affine(path, volume.affine, "affine", accept_shear=True)
+    stored = storable(volume, path)
+    with atomic_path(path, verify=lambda temporary: _verify(path, temporary, stored)) as temporary:
+        scan_format.write(temporary, stored)
+
+
+def _verify(path: Path, temporary: Path, stored: Volume) -> None:
+    try:
+        found = read_volume(temporary, accept_shear=True)
+    except InputError as error:
+        raise MachineError(f"{path}: what was written cannot be read back ({error}); check the disk") from error
+    allowed = same_grid_tolerance_mm(stored.affine, stored.shape)
+    same = (
+        found.data.dtype == stored.data.dtype
+        and np.array_equal(found.data, stored.data)
+        and grid_distance_mm(found.affine, stored.affine, stored.shape) <= allowed
+        and found.label_names == stored.label_names
+    )
+    if not same:
+        raise MachineError(f"{path}: what reads back is not what was written; check the disk")
+
+
+def _whole(path: Path, data: Array) -> Array:
+    """Labels stored as floats, as integers; integers as they are."""
+    if data.dtype.kind != "f":
+        return data
+    rounded = np.rint(data)
+    off = np.abs(data - rounded) > _WHOLE
+    count = int(np.count_nonzero(off))
+    if count:
+        examples = ", ".join(f"{value:g}" for value in data[off][:3])
+        raise InputError(
+            f"{path}: {count} of {data.size} voxels are not whole numbers (such as {examples}); "
+            f"expected label values within {_WHOLE} of integers"
+        )
+    if np.abs(rounded).max() > np.iinfo(np.int32).max:
+        raise InputError(f"{path}: has numbers up to {np.abs(rounded).max():g}; expected label values; is it a scan?")
+    whole: Array = rounded.astype(np.int32)
+    return whole
+
+
+def _listed(data: Array, where: Array) -> str:
+    """E.g. "7 (12 voxels), 9 (1 voxels)", at most ten of them."""
+    values, counts = np.unique(data[where], return_counts=True)
+    parts = [f"{v} ({n} voxels)" for v, n in zip(values[:_LISTED], counts, strict=False)]
+    more = f" and {len(values) - _LISTED} more" if len(values) > _LISTED else ""
+    return ", ".join(parts) + more

@@ -1,0 +1,76 @@
+"""The decoders' parts: convolution blocks and the two ways up. Knows no tokens and no levels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unetr.core.plan import NetworkPlan
+
+NormKind = Literal["instance", "batch"]
+SLOPE = 0.01  # of the leaky rectifier, everywhere
+
+
+def norm_layer(kind: NormKind, channels: int) -> nn.Module:
+    """Instance normalisation has no parameters here; batch normalisation has scale, shift and running statistics."""
+    return nn.InstanceNorm3d(channels) if kind == "instance" else nn.BatchNorm3d(channels)
+
+
+class ConvBlock(nn.Module):
+    """conv - norm - activation - conv - norm (- add the input) - activation; kernels `size`^3, no bias.
+
+    residual: the input is added before the last activation, through a 1x1x1 convolution and norm where the
+    number of channels changes.
+    """
+
+    def __init__(self, in_channels: int, channels: int, norm: NormKind, residual: bool, size: int = 3) -> None:
+        super().__init__()
+        self.residual = residual
+        self.conv_1 = nn.Conv3d(in_channels, channels, size, padding=size // 2, bias=False)
+        self.norm_1 = norm_layer(norm, channels)
+        self.conv_2 = nn.Conv3d(channels, channels, size, padding=size // 2, bias=False)
+        self.norm_2 = norm_layer(norm, channels)
+        self.shortcut: nn.Module = nn.Identity()
+        if residual and in_channels != channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv3d(in_channels, channels, 1, bias=False),
+                norm_layer(norm, channels),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [B, in_channels, H, W, D] -> [B, channels, H, W, D]."""
+        out = F.leaky_relu(self.norm_1(self.conv_1(x)), SLOPE, inplace=True)
+        out = self.norm_2(self.conv_2(out))
+        if self.residual:
+            out = out + self.shortcut(x)
+        return F.leaky_relu(out, SLOPE, inplace=True)
+
+
+class ConvNorm(nn.Sequential):
+    """conv - norm - activation, once; kernel `size`^3, no bias."""
+
+    def __init__(self, in_channels: int, channels: int, norm: NormKind, size: int) -> None:
+        super().__init__(
+            nn.Conv3d(in_channels, channels, size, padding=size // 2, bias=False),
+            norm_layer(norm, channels),
+            nn.LeakyReLU(SLOPE, inplace=True),
+        )
+
+
+class Deconvolution(nn.ConvTranspose3d):
+    """Twice the size along each axis: transposed convolution, kernel and stride 2x2x2, no bias."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__(in_channels, channels, kernel_size=2, stride=2, bias=False)
+
+
+def conv_block(network: NetworkPlan, in_channels: int, channels: int) -> ConvBlock:
+    """The 3x3x3 block that the plan asks for."""
+    return ConvBlock(in_channels, channels, network.norm, network.residual)
+
+
+def upsample(x: Tensor, factor: int) -> Tensor:
+    """Trilinear, x [B, C, H, W, D] -> [B, C, factor*H, factor*W, factor*D]."""
+    return F.interpolate(x, scale_factor=factor, mode="trilinear", align_corners=False)

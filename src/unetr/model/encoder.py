@@ -1,0 +1,69 @@
+"""The transformer: tokens in, the hidden states of the tapped blocks out. Knows nothing of space or voxels."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, softmax(q k^T / sqrt(K_h)) v, with one matrix for q, k and v."""
+
+    def __init__(self, width: int, heads: int, qkv_bias: bool, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=qkv_bias)
+        self.output = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [B, N, K] -> [B, N, K]."""
+        b, n, k = x.shape
+        q, key, v = self.qkv(x).view(b, n, 3, self.heads, k // self.heads).permute(2, 0, 3, 1, 4)
+        rate = self.dropout.p if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(q, key, v, dropout_p=rate)
+        out: Tensor = self.dropout(self.output(mixed.transpose(1, 2).reshape(b, n, k)))
+        return out
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: z' = MSA(LN(z)) + z; MLP(LN(z')) + z' (UNETR paper, equations 2 and 3)."""
+
+    def __init__(self, width: int, heads: int, mlp_width: int, qkv_bias: bool, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads, qkv_bias, dropout)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp_hidden = nn.Linear(width, mlp_width)
+        self.mlp_output = nn.Linear(mlp_width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z [B, N, K] -> [B, N, K]."""
+        z = z + self.attention(self.attention_norm(z))
+        hidden = self.dropout(F.gelu(self.mlp_hidden(self.mlp_norm(z))))
+        out: Tensor = z + self.dropout(self.mlp_output(hidden))
+        return out
+
+
+class Encoder(nn.Module):
+    """`depth` blocks, of which those numbered in `taps` (from 1) hand their output to the decoder.
+
+    final_norm: a LayerNorm on the output of the last tap, as MONAI's UNETR has it and the paper has not.
+    """
+
+    def __init__(self, blocks: list[Block], taps: tuple[int, ...], width: int, final_norm: bool) -> None:
+        super().__init__()
+        self.taps = taps
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(width) if final_norm else nn.Identity()
+
+    def forward(self, z: Tensor) -> list[Tensor]:
+        """z [B, N, K] -> one [B, N, K] per tap, shallowest first."""
+        tapped = []
+        for number, block in enumerate(self.blocks, start=1):
+            z = block(z)
+            if number in self.taps:
+                tapped.append(z)
+        tapped[-1] = self.norm(tapped[-1])
+        return tapped

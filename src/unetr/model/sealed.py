@@ -1,0 +1,197 @@
+"""Sealed files: a safetensors file whose metadata hold the SHA-256 of the whole file. Knows arrays and text, no torch.
+
+Layout (https://github.com/huggingface/safetensors): 8 bytes little-endian length of the header, the header (JSON), the
+arrays' bytes. The digest is taken over every byte of the file with the digest's own 64 characters set to "0"; so any
+changed bit, in the header, its padding or the arrays, is refused. Writing and reading are one pass each, without a
+copy of the arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from unetr.core.files import atomic_path
+from unetr.core.volume import Array
+from unetr.errors import InputError, MachineError
+
+_CHUNK = 1 << 22  # small enough that a chunk is still in the cache when it is hashed
+_NO_DIGEST = "0" * 64
+_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "|i1",
+    "U8": "|u1",
+    "BOOL": "|b1",
+}
+_NAMES = {np.dtype(text): name for name, text in _DTYPES.items()}
+
+
+def write_sealed(path: Path, tensors: Mapping[str, ArrayLike], metadata: Mapping[str, str]) -> str:
+    """Writes atomically, reads back and verifies; returns the digest.
+
+    tensors: numpy arrays, or torch tensors on the CPU without gradient. metadata: must have "format", the kind of file;
+    "format_version" is "1" unless given. Raises MachineError when the operating system refuses, ValueError for a dtype
+    that the format has no name for.
+    """
+    arrays = {name: np.asarray(tensor) for name, tensor in tensors.items()}
+    metadata = {"format_version": "1", **metadata}
+    # Wide dtypes first: every array is then aligned to its own item size.
+    names = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
+    header, offset = _header(names, arrays, metadata)
+    digest = hashlib.sha256(header)
+
+    def verify(temporary: Path) -> None:
+        if _digest_of(temporary, len(header)) != digest.hexdigest():
+            raise MachineError(f"{path}: what was read back is not what was written; check the disk")
+
+    with atomic_path(path, verify) as temporary, temporary.open("wb", buffering=0) as handle:
+        _write(handle, header)
+        for name in names:
+            flat = np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8)
+            for start in range(0, flat.size, _CHUNK):
+                chunk = flat[start : start + _CHUNK]
+                digest.update(chunk.data)
+                _write(handle, chunk)
+        handle.seek(offset)
+        _write(handle, digest.hexdigest().encode())
+    return digest.hexdigest()
+
+
+def read_sealed(path: Path, kind: str, version: str = "1") -> tuple[dict[str, Array], dict[str, str]]:
+    """Reads and verifies a file whose metadata say format = `kind` and format_version = `version`.
+
+    Returns arrays and metadata ("sha256" is the digest). The arrays are writable views of one block of memory.
+    Raises InputError for anything else, naming the file.
+    """
+    expected = f"expected a {kind} file"
+    try:
+        with path.open("rb", buffering=0) as handle:
+            return _read(handle, path, kind, version)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; {expected}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; {expected}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}; {expected}") from None
+
+
+def _header(names: list[str], arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> tuple[bytes, int]:
+    """The length and the header with an empty digest, and where in the file the digest goes."""
+    blank = {"sha256": _NO_DIGEST}
+    entries: dict[str, Any] = {"__metadata__": blank | dict(metadata) | blank}  # first, where the reader finds it
+    end = 0
+    for name in names:
+        array = arrays[name]
+        if array.dtype not in _NAMES:
+            raise ValueError(f"{name}: {array.dtype} cannot be stored; one of {', '.join(map(str, _NAMES))} can")
+        start, end = end, end + array.nbytes
+        entries[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [start, end]}
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    header = len(text).to_bytes(8, "little") + text
+    return header, header.index(_NO_DIGEST.encode())
+
+
+def _write(handle: BinaryIO, data: bytes | Array) -> None:
+    view = memoryview(data).cast("B")  # type: ignore[arg-type]
+    while view:
+        view = view[handle.write(view) :]
+
+
+def _digest_of(path: Path, header_size: int) -> str:
+    """The digest of the bytes on disk, with a small buffer: nothing as large as the file is allocated."""
+    with path.open("rb", buffering=0) as handle:
+        header = handle.read(header_size)
+        found = json.loads(header[8:])["__metadata__"]["sha256"]
+        digest = hashlib.sha256(header.replace(found.encode(), _NO_DIGEST.encode(), 1))
+        chunk = memoryview(bytearray(_CHUNK))
+        while count := handle.readinto(chunk):
+            digest.update(chunk[:count])
+    return digest.hexdigest()
+
+
+def _read(handle: BinaryIO, path: Path, kind: str, version: str) -> tuple[dict[str, Array], dict[str, str]]:
+    size = os.fstat(handle.fileno()).st_size
+    prefix = handle.read(8)
+    length = int.from_bytes(prefix, "little")
+    if prefix[:2] in (b"PK", b"\x80\x02", b"\x80\x04"):
+        raise InputError(
+            f"{path}: is a pickled PyTorch file, expected a {kind} file (.safetensors); pickles may run "
+            "code and are not opened; `unetr convert` reads the weights of other projects"
+        )
+    if len(prefix) < 8 or length > size - 8:
+        raise InputError(f"{path}: is not a safetensors file or is cut off ({size} bytes); expected a {kind} file")
+    raw = handle.read(length)
+    entries, metadata = _parse(raw, path, kind)
+    found = (metadata.get("format"), metadata.get("format_version"))
+    if found[0] != kind:
+        what = f"a {found[0]} file" if found[0] else "a safetensors file of another program (no unetr metadata)"
+        raise InputError(f"{path}: is {what}, expected a {kind} file")
+    if found[1] != version:
+        raise InputError(
+            f"{path}: {kind} version {found[1]}, this program reads version {version}; use the unetr that wrote it"
+        )
+    stored = metadata.get("sha256", "")
+    blank = raw.replace(stored.encode(), _NO_DIGEST.encode(), 1) if len(stored) == len(_NO_DIGEST) else raw
+    digest = hashlib.sha256(prefix + blank)
+    data = _read_hashed(handle, size - 8 - length, digest)
+    if digest.hexdigest() != stored:
+        raise InputError(
+            f"{path}: is damaged or was changed: its SHA-256 does not match; get it again or write it again"
+        )
+    return _arrays(entries, data, path), metadata
+
+
+def _parse(raw: bytes, path: Path, kind: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Header -> (array entries, metadata)."""
+    try:
+        entries = json.loads(raw)
+        metadata = entries.pop("__metadata__", {})
+        if all(isinstance(value, str) for value in metadata.values()):
+            return entries, metadata
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        pass
+    raise InputError(f"{path}: is not a safetensors file or its header is damaged; expected a {kind} file")
+
+
+def _read_hashed(handle: BinaryIO, size: int, digest: hashlib._Hash) -> Array:
+    data = np.empty(size, np.uint8)
+    view = data.data
+    done = 0
+    while done < size:
+        count = handle.readinto(view[done : done + _CHUNK])  # type: ignore[attr-defined]
+        if not count:
+            break  # the file became shorter; the digest will not match
+        digest.update(view[done : done + count])
+        done += count
+    return data
+
+
+def _arrays(entries: dict[str, Any], data: Array, path: Path) -> dict[str, Array]:
+    """Views of `data`; the arrays must cover it without gap or overlap."""
+    arrays: dict[str, Array] = {}
+    end = 0
+    try:
+        for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
+            start, stop = entry["data_offsets"]
+            if start != end:
+                raise ValueError(f"array {name} starts at byte {start} instead of {end}")
+            arrays[name] = data[start:stop].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+            end = stop
+        if end != data.size:
+            raise ValueError(f"{data.size} bytes of arrays, the header lists {end}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: its header contradicts its contents: {error}") from None
+    return arrays

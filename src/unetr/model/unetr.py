@@ -1,0 +1,38 @@
+"""UNETR: voxels -> tokens -> tapped hidden states -> logits (Hatamizadeh et al., WACV 2022, arXiv:2103.10504).
+
+Knows how the three parts meet and how inputs of any size fit the patch grid. The parts are handed in.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unetr.model.encoder import Encoder
+from unetr.model.patch_embedding import PatchEmbedding, patch_grid
+
+
+class UNETR(nn.Module):
+    """embedding: voxels to tokens. encoder: tokens to tapped tokens. decoder: input and tapped features to logits."""
+
+    def __init__(self, embedding: PatchEmbedding, encoder: Encoder, decoder: nn.Module) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [B, C, H, W, D], any size -> logits [B, J, H, W, D].
+
+        Sizes that are no multiple of the patch are padded with zeros at the far end and the logits cropped back.
+        """
+        shape = x.shape[2:]
+        patch = self.embedding.patch
+        grid = patch_grid(tuple(shape), patch)
+        missing = [n * patch - size for n, size in zip(grid, shape, strict=True)]
+        if any(missing):
+            x = F.pad(x, (0, missing[2], 0, missing[1], 0, missing[0]))
+        tapped = self.encoder(self.embedding(x))
+        features = [tokens.transpose(1, 2).unflatten(2, grid) for tokens in tapped]
+        logits: Tensor = self.decoder(x, features)
+        return logits[:, :, : shape[0], : shape[1], : shape[2]] if any(missing) else logits

@@ -1,0 +1,180 @@
+"""Preprocessed cases on disk, so that training never prepares a scan twice and memory stays bounded.
+
+Per case: `<id>.image.npy` (float32 [C, X, Y, Z]), `<id>.label.npy` (int8 or int16 [X, Y, Z]), `<id>.foreground.npy`
+(int32 [n, 4]: class index, x, y, z) and, written last, `<id>.json` with the key that says what it was made from.
+Arrays are opened as memory maps; nothing here is pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetr.core.files import atomic_path, machine_error, write_text
+from unetr.core.plan import Plan
+from unetr.errors import InputError
+from unetr.prepare.cases import read_case
+from unetr.prepare.dataset import Case, Dataset
+from unetr.prepare.preprocess import preprocess_image, preprocess_label
+
+# Raised when preprocessing changes what it computes, so that older caches are not taken for current ones.
+CACHE_VERSION = 1
+FOREGROUND_PER_CLASS = 5000
+# What preprocessing reads of a plan; a change of anything else keeps the cache.
+_PLAN_FIELDS = {"channels", "labels", "ignore_label", "orientation", "spacing_mm"}
+_ARRAYS = ("image", "label", "foreground")
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CachedCase:
+    """One preprocessed case. The arrays are memory maps, read-only.
+
+    image: float32 [C, X, Y, Z]. label: class indices [X, Y, Z], -1 ignored. foreground: class index -> int32 [n, 3],
+    up to 5000 voxels of each class but the background that occurs.
+    """
+
+    image: NDArray[np.float32]
+    label: NDArray[np.signedinteger[Any]]
+    foreground: dict[int, NDArray[np.int32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A folder of preprocessed cases; small enough to be sent to worker processes."""
+
+    folder: Path
+    ids: tuple[str, ...]
+
+    def open(self, case_id: str) -> CachedCase:
+        """Maps the arrays of one case. Raises KeyError for another dataset's id, InputError for damaged files."""
+        if case_id not in self.ids:
+            raise KeyError(case_id)
+        arrays = _open_arrays(self.folder, case_id)
+        if arrays is None:
+            raise InputError(f"{self.folder / case_id}.image.npy: cached case is damaged; remove it and run again")
+        image, label, table = arrays
+        foreground = {int(index): np.array(table[table[:, 0] == index, 1:]) for index in np.unique(table[:, 0])}
+        return CachedCase(image, label, foreground)
+
+
+def build_cache(
+    dataset: Dataset, plan: Plan, folder: Path, workers: int = 2, progress: Progress | None = None
+) -> Cache:
+    """Preprocesses every labelled case that `folder` does not hold yet; `progress(done, total)` after each.
+
+    A case is kept when its key matches: source files (path, size, time of change) and the plan's preprocessing fields.
+    Raises InputError for a case that cannot be read or has no label, MachineError when the folder cannot be written.
+    """
+    cases = dataset.labelled
+    if not cases:
+        raise InputError(f"{dataset.root}: no case has a label; there is nothing to learn from")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise machine_error(folder, error) from error
+    pool = ThreadPoolExecutor(max(1, workers))
+    try:
+        tasks = pool.map(lambda case: _cache_case(case, dataset, plan, folder), cases)
+        for done, _ in enumerate(tasks, start=1):
+            if progress is not None:
+                progress(done, len(cases))
+    finally:
+        # After an error or Ctrl-C the cases not begun yet are dropped instead of prepared in vain.
+        pool.shutdown(cancel_futures=True)
+    return Cache(folder, tuple(case.id for case in cases))
+
+
+def case_key(case: Case, plan: Plan) -> str:
+    """What a cached case was made from, as a hash."""
+    files = []
+    for path in (*case.images, *(() if case.label is None else (case.label,))):
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}; expected a scan of case {case.id!r}") from None
+        files.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
+    facts = [CACHE_VERSION, files, plan.model_dump(mode="json", include=_PLAN_FIELDS)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def foreground_voxels(label: NDArray[Any], case_id: str) -> NDArray[np.int32]:
+    """Up to 5000 voxels of each foreground class, int32 [n, 4] (class index, x, y, z), drawn by a seed from the id."""
+    seed = hashlib.sha256(case_id.encode("utf-8", "surrogateescape")).digest()
+    rng = np.random.default_rng(int.from_bytes(seed[:8], "little"))
+    flat = label.reshape(-1)
+    places = np.flatnonzero(flat > 0)
+    classes = flat[places]
+    rows = []
+    for index in np.unique(classes):
+        own = places[classes == index]
+        if own.size > FOREGROUND_PER_CLASS:
+            own = np.sort(rng.choice(own, FOREGROUND_PER_CLASS, replace=False))
+        rows.append(np.stack([np.full(own.size, index), *np.unravel_index(own, label.shape)], axis=1))
+    return np.concatenate(rows).astype(np.int32) if rows else np.empty((0, 4), dtype=np.int32)
+
+
+def _cache_case(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> None:
+    key = case_key(case, plan)
+    record = folder / f"{case.id}.json"
+    if _stored_key(record) == key and _open_arrays(folder, case.id) is not None:
+        return
+    # The record goes first and comes last: stopped in between, the case counts as missing, never as an older one.
+    record.unlink(missing_ok=True)
+    volume, label_volume = read_case(case, dataset)
+    if label_volume is None:
+        raise InputError(f"{case.images[0]}: case {case.id!r} has no label; expected one for training")
+    image, _ = preprocess_image(volume, plan)
+    label = preprocess_label(label_volume, plan)
+    if image.shape[1:] != label.shape:
+        raise InputError(f"{case.label}: becomes {label.shape} voxels where the image becomes {image.shape[1:]}")
+    small = label.astype(np.int8) if len(plan.class_values) <= np.iinfo(np.int8).max else label
+    arrays = {"image": image, "label": small, "foreground": foreground_voxels(label, case.id)}
+    for name in _ARRAYS:
+        with atomic_path(folder / f"{case.id}.{name}.npy") as temporary:
+            np.save(temporary, arrays[name], allow_pickle=False)
+    shapes = {name: list(arrays[name].shape) for name in _ARRAYS}
+    write_text(record, json.dumps({"key": key, "id": case.id, "shapes": shapes}, indent=1))
+
+
+def _stored_record(record: Path) -> dict[str, Any]:
+    """The record of a case, empty where there is none or it is damaged."""
+    try:
+        data = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _stored_key(record: Path) -> Any:
+    return _stored_record(record).get("key")
+
+
+def _open_arrays(
+    folder: Path, case_id: str
+) -> tuple[NDArray[np.float32], NDArray[np.signedinteger[Any]], NDArray[np.int32]] | None:
+    """Image, label and foreground table as memory maps; None where one is missing, cut short or of another shape."""
+    shapes = _stored_record(folder / f"{case_id}.json").get("shapes")
+    if not isinstance(shapes, dict):
+        return None
+    arrays = []
+    for name in _ARRAYS:
+        try:
+            # A map of no voxels is refused by the operating system, so an empty table is read.
+            path, empty = folder / f"{case_id}.{name}.npy", 0 in shapes[name]
+            array = np.load(path, mmap_mode=None if empty else "r", allow_pickle=False)
+        except (OSError, ValueError, EOFError, KeyError, TypeError):
+            return None
+        if list(array.shape) != shapes[name]:
+            return None
+        arrays.append(array)
+    return arrays[0], arrays[1], arrays[2]

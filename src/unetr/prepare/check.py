@@ -1,0 +1,239 @@
+"""Everything that can be wrong with a dataset, found in one pass that never stops at the first problem."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from unetr.core.geometry import orientation_of
+from unetr.core.volume import Volume
+from unetr.errors import InputError
+from unetr.io import check_same_grid, read_label
+from unetr.prepare.cases import read_image
+from unetr.prepare.dataset import Case, Dataset
+from unetr.prepare.fingerprint import canonical_spacing_mm, to_canonical
+from unetr.prepare.folds import split_folds
+
+Severity = Literal["error", "warning", "info"]
+
+FEWEST_CASES = 5
+# A volume with fewer voxels than this along an axis is thinner than the smallest patch.
+_TINY_VOXELS = 8
+# Cases whose spacing or shape differs from the median by more than this factor are outliers.
+_OUTLIER_FACTOR = 3.0
+# Spacings within 10 % of one another count as the same.
+_MIXED_FACTOR = 1.1
+# Scans whose 99.5th percentiles differ by more than this factor have arbitrary units.
+_SCALE_FACTOR = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding. case: its id, or None for the dataset as a whole. code: a stable word for machines."""
+
+    case: str | None
+    severity: Severity
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """All findings, the dataset's first, then by case. With an error, training would be wrong."""
+
+    dataset: str
+    cases: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """The problems that must be solved before training."""
+        return tuple(problem for problem in self.problems if problem.severity == "error")
+
+    def to_json(self) -> str:
+        """The report as JSON text for machines."""
+        return json.dumps(asdict(self) | {"errors": len(self.errors)}, indent=1)
+
+
+@dataclass(slots=True)
+class _Finding:
+    """What one case showed; the facts are None or empty where the file could not be read."""
+
+    case: Case
+    problems: list[Problem] = field(default_factory=list)
+    shape: tuple[int, int, int] | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+    orientation: str = ""
+    digest: str = ""
+    percentiles: tuple[float, ...] = ()
+    values: set[int] | None = None
+
+    def add(self, severity: Severity, code: str, message: str) -> None:
+        self.problems.append(Problem(self.case.id, severity, code, message))
+
+
+def check_dataset(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> CheckReport:
+    """Reads every case and lists every problem. `progress(done, total)` is called after each case."""
+    findings: list[_Finding] = []
+    pool = ThreadPoolExecutor(2)
+    try:
+        for finding in pool.map(lambda case: _check_case(case, dataset), dataset.cases):
+            findings.append(finding)
+            if progress is not None:
+                progress(len(findings), len(dataset.cases))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    problems = [*_check_size(dataset), *_check_labels(dataset, findings), *_check_geometry(findings)]
+    _check_duplicates(findings)
+    problems += [problem for finding in findings for problem in finding.problems]
+    # A stable sort: the dataset's own problems first, then case by case.
+    problems.sort(key=lambda problem: problem.case or "")
+    return CheckReport(dataset.name, len(dataset.cases), tuple(problems))
+
+
+def _check_case(case: Case, dataset: Dataset) -> _Finding:
+    finding = _Finding(case)
+    image = _check_image(finding, len(dataset.channel_names))
+    if case.label is None:
+        finding.add("warning", "no_label", "has no label; it is not used for training")
+        return finding
+    try:
+        label = read_label(case.label)
+    except InputError as error:
+        finding.add("error", "unreadable_label", str(error))
+        return finding
+    if image is not None:
+        try:
+            check_same_grid(image, label, case.images[0], case.label)
+        except InputError as error:
+            finding.add("error", "grid_mismatch", str(error))
+    finding.values = {int(value) for value in np.unique(label.data)}
+    unknown = sorted(finding.values - set(dataset.allowed_values))
+    if unknown:
+        known = sorted(dataset.allowed_values)
+        finding.add(
+            "error", "unknown_values", f"{case.label}: has the label values {unknown[:8]}; expected {known[:8]}"
+        )
+    elif not finding.values - {0, dataset.ignore_label}:
+        finding.add("warning", "empty_foreground", f"{case.label}: no voxel is labelled")
+    return finding
+
+
+def _check_image(finding: _Finding, n_channels: int) -> Volume | None:
+    """Reads the image, keeps its facts, and notes what is odd about it."""
+    case = finding.case
+    try:
+        image = read_image(case, n_channels)
+    except InputError as error:
+        finding.add("error", "unreadable_image", str(error))
+        return None
+    canonical = to_canonical(image)
+    finding.shape, finding.spacing_mm = canonical.shape, canonical_spacing_mm(image)
+    finding.orientation = orientation_of(image.affine)
+    finding.digest = hashlib.sha256(np.ascontiguousarray(canonical.data).data).hexdigest() + str(canonical.shape)
+    finding.percentiles = tuple(float(np.percentile(channel, 99.5)) for channel in image.data)
+    constant = [i for i, channel in enumerate(image.data) if channel.min() == channel.max()]
+    if len(constant) == n_channels:
+        finding.add("error", "constant_image", f"{case.images[0]}: every voxel has the same value")
+    elif constant:
+        finding.add(
+            "warning", "constant_channel", f"{case.images[0]}: every voxel of channel {constant[0]} is the same"
+        )
+    if min(image.shape) < _TINY_VOXELS:
+        finding.add(
+            "warning",
+            "tiny_volume",
+            f"{case.images[0]}: is {image.shape} voxels; fewer than {_TINY_VOXELS} along an axis",
+        )
+    return image
+
+
+def _check_size(dataset: Dataset) -> list[Problem]:
+    labelled = len(dataset.labelled)
+    problems = []
+    if not labelled:
+        problems.append(Problem(None, "error", "no_labels", "no case has a label; there is nothing to learn from"))
+    elif labelled < FEWEST_CASES:
+        message = f"{labelled} labelled cases; with fewer than {FEWEST_CASES} the results say little"
+        problems.append(Problem(None, "warning", "few_cases", message))
+    if any(case.fold is not None for case in dataset.cases):
+        try:
+            split_folds(dataset)
+        except InputError as error:
+            problems.append(Problem(None, "error", "folds", str(error)))
+    return problems
+
+
+def _check_labels(dataset: Dataset, findings: list[_Finding]) -> list[Problem]:
+    """Labels that no case has, and the case of nothing labelled at all."""
+    read = [finding.values for finding in findings if finding.values is not None]
+    if not read:
+        return []
+    occurring = set().union(*read)
+    names = {name: value for name, value in dataset.labels.items() if value != 0}
+    if not occurring & set(names.values()):
+        return [Problem(None, "error", "all_empty", "no case has a labelled voxel; there is nothing to learn from")]
+    return [
+        Problem(None, "warning", "label_never_occurs", f"label {name!r} (value {value}) occurs in no case")
+        for name, value in names.items()
+        if value not in occurring
+    ]
+
+
+def _check_geometry(findings: list[_Finding]) -> list[Problem]:
+    """Mixed orientations, spacings and intensity scales; cases far from the median are noted on the case."""
+    read = [finding for finding in findings if finding.shape is not None and finding.spacing_mm is not None]
+    if not read:
+        return []
+    problems = []
+    orientations = sorted({finding.orientation for finding in read})
+    if len(orientations) > 1:
+        message = f"the scans have the orientations {', '.join(orientations)}; all are turned to the plan's"
+        problems.append(Problem(None, "warning", "mixed_orientations", message))
+    spacings = np.array([finding.spacing_mm for finding in read])
+    if (spacings.max(axis=0) > _MIXED_FACTOR * spacings.min(axis=0)).any():
+        low, high = (" x ".join(f"{v:.3g}" for v in edge) for edge in (spacings.min(axis=0), spacings.max(axis=0)))
+        message = f"spacings range from {low} to {high} mm (axes R, A, S); all are resampled to the plan's"
+        problems.append(Problem(None, "warning", "mixed_spacings", message))
+    shapes = np.array([finding.shape for finding in read], dtype=float)
+    for what, table in (("spacing", spacings), ("shape", shapes)):
+        ratio = table / np.median(table, axis=0)
+        for finding, row, ratios in zip(read, table, ratio, strict=True):
+            if max(ratios.max(), 1 / ratios.min()) > _OUTLIER_FACTOR:
+                values = " x ".join(f"{value:.3g}" for value in row)
+                median = " x ".join(f"{value:.3g}" for value in np.median(table, axis=0))
+                message = (
+                    f"{finding.case.images[0]}: the {what} {values} is far from the median {median} (axes R, A, S)"
+                )
+                finding.add("warning", f"outlier_{what}", message)
+    for channel, percentiles in enumerate(zip(*(finding.percentiles for finding in read), strict=True)):
+        positive = [value for value in percentiles if value > 0]
+        if positive and max(positive) > _SCALE_FACTOR * min(positive):
+            message = (
+                f"channel {channel}: 99.5th percentiles range from {min(positive):.4g} to {max(positive):.4g}: "
+                "arbitrary units, so each scan must be normalised by itself"
+            )
+            problems.append(Problem(None, "info", "intensity_scale", message))
+    return problems
+
+
+def _check_duplicates(findings: list[_Finding]) -> None:
+    """The same voxels twice: across subjects a leak between folds, within a subject only a repetition."""
+    first: dict[str, Case] = {}
+    for finding in findings:
+        if not finding.digest:
+            continue
+        other = first.setdefault(finding.digest, finding.case)
+        if other is finding.case:
+            continue
+        message = f"{finding.case.images[0]}: has the same voxels as case {other.id!r}"
+        if other.subject == finding.case.subject:
+            finding.add("warning", "duplicate_image", message)
+        else:
+            finding.add("error", "duplicate_image", f"{message} of another subject; a fold could train on its own test")

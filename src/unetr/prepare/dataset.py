@@ -1,0 +1,121 @@
+"""Case and Dataset: the records that every layout is read into. Knows no layout and opens no file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from unetr.core.plan import Region
+from unetr.errors import InputError
+
+BACKGROUND = "background"
+_LONGEST_ID = 180
+_FIRST_PRINTABLE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One scan of one subject.
+
+    images: one file per channel, or one file with all channels. label: None where the case is not labelled.
+    subject: cases of one subject are never split across folds. fold: the validation fold a person chose, or None.
+    """
+
+    id: str
+    images: tuple[Path, ...]
+    label: Path | None
+    subject: str
+    fold: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Cases, sorted by id, and what is declared about them.
+
+    labels: name -> value in the label files, background (0) included. regions: overlapping targets, if declared.
+    ignore_label: the value of voxels that nobody labelled. layout: the name of the layout it was read from.
+    """
+
+    name: str
+    root: Path
+    layout: str
+    cases: tuple[Case, ...]
+    channel_names: tuple[str, ...]
+    labels: dict[str, int]
+    regions: tuple[Region, ...] = ()
+    ignore_label: int | None = None
+    licence: str = ""
+    reference: str = ""
+    description: str = ""
+
+    @property
+    def labelled(self) -> tuple[Case, ...]:
+        """The cases that have a label: what can be trained on and validated with."""
+        return tuple(case for case in self.cases if case.label is not None)
+
+    @property
+    def allowed_values(self) -> tuple[int, ...]:
+        """Every value that a label file may hold."""
+        return (*self.labels.values(), *(() if self.ignore_label is None else (self.ignore_label,)))
+
+
+def sorted_cases(cases: list[Case], source: Path) -> tuple[Case, ...]:
+    """Cases by id. Raises InputError for none, repeated or unsafe ids, and files that do not exist."""
+    if not cases:
+        raise InputError(f"{source}: names no case; expected at least one image with its label")
+    for case in cases:
+        check_id(case.id, source)
+    repeated = sorted(name for name, count in Counter(case.id for case in cases).items() if count > 1)
+    if repeated:
+        raise InputError(f"{source}: the case ids {_some(repeated)} occur more than once; each case needs its own")
+    files = [path for case in cases for path in (*case.images, case.label) if path is not None]
+    missing = sorted({str(path) for path in files if not path.exists()})
+    if missing:
+        raise InputError(f"{source}: these files do not exist: {_some(missing)}; add them or remove their cases")
+    return tuple(sorted(cases, key=lambda case: case.id))
+
+
+def check_id(name: str, source: Path) -> None:
+    """Raises InputError unless a case id can be a file name in any folder."""
+    unsafe = not name or name.startswith(".") or any(c in "/\\" or ord(c) < _FIRST_PRINTABLE for c in name)
+    if unsafe or len(name.encode("utf-8", "surrogateescape")) > _LONGEST_ID:
+        raise InputError(
+            f"{source}: {name[:60]!r} cannot be a case id; expected a file name of at most {_LONGEST_ID} bytes without "
+            "path separators or control characters, not starting with a dot"
+        )
+
+
+def inside(root: Path, entry: object, source: Path) -> Path:
+    """The file that a dataset.json names, relative to `root`. Raises InputError for anything that may leave it."""
+    if not isinstance(entry, str) or not entry.strip() or "\0" in entry:
+        raise InputError(f"{source}: {str(entry)[:60]!r} is not a file name; expected a path relative to {root}")
+    parts = PurePosixPath(entry.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+        raise InputError(f"{source}: {entry!r} leaves the dataset; expected a path inside {root}, without '..'")
+    return root.joinpath(*parts.parts)
+
+
+def checked_labels(labels: dict[str, int], source: Path) -> dict[str, int]:
+    """Labels sorted by value with the background first. Raises InputError for what no label file can hold."""
+    named_zero = [name for name, value in labels.items() if value == 0]
+    if not named_zero:
+        if BACKGROUND in labels:
+            raise InputError(f"{source}: label {BACKGROUND!r} has value {labels[BACKGROUND]}; expected 0")
+        labels = {BACKGROUND: 0, **labels}
+    repeated = sorted(value for value, count in Counter(labels.values()).items() if count > 1)
+    if repeated:
+        raise InputError(f"{source}: several labels have the value {_some(repeated)}; each needs its own")
+    if min(labels.values()) < 0 or max(labels.values()) > _LARGEST_VALUE:
+        raise InputError(f"{source}: label values {_some(sorted(labels.values()))}; expected 0..{_LARGEST_VALUE}")
+    if len(labels) == 1:
+        raise InputError(f"{source}: only the background is labelled; expected at least one more label")
+    return dict(sorted(labels.items(), key=lambda item: item[1]))
+
+
+_LARGEST_VALUE = 32767
+
+
+def _some(items: list[str] | list[int], shown: int = 3) -> str:
+    more = f" and {len(items) - shown} more" if len(items) > shown else ""
+    return ", ".join(str(item) for item in items[:shown]) + more

@@ -1,0 +1,201 @@
+"""Measuring a dataset in one pass over its cases. Decides nothing: that is the planner's part."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
+from unetr.core.geometry import orientation_of, place
+from unetr.core.volume import Volume
+from unetr.errors import InputError
+from unetr.prepare.cases import read_case
+from unetr.prepare.dataset import Case, Dataset
+
+VOXELS_PER_CASE = 10_000
+CANONICAL = "RAS"
+# Percentiles of a whole scan are taken of at most about this many voxels, evenly strided.
+_PERCENTILE_VOXELS = 1_000_000
+# Deviations below this (mm) are rounding: it keeps the effect size finite when all cases are alike.
+_SMALLEST_DEVIATION_MM = 0.01
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CaseFacts:
+    """What one case contributes. samples: [C, n] voxels of the foreground, or of all where nothing is labelled.
+
+    percentiles: the 99.5th of each channel. counts: label value -> voxels. offsets_mm: label value -> its centroid
+    minus that of all foreground, per canonical axis.
+    """
+
+    shape: tuple[int, int, int]
+    spacing_mm: Triple
+    orientation: str
+    voxel_ml: float
+    samples: NDArray[np.float32]
+    percentiles: list[float]
+    counts: dict[int, int]
+    offsets_mm: dict[int, Triple]
+
+    @property
+    def has_foreground(self) -> bool:
+        """Whether any label but the background occurs."""
+        return bool(self.offsets_mm)
+
+
+def measure_fingerprint(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Fingerprint:
+    """Reads every labelled case once and measures it; voxels are sampled with seeds made of the case ids.
+
+    Raises InputError for the first case that cannot be read (`unetr check` lists them all) or when none is labelled.
+    """
+    cases = dataset.labelled
+    if not cases:
+        raise InputError(f"{dataset.root}: no case has a label; there is nothing to plan from")
+    facts: list[CaseFacts] = []
+    pool = ThreadPoolExecutor(2)
+    try:
+        for fact in pool.map(lambda case: measure_case(case, dataset), cases):
+            facts.append(fact)
+            if progress is not None:
+                progress(len(facts), len(cases))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    orientations: dict[str, int] = {}
+    for fact in facts:
+        orientations[fact.orientation] = orientations.get(fact.orientation, 0) + 1
+    return Fingerprint(
+        dataset=dataset.name,
+        cases=len(facts),
+        shapes=[fact.shape for fact in facts],
+        spacings_mm=[fact.spacing_mm for fact in facts],
+        orientations=dict(sorted(orientations.items())),
+        channels=_channel_statistics(facts, dataset.channel_names),
+        labels=[_label_statistics(name, value, facts) for name, value in dataset.labels.items() if value != 0],
+        intensity_scale_spread=_scale_spread(facts),
+    )
+
+
+def measure_case(case: Case, dataset: Dataset) -> CaseFacts:
+    """Measures one labelled case on its own grid, turned to canonical axes. Raises InputError."""
+    image, label = read_case(case, dataset)
+    if label is None:
+        raise InputError(f"{case.images[0]}: case {case.id!r} has no label; expected one for training")
+    return facts_of(image, label, dataset, case.id)
+
+
+def facts_of(image: Volume, label: Volume, dataset: Dataset, case_id: str) -> CaseFacts:
+    """Measures an image [C, X, Y, Z] and its label [1, X, Y, Z] on the same grid."""
+    spacing_mm = canonical_spacing_mm(image)
+    scan, values = to_canonical(image).data, to_canonical(label).data[0]
+    foreground = values > 0
+    if dataset.ignore_label is not None:
+        foreground &= values != dataset.ignore_label
+    chosen = np.flatnonzero(foreground)
+    present = [int(value) for value in np.unique(values.reshape(-1)[chosen])]
+    everywhere = chosen if chosen.size else np.arange(values.size)
+    if everywhere.size > VOXELS_PER_CASE:
+        seed = hashlib.sha256(case_id.encode("utf-8", "surrogateescape")).digest()
+        rng = np.random.default_rng(int.from_bytes(seed[:8], "little"))
+        everywhere = rng.choice(everywhere, VOXELS_PER_CASE, replace=False)
+    stride = max(1, values.size // _PERCENTILE_VOXELS)
+    counts, offsets = _label_places(values, chosen, present, spacing_mm)
+    return CaseFacts(
+        shape=(values.shape[0], values.shape[1], values.shape[2]),
+        spacing_mm=spacing_mm,
+        orientation=orientation_of(image.affine),
+        voxel_ml=image.voxel_ml,
+        samples=np.stack([channel.reshape(-1)[everywhere] for channel in scan]).astype(np.float32),
+        percentiles=[float(np.percentile(channel.reshape(-1)[::stride], 99.5)) for channel in scan],
+        counts=counts,
+        offsets_mm=offsets,
+    )
+
+
+def canonical_spacing_mm(volume: Volume) -> Triple:
+    """The spacing along the axes R, A, S."""
+    code, spacing = orientation_of(volume.affine), volume.spacing_mm
+    right, front, up = (next(i for i in range(3) if code[i] in pair) for pair in ("RL", "AP", "SI"))
+    return spacing[right], spacing[front], spacing[up]
+
+
+def to_canonical(volume: Volume) -> Volume:
+    """Turns the axes to R, A, S without resampling."""
+    return place(volume, CANONICAL, canonical_spacing_mm(volume), "nearest")[0]
+
+
+def _label_places(
+    values: NDArray[Any], chosen: NDArray[np.intp], present: list[int], spacing_mm: Triple
+) -> tuple[dict[int, int], dict[int, Triple]]:
+    """Voxels per label value, and where its centroid lies from that of all foreground, in mm."""
+    counts: dict[int, int] = {}
+    offsets: dict[int, Triple] = {}
+    if not chosen.size:
+        return counts, offsets
+    position = np.stack(np.unravel_index(chosen, values.shape)) * np.array(spacing_mm)[:, None]
+    centre = position.mean(axis=1)
+    labels = values.reshape(-1)[chosen]
+    for value in present:
+        own = labels == value
+        counts[value] = int(own.sum())
+        right, front, up = (float(distance) for distance in position[:, own].mean(axis=1) - centre)
+        offsets[value] = (right, front, up)
+    return counts, offsets
+
+
+def _channel_statistics(facts: list[CaseFacts], names: tuple[str, ...]) -> dict[str, IntensityStatistics]:
+    labelled = [fact for fact in facts if fact.has_foreground] or facts
+    samples = np.concatenate([fact.samples for fact in labelled], axis=1)
+    result = {}
+    for name, channel in zip(names, samples, strict=True):
+        low, median, high = (float(p) for p in np.percentile(channel, (0.5, 50, 99.5)))
+        result[name] = IntensityStatistics(
+            minimum=float(channel.min()),
+            maximum=float(channel.max()),
+            mean=float(channel.mean(dtype=np.float64)),
+            std=float(channel.std(dtype=np.float64)),
+            percentile_00_5=low,
+            median=median,
+            percentile_99_5=high,
+        )
+    return result
+
+
+def _label_statistics(name: str, value: int, facts: list[CaseFacts]) -> LabelStatistics:
+    having = [fact for fact in facts if value in fact.counts]
+    voxels = sum(fact.shape[0] * fact.shape[1] * fact.shape[2] for fact in facts)
+    return LabelStatistics(
+        name=name,
+        value=value,
+        cases=len(having),
+        voxel_fraction=sum(fact.counts[value] for fact in having) / voxels,
+        median_volume_ml=float(np.median([fact.counts[value] * fact.voxel_ml for fact in having])) if having else 0.0,
+        side=side_effect([fact.offsets_mm[value] for fact in having]),
+    )
+
+
+def side_effect(offsets_mm: list[Triple]) -> Triple:
+    """Per axis mean / standard deviation over cases of a label's offset; 0 for fewer than two cases."""
+    if len(offsets_mm) < 2:
+        return (0.0, 0.0, 0.0)
+    offsets = np.array(offsets_mm)
+    deviation = np.maximum(offsets.std(axis=0, ddof=1), _SMALLEST_DEVIATION_MM)
+    right, front, up = (float(effect) for effect in offsets.mean(axis=0) / deviation)
+    return right, front, up
+
+
+def _scale_spread(facts: list[CaseFacts]) -> float:
+    """Largest ratio, over the channels, of the 99.5th percentiles of two scans; scans at or below 0 say nothing."""
+    spread = 1.0
+    for channel in zip(*(fact.percentiles for fact in facts), strict=True):
+        positive = [value for value in channel if value > 0]
+        if positive:
+            spread = max(spread, max(positive) / min(positive))
+    return spread

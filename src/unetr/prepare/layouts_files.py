@@ -1,0 +1,208 @@
+"""Layouts without a dataset.json: `images/` + `labels/` folders, and a CSV file of paths.
+
+Both may have a JSON file {name: value} with the labels' names (`labels.json`, or `<csv stem>.labels.json`); without it
+the label files are read once to find which values occur, and the names are those the files carry or label_1, label_2.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from unetr.core.files import read_text
+from unetr.errors import InputError
+from unetr.io import case_name, is_scan, read_label, read_volume
+from unetr.prepare.dataset import BACKGROUND, Case, Dataset, checked_labels, sorted_cases
+
+CHANNEL_SUFFIX = re.compile(r"^(.+)_([0-9]{4})$")
+# More different values than this are an image in the place of a label, not classes.
+_MOST_VALUES = 500
+
+
+def recognises_folders(path: Path) -> bool:
+    """Whether there are folders `images` and `labels`."""
+    return (path / "images").is_dir() and (path / "labels").is_dir()
+
+
+def recognises_csv(path: Path) -> bool:
+    """Whether it is a file ending in .csv."""
+    return path.is_file() and path.suffix.lower() == ".csv"
+
+
+def read_folders(root: Path) -> Dataset:
+    """Reads `images/CASE.nii.gz` or `images/CASE_0000.nii.gz`, ... with `labels/CASE.nii.gz`. Raises InputError."""
+    images, labels = _scans_by_name(root / "images"), _scans_by_name(root / "labels")
+    channels: dict[str, dict[int, Path]] = {}
+    for name, path in images.items():
+        suffix = CHANNEL_SUFFIX.match(name)
+        # A label of the very same name says that the four digits belong to the case, as in scan_2021.
+        if suffix and name not in labels:
+            channels.setdefault(suffix[1], {})[int(suffix[2])] = path
+        else:
+            channels.setdefault(name, {})[0] = path
+    alone = sorted(labels.keys() ^ channels.keys())
+    if alone:
+        raise InputError(
+            f"{root}: {len(alone)} of the cases have an image or a label but not both, first {alone[0]!r}; expected "
+            f"images/{alone[0]}.nii.gz (or _0000, _0001 for channels) and labels/{alone[0]}.nii.gz"
+        )
+    for name, files in channels.items():
+        if sorted(files) != list(range(len(files))):
+            raise InputError(f"{root}: case {name!r} has the channels {sorted(files)}; expected 0 to {len(files) - 1}")
+    counts = {name: len(files) for name, files in channels.items()}
+    if len(set(counts.values())) > 1:
+        few, many = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+        raise InputError(
+            f"{root}: case {few!r} has {counts[few]} image files, {many!r} has {counts[many]}; expected as many in each"
+        )
+    cases = sorted_cases(
+        [
+            Case(id=name, images=tuple(files[i] for i in sorted(files)), label=labels[name], subject=name)
+            for name, files in channels.items()
+        ],
+        root,
+    )
+    return Dataset(
+        name=root.resolve().name,
+        root=root,
+        layout="folders",
+        cases=cases,
+        channel_names=tuple(f"channel_{i}" for i in range(_channel_count(cases[0]))),
+        labels=_label_names(root / "labels.json", cases, root),
+    )
+
+
+def read_csv(path: Path) -> Dataset:
+    """Reads a table with the columns image (or several that start with image), label, fold, subject, id.
+
+    Paths are relative to the folder of the CSV file, or absolute. Raises InputError.
+    """
+    rows = _csv_rows(path)
+    columns = [column.strip() for column in rows[0]] if rows else []
+    image_columns = [column for column in columns if column.lower().startswith("image")]
+    unknown = [c for c in columns if c not in image_columns and c.lower() not in ("label", "fold", "subject", "id")]
+    if not image_columns or unknown or len({column.lower() for column in columns}) != len(columns):
+        raise InputError(
+            f"{path}: has the columns {', '.join(columns)[:80]!r}; expected image (or image_1, image_2, ...), label "
+            "and, if wanted, fold, subject and id, each once"
+        )
+    cases = []
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(columns):
+            raise InputError(f"{path}: row {number} has {len(row)} cells; expected {len(columns)}")
+        cells = {column.lower(): cell.strip() for column, cell in zip(columns, row, strict=True)}
+        cases.append(_csv_case(cells, [column.lower() for column in image_columns], number, path))
+    ordered = sorted_cases(cases, path)
+    return Dataset(
+        name=path.stem,
+        root=path.parent,
+        layout="csv",
+        cases=ordered,
+        channel_names=_csv_channel_names(image_columns, ordered[0]),
+        labels=_label_names(path.with_name(f"{path.stem}.labels.json"), ordered, path),
+    )
+
+
+def _csv_rows(path: Path) -> list[list[str]]:
+    """Rows with any text, split at commas, or at semicolons as spreadsheets write in some countries."""
+    text = read_text(path, "a table of paths (CSV)").removeprefix("\ufeff")
+    header = text.partition("\n")[0]
+    delimiter = ";" if ";" in header and "," not in header else ","
+    try:
+        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path}: is not CSV: {error}") from None
+    return [row for row in rows if any(cell.strip() for cell in row)]
+
+
+def _csv_channel_names(image_columns: list[str], case: Case) -> tuple[str, ...]:
+    """image_T1 names the channel T1; columns without a name of their own are numbered."""
+    names = [re.sub(r"(?i)^image[_ -]*", "", column) for column in image_columns]
+    count = _channel_count(case)
+    if count != len(names):
+        names = [str(number) for number in range(count)]
+    return tuple(f"channel_{name or 0}" if not name or name.isdigit() else name for name in names)
+
+
+def _csv_case(cells: dict[str, str], image_columns: list[str], number: int, source: Path) -> Case:
+    images = [cells[column] for column in image_columns]
+    if not all(images) or any("\0" in cell for cell in cells.values()):
+        raise InputError(f"{source}: row {number} has no path in one of the columns {', '.join(image_columns)}")
+    label, fold = cells.get("label", ""), cells.get("fold", "")
+    if fold and not re.fullmatch(r"[0-9]{1,4}", fold):
+        raise InputError(f"{source}: row {number} has the fold {fold!r}; expected a whole number from 0")
+    first = source.parent / images[0]
+    name = cells.get("id") or case_name(first)
+    return Case(
+        id=name,
+        images=tuple(source.parent / image for image in images),
+        label=source.parent / label if label else None,
+        subject=cells.get("subject") or name,
+        fold=int(fold) if fold else None,
+    )
+
+
+def scans_in(folder: Path) -> list[Path]:
+    """The scan files of a folder, sorted, without hidden ones."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and is_scan(path))
+
+
+def _scans_by_name(folder: Path) -> dict[str, Path]:
+    """Case name -> scan file of a folder. Raises InputError where two files have one name."""
+    found: dict[str, Path] = {}
+    for path in scans_in(folder):
+        name = case_name(path)
+        if name in found:
+            raise InputError(
+                f"{folder}: {found[name].name} and {path.name} are both the case {name!r}; keep one of them"
+            )
+        found[name] = path
+    return found
+
+
+def _channel_count(case: Case) -> int:
+    """Channels of a case: its files, or what its only file holds."""
+    return len(case.images) if len(case.images) > 1 else read_volume(case.images[0]).data.shape[0]
+
+
+def _label_names(sidecar: Path, cases: tuple[Case, ...], source: Path) -> dict[str, int]:
+    """Label names from the JSON file beside the data, else from the label files."""
+    if not sidecar.is_file():
+        return checked_labels(_labels_found(cases, source), source)
+    try:
+        labels = json.loads(read_text(sidecar, "label names (JSON)"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{sidecar}: is not JSON: {error}") from None
+    if not isinstance(labels, dict) or not all(type(value) is int for value in labels.values()):
+        raise InputError(f'{sidecar}: expected names and whole numbers, {{"{BACKGROUND}": 0, "liver": 1}}')
+    return checked_labels(labels, sidecar)
+
+
+def _labels_found(cases: tuple[Case, ...], source: Path) -> dict[str, int]:
+    """Reads every label file and names the values that occur."""
+    paths = [case.label for case in cases if case.label is not None]
+    if not paths:
+        raise InputError(f"{source}: no case has a label; expected a label file for each case that is learned from")
+    names: dict[int, str] = {}
+    with ThreadPoolExecutor(2) as pool:
+        for path, (values, carried) in zip(paths, pool.map(_values_of, paths), strict=True):
+            for value in values:
+                names.setdefault(value, carried.get(value, BACKGROUND if value == 0 else f"label_{value}"))
+            if len(names) > _MOST_VALUES:
+                raise InputError(
+                    f"{path}: the labels have more than {_MOST_VALUES} different values; is this an image?"
+                )
+    if len(set(names.values())) < len(names):
+        names = {value: BACKGROUND if value == 0 else f"label_{value}" for value in names}
+    return {name: value for value, name in names.items()}
+
+
+def _values_of(path: Path) -> tuple[list[int], dict[int, str]]:
+    label = read_label(path)
+    return [int(value) for value in np.unique(label.data)], label.label_names

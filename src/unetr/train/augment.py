@@ -1,0 +1,136 @@
+"""Augmentations of intensities, and the random affine map that a training window is read through.
+
+Every function gets its randomness from the generator it is handed; nothing here knows cases or steps.
+Images are [C, H, W, D] float32, already normalised (mean near 0, standard deviation near 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from unetr.core.geometry import resample
+from unetr.core.plan import AugmentPlan
+
+Float = NDArray[np.float32]
+Matrix = NDArray[np.float64]
+
+
+def add_noise(image: Float, rng: np.random.Generator) -> Float:
+    """Gaussian noise with a standard deviation drawn from 0 to 0.3."""
+    strength = np.float32(rng.uniform(0, 0.3))
+    return image + strength * rng.standard_normal(image.shape, dtype=np.float32)
+
+
+def blur(image: Float, rng: np.random.Generator) -> Float:
+    """Gaussian blur with a width of 0.5 to 1 voxels."""
+    sigma = rng.uniform(0.5, 1.0)
+    return np.stack([ndimage.gaussian_filter(channel, sigma, truncate=3.0) for channel in image])
+
+
+def change_brightness(image: Float, rng: np.random.Generator) -> Float:
+    """Multiplies each channel by a factor from 0.75 to 1.25."""
+    return image * rng.uniform(0.75, 1.25, size=(len(image), 1, 1, 1)).astype(np.float32)
+
+
+def change_contrast(image: Float, rng: np.random.Generator) -> Float:
+    """Stretches each channel about its mean by 0.75 to 1.25, kept within the channel's own range."""
+    factor = rng.uniform(0.75, 1.25, size=(len(image), 1, 1, 1)).astype(np.float32)
+    mean = image.mean(axis=(1, 2, 3), keepdims=True)
+    low, high = image.min(axis=(1, 2, 3), keepdims=True), image.max(axis=(1, 2, 3), keepdims=True)
+    return np.clip((image - mean) * factor + mean, low, high)
+
+
+def change_gamma(image: Float, rng: np.random.Generator) -> Float:
+    """x -> x^gamma on each channel scaled to 0..1, gamma from 0.7 to 1.5; half of the time on the inverted channel."""
+    gamma = np.float32(rng.uniform(0.7, 1.5))
+    sign = np.float32(1 if rng.random() < 0.5 else -1)
+    image = image * sign
+    low = image.min(axis=(1, 2, 3), keepdims=True)
+    extent = np.maximum(image.max(axis=(1, 2, 3), keepdims=True) - low, np.float32(1e-6))
+    return sign * (((image - low) / extent) ** gamma * extent + low)
+
+
+def lower_resolution(image: Float, rng: np.random.Generator) -> Float:
+    """Samples down by a factor from 0.5 to 1 with the nearest voxel and up again with the cubic kernel."""
+    factor = rng.uniform(0.5, 1.0)
+    h, w, d = (max(1, round(n * factor)) for n in image.shape[1:])
+    x, y, z = image.shape[1:]
+    return resample(resample(image, (h, w, d), "nearest"), (x, y, z), "cubic")
+
+
+# The field of AugmentPlan that holds its probability -> the augmentation, in the order of application.
+INTENSITY_AUGMENTATIONS: dict[str, Callable[[Float, np.random.Generator], Float]] = {
+    "noise_probability": add_noise,
+    "blur_probability": blur,
+    "brightness_probability": change_brightness,
+    "contrast_probability": change_contrast,
+    "low_resolution_probability": lower_resolution,
+    "gamma_probability": change_gamma,
+}
+
+
+def augment_intensities(image: Float, plan: AugmentPlan, rng: np.random.Generator) -> Float:
+    """Applies each intensity augmentation with its probability."""
+    for field, change in INTENSITY_AUGMENTATIONS.items():
+        if rng.random() < getattr(plan, field):
+            image = change(image, rng)
+    return np.ascontiguousarray(image, dtype=np.float32)
+
+
+def random_map(plan: AugmentPlan, spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> Matrix | None:
+    """A random rotation and scaling as a 3x3 matrix: offset from the window's centre -> offset in the volume (voxels).
+
+    None when this sample is not turned. Angles are uniform within +-rotate_degrees about each axis, the scale within
+    1 +- scale, each axis its own with probability 1/3. Rotation is in mm, so that anisotropic voxels do not shear.
+    """
+    if rng.random() >= plan.spatial_probability:
+        return None
+    angles = np.deg2rad(rng.uniform(-plan.rotate_degrees, plan.rotate_degrees, size=3))
+    scale = rng.uniform(1 - plan.scale, 1 + plan.scale, size=3)
+    if rng.random() >= 1 / 3:
+        scale[:] = scale[0]
+    spacing = np.diag(spacing_mm)
+    return np.linalg.inv(spacing) @ _rotation(angles) @ spacing @ np.diag(scale)
+
+
+def read_through(
+    image: Float, label: NDArray[np.integer], matrix: Matrix, centre: NDArray[np.float64], window: tuple[int, int, int]
+) -> tuple[Float, NDArray[np.integer]]:
+    """Image (linear) and label (nearest class) on a window whose centre is at `centre` of the volume, through `matrix`.
+
+    Outside the volume the image is 0 and the label is class 0, the same as the padding at inference.
+    """
+    offset = centre - matrix @ ((np.array(window) - 1) / 2)
+    low, high = _bounds(matrix, offset, window, label.shape)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    offset = offset - low
+    channels = [
+        ndimage.affine_transform(np.asarray(channel[box]), matrix, offset, window, order=1, mode="grid-constant")
+        for channel in image
+    ]
+    classes = ndimage.affine_transform(np.asarray(label[box]), matrix, offset, window, order=0, mode="grid-constant")
+    return np.stack(channels), classes
+
+
+def _bounds(
+    matrix: Matrix, offset: NDArray[np.float64], window: tuple[int, int, int], shape: tuple[int, ...]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The part of the volume that the window's corners reach, so that a memory-mapped case is read only there."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in window], indexing="ij")).reshape(3, -1)
+    reach = matrix @ corners + offset[:, None]
+    size = np.array(shape)
+    low = np.clip(np.floor(reach.min(axis=1)).astype(np.intp) - 1, 0, size - 1)
+    high = np.clip(np.ceil(reach.max(axis=1)).astype(np.intp) + 2, low + 1, size)
+    return low, high
+
+
+def _rotation(angles: NDArray[np.float64]) -> Matrix:
+    (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return np.asarray(about_z @ about_y @ about_x)

@@ -1,0 +1,55 @@
+"""What ends a training: the model file, and the validation cases predicted from their scan files and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unetr.core.plan import Plan
+from unetr.evaluate.results import Results, write_results
+from unetr.evaluate.run import Pair, evaluate_pairs
+from unetr.infer.predict import load
+from unetr.model.file import ModelFile, write_model
+from unetr.prepare.cases import Dataset
+from unetr.train.run import Run, Settings, read_fingerprint, read_settings
+
+
+def save_model(run: Run, path: Path, plan: Plan, weights: dict[str, torch.Tensor], metrics: dict[str, Any]) -> None:
+    """Writes a model file with the run's plan and fingerprint. Raises MachineError."""
+    licence = read_settings(run).licence
+    write_model(path, ModelFile(plan, read_fingerprint(run), metrics, licence, weights))
+
+
+def finish(
+    run: Run,
+    dataset: Dataset,
+    plan: Plan,
+    settings: Settings,
+    weights: dict[str, torch.Tensor],
+    progress: Callable[[int, int], None],
+) -> Results | None:
+    """Writes the model file and, where a fold validates, predicts and scores its cases from their files.
+
+    The scores go into the model file. The path is that of `unetr predict` and `unetr evaluate`. Raises MachineError.
+    """
+    save_model(run, run.model, plan, weights, {})
+    chosen = [case for case in dataset.labelled if case.id in set(settings.validation_cases)]
+    if not chosen:
+        return None
+    segmenter = load(run.model)
+    pairs = []
+    for done, case in enumerate(chosen, start=1):
+        prediction = segmenter.predict(list(case.images)).save(run.predictions / f"{case.id}.nii.gz")
+        if case.label is not None:
+            pairs.append(Pair(case.id, prediction, case.label))
+        progress(done, len(chosen))
+    names = {name: value for name, value in plan.labels.items() if value != 0}
+    results = evaluate_pairs(pairs, names=names, regions={r.name: r.labels for r in plan.regions})
+    write_results(run.predictions, results)
+    metrics = {"fold": settings.fold, "cases": len(chosen), "mean_dice": results.mean_dice}
+    metrics |= {f"dice_{summary.label}": summary.metrics["dice"].mean for summary in results.classes}
+    save_model(run, run.model, plan, weights, metrics)
+    return results

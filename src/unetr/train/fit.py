@@ -1,0 +1,107 @@
+"""fit: a dataset in, a run folder with a model file out. The same for the command, the demo and Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from unetr.core.fingerprint import Fingerprint
+from unetr.core.plan import Plan, read_plan
+from unetr.errors import InputError
+from unetr.evaluate.results import Results
+from unetr.prepare.cache import build_cache
+from unetr.prepare.cases import Dataset
+from unetr.prepare.fingerprint import measure_fingerprint
+from unetr.prepare.folds import split_folds
+from unetr.prepare.planner import make_plan
+from unetr.train.checkpoint import averaged_weights
+from unetr.train.finish import finish
+from unetr.train.loop import Observer, train
+from unetr.train.run import Run, Settings, holds_run, open_run, read_fingerprint, read_settings
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of the stage, the cases done and all cases."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person asks of a training.
+
+    plan: in place of the planner's own. fold: the fold that validates, None to train on all cases.
+    steps, minutes: the budget, one of them. checkpoint_steps: save so often instead of every few minutes.
+    """
+
+    preset: str = "auto"
+    plan: Plan | None = None
+    fold: int | None = 0
+    folds: int = 5
+    seed: int = 0
+    steps: int | None = None
+    minutes: float | None = None
+    checkpoint_steps: int | None = None
+
+
+def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progress: Progress) -> Results | None:
+    """Plans, caches, trains, validates and writes the model file; resumes what the folder holds.
+
+    Returns the scores of the validation cases, None when all cases train. Raises InputError, MachineError, StoppedError.
+    """
+    plan, settings = prepare_run(dataset, run, request, progress)
+    cache = build_cache(dataset, plan, run.cache, progress=lambda done, of: progress("preparing", done, of))
+    state = train(run, cache, plan, settings, observer, request.checkpoint_steps)
+    return finish(
+        run, dataset, plan, settings, averaged_weights(state), lambda done, of: progress("validating", done, of)
+    )
+
+
+def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress) -> tuple[Plan, Settings]:
+    """The plan and settings of a new run, or those of the run in the folder when they are the same training."""
+    settings = _settings(dataset, request)
+    fingerprint: Fingerprint | None
+    if holds_run(run) and read_settings(run).preset == request.preset:
+        # A plan follows from the dataset and the preset, so nothing has to be measured again.
+        fingerprint, plan = read_fingerprint(run), request.plan or read_plan(run.plan)
+    else:
+        fingerprint = measure_fingerprint(dataset, lambda done, of: progress("measuring", done, of))
+        plan = request.plan or make_plan(dataset, fingerprint, preset=request.preset)
+    _check_plan(plan, dataset)
+    return plan, open_run(run, plan, settings, fingerprint)
+
+
+def _settings(dataset: Dataset, request: Request) -> Settings:
+    if (request.steps is None) == (request.minutes is None):
+        raise InputError("a training needs a budget: give either steps or minutes")
+    ids = [case.id for case in dataset.labelled]
+    validation: tuple[str, ...] = ()
+    if request.fold is not None:
+        folds = split_folds(dataset, request.folds, request.seed)
+        if not 0 <= request.fold < len(folds):
+            raise InputError(f"fold {request.fold}: there are folds 0 to {len(folds) - 1}; or use all-data")
+        validation = folds[request.fold]
+    return Settings(
+        dataset=str(dataset.root.resolve()),
+        preset=request.preset,
+        fold=request.fold,
+        folds=request.folds,
+        seed=request.seed,
+        steps=request.steps,
+        minutes=request.minutes,
+        training_cases=tuple(case for case in ids if case not in set(validation)),
+        validation_cases=validation,
+        schedule_steps=request.steps,
+        licence=dataset.licence,
+        reference=dataset.reference,
+    )
+
+
+def _check_plan(plan: Plan, dataset: Dataset) -> None:
+    """A plan written for another dataset is refused. Raises InputError."""
+    if len(plan.channels) != len(dataset.channel_names):
+        raise InputError(
+            f"{dataset.root}: has {len(dataset.channel_names)} channels, the plan has {len(plan.channels)}; "
+            "use a plan made for this dataset"
+        )
+    if plan.labels != dataset.labels:
+        raise InputError(
+            f"{dataset.root}: has the labels {dataset.labels}, the plan has {plan.labels}; use a plan made for this dataset"
+        )

@@ -1,0 +1,188 @@
+"""A run: one folder with everything about one training. Names its files and refuses to mix two trainings."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from unetr.core.files import read_text, write_text
+from unetr.core.fingerprint import Fingerprint
+from unetr.core.plan import Plan, Record, read_plan, write_plan
+from unetr.errors import InputError
+
+
+class Settings(Record):
+    """What was asked for, apart from the plan, and what it came to.
+
+    fold: the fold that validates, None when all cases train. steps, minutes: the budget, one of them.
+    schedule_steps: the number of optimiser steps, fixed once it is known. licence, reference: of the data.
+    """
+
+    dataset: str
+    preset: str
+    fold: int | None
+    folds: int
+    seed: int
+    steps: int | None
+    minutes: float | None
+    training_cases: tuple[str, ...]
+    validation_cases: tuple[str, ...]
+    schedule_steps: int | None = None
+    licence: str = ""
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The files of a run."""
+
+    folder: Path
+
+    @property
+    def plan(self) -> Path:
+        """The plan that the run trains by."""
+        return self.folder / "plan.yaml"
+
+    @property
+    def settings(self) -> Path:
+        """What was asked for."""
+        return self.folder / "settings.json"
+
+    @property
+    def fingerprint(self) -> Path:
+        """Measured facts of the dataset."""
+        return self.folder / "fingerprint.json"
+
+    @property
+    def cache(self) -> Path:
+        """Prepared cases."""
+        return self.folder / "cache"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The resumable training state."""
+        return self.folder / "checkpoints"
+
+    @property
+    def log(self) -> Path:
+        """One row per step: step, loss, dice_loss, cross_entropy, learning_rate, gradient_norm."""
+        return self.folder / "log.csv"
+
+    @property
+    def timing(self) -> Path:
+        """One row per step: step, seconds, wait_seconds. Apart from the log, which is the same for equal runs."""
+        return self.folder / "timing.csv"
+
+    @property
+    def validation_log(self) -> Path:
+        """One row per validation: step, mean_dice, dice_<class>."""
+        return self.folder / "validation.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard events."""
+        return self.folder / "tensorboard"
+
+    @property
+    def best(self) -> Path:
+        """Model file with the weights that did best in a validation during training."""
+        return self.folder / "best.safetensors"
+
+    @property
+    def model(self) -> Path:
+        """Model file with the final weights: the result."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def predictions(self) -> Path:
+        """Label files predicted for the validation cases with the final weights, and their results."""
+        return self.folder / "validation"
+
+
+def open_run(run: Run, plan: Plan, settings: Settings, fingerprint: Fingerprint | None) -> Settings:
+    """Starts a run's folder, or checks that the one there is the same training. Returns the settings to go on with.
+
+    Raises InputError with the first difference when the folder holds another training.
+    """
+    if not holds_run(run):
+        if run.folder.is_dir() and any(run.folder.iterdir()) and not run.plan.exists():
+            raise InputError(f"{run.folder}: is not empty and holds no run; choose another output folder")
+        write_plan(run.plan, plan)
+        if fingerprint is not None:
+            write_text(run.fingerprint, fingerprint.model_dump_json(indent=1))
+        # The settings come last: a folder without them holds no run yet.
+        write_settings(run, settings)
+        return settings
+    kept = read_settings(run)
+    asked = settings.model_copy(update={"schedule_steps": kept.schedule_steps})
+    difference = _difference(kept, asked) or _difference(read_plan(run.plan), plan)
+    if difference:
+        raise InputError(f"{run.folder}: holds a run with other settings: {difference}; choose another output folder")
+    return kept
+
+
+def holds_run(run: Run) -> bool:
+    """Whether a training was started in this folder."""
+    return run.settings.exists()
+
+
+def write_settings(run: Run, settings: Settings) -> None:
+    """Writes the settings, atomically."""
+    write_text(run.settings, settings.model_dump_json(indent=1))
+
+
+def read_settings(run: Run) -> Settings:
+    """The settings of a run. Raises InputError when the folder holds none."""
+    text = read_text(run.settings, "the settings of a run made by `unetr train`")
+    try:
+        return Settings.model_validate_json(text)
+    except ValueError as error:
+        raise InputError(f"{run.settings}: is damaged: {str(error).splitlines()[0]}") from None
+
+
+def read_fingerprint(run: Run) -> Fingerprint | None:
+    """The dataset's fingerprint, None where the plan came from elsewhere."""
+    if not run.fingerprint.exists():
+        return None
+    return Fingerprint.model_validate_json(run.fingerprint.read_text(encoding="utf-8"))
+
+
+def _difference(there: Record, asked: Record) -> str:
+    """The first field in which two records differ, as `key: there 1, asked for 2`; empty when they are equal."""
+    first, second = json.loads(there.model_dump_json()), json.loads(asked.model_dump_json())
+    for key, value in _flat(first).items():
+        other = _flat(second).get(key)
+        if value != other and not key.startswith("reasons"):
+            return f"{key}: there {value}, asked for {other}"
+    return ""
+
+
+def _flat(data: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(data, dict):
+        return {prefix: data}
+    return {k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def append_row(path: Path, row: dict[str, float | int]) -> None:
+    """Adds a row to a CSV file; the first row writes the header. Numbers are written so that they read back exactly."""
+    new = not path.exists()
+    with path.open("a", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        if new:
+            writer.writerow(row)
+        writer.writerow([repr(value) for value in row.values()])
+
+
+def cut_rows(paths: Sequence[Path], step: int) -> None:
+    """Drops the rows after `step` from CSV files, so that a resumed run logs each step once."""
+    for path in paths:
+        if not path.exists():
+            continue
+        header, *rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8")))
+        # A row that a kill cut short has fewer cells than the header.
+        kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
+        write_text(path, "".join(",".join(row) + "\n" for row in [header, *kept]))

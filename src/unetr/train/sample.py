@@ -1,0 +1,116 @@
+"""A training sample is a pure function of (seed, step, slot): which case, which window, which augmentation.
+
+So it does not matter who prepares it or when: any number of workers give the same batches, and a resumed run goes on
+with the very samples that the uninterrupted run would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetr.core.plan import Plan
+from unetr.prepare.cache import Cache, CachedCase
+from unetr.train.augment import augment_intensities, random_map, read_through
+
+Float = NDArray[np.float32]
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Images [B, C, H, W, D] float32, classes [B, H, W, D] int64 (-1 = ignored), and the case of each slot."""
+
+    step: int
+    images: Float
+    classes: NDArray[np.int64]
+    cases: tuple[str, ...]
+
+
+def draw_case(ids: Sequence[str], seed: int, index: int) -> str:
+    """The case of the index-th sample of a run: every case once per round, in an order of its own for each round."""
+    round_, place = divmod(index, len(ids))
+    order = np.random.default_rng([seed, 0, round_]).permutation(len(ids))
+    return ids[order[place]]
+
+
+def draw_sample(case: CachedCase, plan: Plan, rng: np.random.Generator) -> tuple[Float, NDArray[np.int64]]:
+    """One augmented window of a case: image [C, H, W, D] and classes [H, W, D]."""
+    augment = plan.training.augment
+    shape: Shape = case.label.shape  # type: ignore[assignment]
+    start = _window_start(case, plan, shape, rng)
+    matrix = random_map(augment, plan.spacing_mm, rng)
+    if matrix is None:
+        image, classes = _cut(case, start, plan.window)
+    else:
+        centre = start + (np.array(plan.window) - 1) / 2
+        image, classes = read_through(case.image, case.label, matrix, centre, plan.window)
+    mirrored = tuple(axis for axis in augment.mirror_axes if rng.random() < 0.5)
+    image = np.flip(image, tuple(1 + axis for axis in mirrored))
+    classes = np.flip(classes, mirrored)
+    return augment_intensities(image, augment, rng), np.ascontiguousarray(classes, dtype=np.int64)
+
+
+def draw_batch(cache: Cache, ids: Sequence[str], plan: Plan, seed: int, step: int) -> Batch:
+    """The batch of a step. Step counts from 0."""
+    size = plan.training.batch_size
+    cases = tuple(draw_case(ids, seed, step * size + slot) for slot in range(size))
+    samples = [
+        draw_sample(cache.open(case), plan, np.random.default_rng([seed, 1, step, slot]))
+        for slot, case in enumerate(cases)
+    ]
+    images, classes = zip(*samples, strict=True)
+    return Batch(step, np.stack(images), np.stack(classes), cases)
+
+
+def batches(
+    cache: Cache, ids: Sequence[str], plan: Plan, seed: int, first_step: int, workers: int = 1, ahead: int = 4
+) -> Iterator[Batch]:
+    """Batches from `first_step` on, without end, prepared `ahead` of use by threads (numpy, scipy release the lock)."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="samples")
+    waiting: list[Future[Batch]] = []
+    step = first_step
+    try:
+        while True:
+            while len(waiting) < ahead:
+                waiting.append(pool.submit(draw_batch, cache, ids, plan, seed, step + len(waiting)))
+            yield waiting.pop(0).result()
+            step += 1
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _window_start(case: CachedCase, plan: Plan, shape: Shape, rng: np.random.Generator) -> NDArray[np.intp]:
+    """First voxel of the window, negative where the volume is smaller than the window (then it lies anywhere inside).
+
+    With probability foreground_fraction the window contains a voxel of a foreground class, each class of the case
+    equally often; otherwise it is uniform over the volume.
+    """
+    window, size = np.array(plan.window), np.array(shape)
+    low, high = np.minimum(0, size - window), np.maximum(0, size - window)
+    present = [index for index, voxels in sorted(case.foreground.items()) if index > 0 and len(voxels)]
+    if present and rng.random() < plan.training.foreground_fraction:
+        voxels = case.foreground[present[rng.integers(len(present))]]
+        voxel = voxels[rng.integers(len(voxels))]
+        # Somewhere in the window's middle half, so that the class is seen with its surroundings.
+        quarter = window // 4
+        start = voxel - rng.integers(quarter, window - quarter)
+        fits = size > window
+        return np.where(fits, np.clip(start, low, high), rng.integers(low, high + 1)).astype(np.intp)
+    return rng.integers(low, high + 1).astype(np.intp)
+
+
+def _cut(case: CachedCase, start: NDArray[np.intp], window: Shape) -> tuple[Float, NDArray[np.integer]]:
+    """The window as it is; what lies outside the volume is 0 in the image and class 0 in the label."""
+    shape = case.label.shape
+    inside = tuple(slice(max(0, s), min(n, s + w)) for s, n, w in zip(start, shape, window, strict=True))
+    target = tuple(slice(i.start - s, i.stop - s) for i, s in zip(inside, start, strict=True))
+    image = np.zeros((len(case.image), *window), dtype=np.float32)
+    classes = np.zeros(window, dtype=case.label.dtype)
+    image[:, *target] = case.image[:, *inside]
+    classes[target] = case.label[inside]
+    return image, classes

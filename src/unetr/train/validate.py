@@ -1,0 +1,56 @@
+"""Whole-volume validation: the same sliding window as `predict`, the same Dice as `evaluate`, on prepared cases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unetr.core.plan import Plan
+from unetr.evaluate.overlap import dice_per_class
+from unetr.infer.engines.torch import has_fast_bf16, network_engine
+from unetr.infer.predict import predict_scores
+from unetr.prepare.cache import Cache
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationReport:
+    """Mean over cases of the Dice of each foreground class or region, and their mean. NaN where nowhere defined."""
+
+    step: int
+    mean_dice: float
+    dice: dict[str, float]
+
+
+def validate(network: torch.nn.Module, cache: Cache, cases: Sequence[str], plan: Plan, step: int) -> ValidationReport:
+    """Predicts and scores cases on the network's grid."""
+    device = next(network.parameters()).device
+    engine = network_engine(network.eval(), device, has_fast_bf16(device))
+    names = [region.name for region in plan.regions] or list(plan.class_names[1:])
+    scores = np.full((len(cases), len(names)), math.nan)
+    for row, case in enumerate(cases):
+        opened = cache.open(case)
+        scores[row] = dice_on_grid(predict_scores(opened.image, plan, engine), np.asarray(opened.label), plan)
+    means = [_mean(column) for column in scores.T]
+    return ValidationReport(step, _mean(np.array(means)), dict(zip(names, means, strict=True)))
+
+
+def dice_on_grid(scores: NDArray[np.float32], truth: NDArray[np.integer], plan: Plan) -> list[float]:
+    """Dice of each foreground class or region; scores [J, X, Y, Z], truth [X, Y, Z] class indices, -1 left out."""
+    known = truth >= 0
+    if not plan.regions:
+        return list(dice_per_class(scores.argmax(axis=0)[known], truth[known], plan.outputs)[1:])
+    dice = []
+    for region, score in zip(plan.regions, scores, strict=True):
+        members = [plan.class_values.index(value) for value in region.labels]
+        dice.append(float(dice_per_class(score[known] > 0.5, np.isin(truth[known], members), 2)[1]))
+    return dice
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else math.nan

@@ -1,0 +1,294 @@
+"""Fingerprints against hand-worked facts, plans against the rules they state, and both on real scans."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
+from unetr.core.plan import Plan, parse_plan, plan_to_yaml, read_plan
+from unetr.errors import InputError
+from unetr.prepare.cases import LAYOUTS, open_dataset
+from unetr.prepare.fingerprint import measure_fingerprint, side_effect
+from unetr.prepare.planner import (
+    choose_batch_size,
+    choose_mirror_axes,
+    choose_normalisation,
+    choose_spacing,
+    choose_window,
+    make_plan,
+    training_memory_gb,
+)
+from unetr.prepare.presets import PRESETS
+from unetr.prepare.template import COMMENTS, template_plan
+
+
+@pytest.fixture(scope="module")
+def hippocampus(shared_data):
+    dataset = open_dataset(shared_data / "Task04_Hippocampus")
+    return dataset, measure_fingerprint(dataset)
+
+
+def test_hippocampus_fingerprint(hippocampus):
+    """Effect sizes as nibabel and numpy gave them outside of this package (population deviation; n = 208)."""
+    _, fingerprint = hippocampus
+    assert fingerprint.cases == 208
+    assert fingerprint.orientations == {"RAS": 208}
+    assert np.median(fingerprint.shapes, axis=0).tolist() == [35, 50, 35]
+    assert fingerprint.spacings_mm[0] == (1.0, 1.0, 1.0)
+    assert fingerprint.intensity_scale_spread > 1000
+    anterior, posterior = fingerprint.labels
+    assert (anterior.cases, posterior.cases) == (208, 208)
+    correction = math.sqrt(207 / 208)
+    assert anterior.side == pytest.approx(np.array([1.4566934, 7.6122796, -3.2354975]) * correction, rel=1e-5)
+    assert posterior.side == pytest.approx(np.array([-1.4412201, -7.6509099, 3.2098968]) * correction, rel=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["auto", *PRESETS])
+def test_hippocampus_plan_mirrors_left_right_only(hippocampus, preset):
+    plan = make_plan(*hippocampus, preset=preset)
+    assert plan.training.augment.mirror_axes == (0,)
+    assert plan.inference.mirror_axes == (0,)
+    assert plan.spacing_mm == (1.0, 1.0, 1.0)
+    assert plan.channels[0].normalisation == "zscore"
+    assert parse_plan(yaml.safe_load(plan_to_yaml(plan)), "round trip") == plan
+
+
+def test_hippocampus_paper_plan(hippocampus):
+    plan = make_plan(*hippocampus, preset="paper")
+    assert plan.window == (48, 64, 48)
+    assert plan.training.batch_size == 4
+    network = plan.network
+    assert (network.patch, network.width, network.depth, network.heads) == (16, 768, 12, 12)
+    assert (network.mlp_width, network.taps, network.feature_size) == (3072, (3, 6, 9, 12), 16)
+    assert make_plan(*hippocampus).window == (40, 56, 40)
+
+
+def test_single_label_dataset_mirrors_every_axis(shared_data):
+    dataset = open_dataset(shared_data / "LeftAtrium")
+    cases = dataset.cases[:6]
+    some = dataclasses.replace(dataset, cases=cases)
+    fingerprint = measure_fingerprint(some)
+    plan = make_plan(some, fingerprint, preset="paper")
+    assert plan.training.augment.mirror_axes == (0, 1, 2)
+    assert "only label" in plan.reasons["mirror_axes"]
+    assert plan.window == (96, 96, 96)
+    assert plan.training.batch_size == 1
+    assert plan.spacing_mm == (0.625, 0.625, 0.625)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_gives_the_same_fingerprint(make_dataset, layout):
+    dataset = open_dataset(make_dataset(layout))
+    fingerprint = measure_fingerprint(dataset)
+    front, back = fingerprint.labels
+    # Blocks of 4x4x3 voxels of 1 mm3 in volumes of 14x12x10.
+    assert (front.name, front.value, front.cases) == ("front", 1, 6)
+    assert front.median_volume_ml == pytest.approx(0.048)
+    assert back.voxel_fraction == pytest.approx(48 / 1680)
+    # Always three voxels to the front of the middle: no deviation, so the floor of 0.01 mm divides.
+    assert front.side[1] == pytest.approx(300)
+    assert back.side[1] == pytest.approx(-300)
+    (channel,) = fingerprint.channels.values()
+    assert channel.mean == pytest.approx(100, abs=5)
+    assert channel.minimum <= channel.percentile_00_5 <= channel.median <= channel.percentile_99_5 <= channel.maximum
+    plan = make_plan(dataset, fingerprint)
+    assert 1 not in plan.training.augment.mirror_axes
+    assert plan == make_plan(dataset, measure_fingerprint(dataset))
+
+
+def test_fingerprint_does_not_depend_on_how_the_scans_are_stored(make_dataset, save_scan):
+    """The same anatomy, stored with other axes, has the same facts along R, A, S."""
+    import nibabel
+
+    root = make_dataset()
+    before = measure_fingerprint(open_dataset(root))
+    for path in [*root.glob("imagesTr/*"), *root.glob("labelsTr/*")]:
+        image = nibabel.load(path)
+        turned = image.as_reoriented(nibabel.orientations.axcodes2ornt(("P", "S", "L")))
+        save_scan(path, np.asarray(turned.dataobj), turned.affine)
+    after = measure_fingerprint(open_dataset(root))
+    assert sum(after.orientations.values()) == 6
+    assert "RAS" not in after.orientations
+    assert after.shapes == before.shapes
+    assert after.labels == before.labels
+    assert after.channels == before.channels
+
+
+def test_ignored_voxels_are_no_foreground(make_dataset, save_scan, edit_json):
+    root = make_dataset("nnunet", 5)
+    label = np.zeros((14, 12, 10), np.uint8)
+    label[2:4], label[6:8], label[10:] = 1, 2, 3
+    for i in range(5):
+        save_scan(root / f"labelsTr/case_{i:02d}.nii.gz", label)
+    edit_json(root / "dataset.json", labels={"background": 0, "a": 1, "b": 2, "ignore": 3})
+    dataset = open_dataset(root)
+    fingerprint = measure_fingerprint(dataset)
+    assert [label.name for label in fingerprint.labels] == ["a", "b"]
+    # Slabs at 2.5 and 6.5 of equal size: 2 mm either side of their middle.
+    assert fingerprint.labels[0].side[0] == pytest.approx(-200)
+    assert make_plan(dataset, fingerprint).ignore_label == 3
+
+
+def test_side_effect_by_hand():
+    # Offsets 1, 2, 3: mean 2, deviation 1. Constant 5: the floor. Symmetric: 0.
+    assert side_effect([(1, 5, -4), (2, 5, 0), (3, 5, 4)]) == pytest.approx((2, 500, 0))
+    assert side_effect([(1, 2, 3)]) == (0, 0, 0)
+
+
+def _label(name, side=(0.0, 0.0, 0.0), cases=20) -> LabelStatistics:
+    return LabelStatistics(name=name, value=1, cases=cases, voxel_fraction=0.1, median_volume_ml=1, side=side)
+
+
+@pytest.mark.parametrize(
+    ("labels", "cases", "axes"),
+    [
+        ([_label("a", (0.1, 0.2, 0.3)), _label("b", (-0.1, 0, 0))], 20, (0, 1, 2)),
+        ([_label("left", (-9, 0, 0)), _label("right", (9, 0, 0))], 20, (1, 2)),
+        ([_label("a", (0.5, 0, 0)), _label("b", (0, 0, -2.0))], 20, (0, 1)),
+        ([_label("a")], 20, (0, 1, 2)),
+        ([_label("a")], 4, ()),
+        ([_label("a"), _label("rare", cases=4)], 20, ()),
+        ([_label("a"), _label("absent", cases=0)], 20, (0, 1, 2)),
+        ([_label("absent", cases=0), _label("also", cases=0)], 20, ()),
+    ],
+)
+def test_mirror_axes_by_the_stated_test(labels, cases, axes):
+    assert choose_mirror_axes(labels, cases)[0] == axes
+
+
+def test_spacing_rules():
+    assert choose_spacing([(1, 1, 1), (2, 1, 1.5), (3, 1, 2)])[0] == (2, 1, 1.5)
+    # Along the last axis the median 5 is more than 3 times the finest: the 10th percentile of 2..12 is 3.
+    thick = [(1.0, 1.0, float(z)) for z in range(2, 13)]
+    spacing_mm, reason = choose_spacing(thick)
+    assert spacing_mm == (1, 1, 3)
+    assert "10th percentile" in reason
+    # One thin scan in ten does not make slices finer than the pixels.
+    assert choose_spacing([(1, 1, 0.2)] * 2 + [(1, 1, 5)] * 8)[0] == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch", "most", "window"),
+    [
+        ((35, 50, 36), 16, 96**3, (48, 64, 48)),
+        ((35, 50, 36), 8, 96**3, (40, 56, 40)),
+        ((48, 64, 16), 16, 96**3, (48, 64, 32)),
+        ((512, 512, 300), 16, 96**3, (96, 96, 96)),
+        ((512, 512, 20), 16, 96**3, (160, 160, 32)),
+        ((3, 3, 3), 16, 96**3, (32, 32, 32)),
+        ((500, 500, 500), 16, 10, (32, 32, 32)),
+    ],
+)
+def test_window_by_hand(shape, patch, most, window):
+    assert choose_window(shape, patch, most)[0] == window
+
+
+sides = st.integers(1, 700)
+
+
+@given(st.tuples(sides, sides, sides), st.sampled_from([8, 16]), st.integers(64**3, 160**3))
+def test_window_holds_its_promises(shape, patch, most):
+    window, _ = choose_window(shape, patch, most)
+    assert math.prod(window) <= most
+    for side, size in zip(window, shape, strict=True):
+        assert side % patch == 0
+        assert 2 * patch <= side < max(size + patch, 2 * patch + 1)
+
+
+@pytest.mark.parametrize(
+    ("window", "batch"), [((48, 64, 48), 4), ((96, 96, 96), 1), ((64, 64, 64), 2), ((32, 32, 32), 4)]
+)
+def test_batch_size(window, batch):
+    chosen, reason = choose_batch_size(window, PRESETS["paper"])
+    assert chosen == batch
+    assert "GB" in reason
+
+
+def test_memory_estimate_counts_the_weights_of_the_paper():
+    """85 million block parameters, as 12 * (4 * 768 * 768 + 2 * 768 * 3072), four copies of 4 bytes: 1.36 GB."""
+    network = PRESETS["paper"].network
+    small, large = (training_memory_gb(network, (side,) * 3, 1) for side in (16, 96))
+    assert 1.36 < small < 1.45
+    assert 2 < large < 6
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("CT", "ct"),
+        ("ct", "ct"),
+        ("contrast CT", "ct"),
+        ("ct_venous", "ct"),
+        ("Computed Tomography", "ct"),
+        ("FLAIR", "zscore"),
+        ("perfect", "zscore"),
+        ("Tract", "zscore"),
+        ("noNorm", "none"),
+    ],
+)
+def test_normalisation_follows_the_name(name, kind):
+    statistics = IntensityStatistics(
+        minimum=-900, maximum=1500, mean=40, std=60, percentile_00_5=-80, median=45, percentile_99_5=200
+    )
+    plan, reason = choose_normalisation(name, statistics)
+    assert plan.normalisation == kind
+    assert reason
+    if kind == "ct":
+        assert (plan.low, plan.high, plan.mean, plan.std) == (-80, 200, 40, 60)
+        flat = statistics.model_copy(update={"std": 0.0})
+        assert choose_normalisation(name, flat)[0].normalisation == "zscore"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_fit_the_unetr_decoder(name):
+    """Patch 2^t needs t taps, since each level doubles the grid."""
+    network = PRESETS[name].network
+    assert network.preset == name
+    assert 2 ** len(network.taps) == network.patch
+
+
+def test_unknown_preset_and_foreign_fingerprint(make_dataset):
+    dataset = open_dataset(make_dataset())
+    fingerprint = measure_fingerprint(dataset)
+    with pytest.raises(InputError, match="paper"):
+        make_plan(dataset, fingerprint, preset="huge")
+    other = fingerprint.model_copy(update={"channels": {"CT": fingerprint.channels["MR0"]}})
+    with pytest.raises(InputError, match="measure it again"):
+        make_plan(dataset, other)
+
+
+def test_fingerprint_survives_json(make_dataset):
+    fingerprint = measure_fingerprint(open_dataset(make_dataset()))
+    assert Fingerprint.model_validate_json(fingerprint.model_dump_json()) == fingerprint
+
+
+def test_template_is_a_plan_that_shows_every_default(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(template_plan())
+    plan = read_plan(path)
+    shown = yaml.safe_load(template_plan())
+    assert set(shown) == set(Plan.model_fields)
+    for section in ("network", "training", "inference"):
+        assert shown[section].keys() == type(getattr(plan, section)).model_fields.keys()
+        # What the template says to be the default is the default.
+        assert getattr(plan, section) == Plan.model_fields[section].default
+    assert shown["training"]["augment"].keys() == type(plan.training.augment).model_fields.keys()
+    assert max(len(line) for line in template_plan().splitlines()) <= 120
+
+
+def test_template_comments_are_about_keys_that_exist():
+    shown = yaml.safe_load(template_plan())
+    for path, comment in COMMENTS.items():
+        section = shown
+        for key in path.split("."):
+            section = section[0] if isinstance(section, list) else section
+            assert key in section, path
+            section = section[key]
+        assert f"# {comment}" in template_plan()

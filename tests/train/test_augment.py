@@ -1,0 +1,118 @@
+"""Augmentations against closed forms and properties that hold for any draw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from unetr.core.plan import AugmentPlan
+from unetr.train.augment import (
+    INTENSITY_AUGMENTATIONS,
+    augment_intensities,
+    change_brightness,
+    change_contrast,
+    change_gamma,
+    random_map,
+    read_through,
+)
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(2, 12, 10, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", INTENSITY_AUGMENTATIONS)
+def test_each_keeps_shape_and_stays_finite_and_is_repeatable(name: str, image: np.ndarray) -> None:
+    before = image.copy()
+    change = INTENSITY_AUGMENTATIONS[name]
+    first, second = (change(image, np.random.default_rng(5)) for _ in range(2))
+    assert first.shape == image.shape
+    assert np.isfinite(first).all()
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(image, before)
+    assert not np.array_equal(first, image)
+
+
+@pytest.mark.parametrize("name", INTENSITY_AUGMENTATIONS)
+def test_a_constant_image_never_becomes_nan(name: str) -> None:
+    flat = np.zeros((1, 6, 6, 6), dtype=np.float32)
+    assert np.isfinite(INTENSITY_AUGMENTATIONS[name](flat, np.random.default_rng(1))).all()
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=30, deadline=None)
+def test_gamma_keeps_the_range_and_the_order_of_grey_values(seed: int) -> None:
+    image = np.random.default_rng(seed).normal(size=(1, 5, 5, 5)).astype(np.float32)
+    changed = change_gamma(image, np.random.default_rng(seed))
+    assert changed.min() == pytest.approx(image.min(), abs=1e-4)
+    assert changed.max() == pytest.approx(image.max(), abs=1e-4)
+    order = np.argsort(image.ravel())
+    assert (np.diff(changed.ravel()[order]) >= -1e-5).all()
+
+
+def test_brightness_is_one_factor_per_channel(image: np.ndarray) -> None:
+    ratio = change_brightness(image, np.random.default_rng(2)) / image
+    assert np.allclose(ratio, ratio[:, :1, :1, :1], rtol=1e-4)
+    assert (ratio >= 0.749).all()
+    assert (ratio <= 1.251).all()
+
+
+def test_contrast_stays_within_the_channels_range(image: np.ndarray) -> None:
+    for seed in range(10):
+        changed = change_contrast(image, np.random.default_rng(seed))
+        assert (changed.min(axis=(1, 2, 3)) >= image.min(axis=(1, 2, 3))).all()
+        assert (changed.max(axis=(1, 2, 3)) <= image.max(axis=(1, 2, 3))).all()
+
+
+def test_probability_zero_changes_nothing_and_one_applies_all(image: np.ndarray) -> None:
+    off = AugmentPlan(**dict.fromkeys(INTENSITY_AUGMENTATIONS, 0.0))
+    on = AugmentPlan(**dict.fromkeys(INTENSITY_AUGMENTATIONS, 1.0))
+    np.testing.assert_array_equal(augment_intensities(image, off, np.random.default_rng(0)), image)
+    assert not np.allclose(augment_intensities(image, on, np.random.default_rng(0)), image)
+
+
+def test_a_rotation_is_rigid_in_millimetres() -> None:
+    plan = AugmentPlan(rotate_degrees=30, scale=0.0, spatial_probability=1.0)
+    spacing = (0.7, 0.7, 5.0)
+    matrix = random_map(plan, spacing, np.random.default_rng(3))
+    assert matrix is not None
+    in_mm = np.diag(spacing) @ matrix @ np.linalg.inv(np.diag(spacing))
+    np.testing.assert_allclose(in_mm @ in_mm.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(in_mm) == pytest.approx(1.0)
+    assert not np.allclose(in_mm, np.eye(3))
+
+
+def test_without_rotation_and_scale_the_map_is_the_identity() -> None:
+    plan = AugmentPlan(rotate_degrees=0, scale=0.0, spatial_probability=1.0)
+    matrix = random_map(plan, (1, 2, 3), np.random.default_rng(0))
+    assert matrix is not None
+    np.testing.assert_allclose(matrix, np.eye(3), atol=1e-15)
+
+
+def test_reading_through_equals_scipy_on_the_whole_volume() -> None:
+    """Cropping to the part that the window reaches must not change a voxel."""
+    rng = np.random.default_rng(1)
+    image = rng.normal(size=(1, 30, 26, 28)).astype(np.float32)
+    label = rng.integers(0, 3, size=(30, 26, 28)).astype(np.int8)
+    plan = AugmentPlan(rotate_degrees=40, scale=0.3, spatial_probability=1.0)
+    for seed in range(5):
+        matrix = random_map(plan, (1, 1, 1), np.random.default_rng(seed))
+        assert matrix is not None
+        centre = np.random.default_rng(seed).uniform(0, 28, size=3)
+        found, classes = read_through(image, label, matrix, centre, (12, 10, 14))
+        offset = centre - matrix @ np.array([5.5, 4.5, 6.5])
+        kwargs = {"matrix": matrix, "offset": offset, "output_shape": (12, 10, 14), "mode": "grid-constant"}
+        np.testing.assert_allclose(found[0], ndimage.affine_transform(image[0], order=1, **kwargs), atol=1e-5)
+        np.testing.assert_array_equal(classes, ndimage.affine_transform(label, order=0, **kwargs))
+
+
+def test_reading_through_a_shift_by_whole_voxels_is_a_cut() -> None:
+    image = np.arange(20**3, dtype=np.float32).reshape(1, 20, 20, 20)
+    label = (image[0] % 3).astype(np.int8)
+    found, classes = read_through(image, label, np.eye(3), np.array([8.5, 9.5, 10.5]), (4, 4, 4))
+    np.testing.assert_allclose(found, image[:, 7:11, 8:12, 9:13])
+    np.testing.assert_array_equal(classes, label[7:11, 8:12, 9:13])
