@@ -40,11 +40,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A labelled case and its prediction, None when there is no file for it."""
+    """A labelled case and its predicted label file, None when there is none (it counts as predicted empty)."""
 
     case: str
-    truth: Path
     prediction: Path | None
+    truth: Path
 
 
 def score_case(
@@ -101,17 +101,43 @@ def evaluate_folders(
     cases: Collection[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Results:
-    """Scores every case of `labels` (or those named in `cases`); a case without a prediction counts as predicted empty.
+    """Scores every case of `labels`, or those named in `cases`; both are folders, or one file each.
 
-    predictions, labels: folders, or one file each. names: name -> value, background included or not; values that are
-    not in it are an error. Without it, the names that the files carry are used, "label 3" where they carry none.
-    regions: name -> values; given, they are scored in place of the single labels. ignore_value: voxels with this
-    truth are left out. progress(done, total) is called after each case.
-    Raises InputError for folders without cases, grids that differ, unknown values, names that contradict each other.
+    A case without a prediction counts as predicted empty and is listed as missing; a prediction without a label is
+    listed as extra. The rest is as in `evaluate_pairs`. Raises InputError, also for folders without common cases.
+    """
+    pairs, extra = match_cases(predictions, labels, cases)
+    return evaluate_pairs(
+        pairs,
+        names=names,
+        regions=regions,
+        tolerance_mm=tolerance_mm,
+        ignore_value=ignore_value,
+        extra=extra,
+        progress=progress,
+    )
+
+
+def evaluate_pairs(
+    pairs: Sequence[Pair],
+    *,
+    names: Mapping[str, int] | None = None,
+    regions: Mapping[str, tuple[int, ...]] | None = None,
+    tolerance_mm: float = 2.0,
+    ignore_value: int | None = None,
+    extra: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Results:
+    """Scores pairs of label files, one after another.
+
+    names: name -> value, background included or not; values that are not in it are an error. Without it, the names that
+    the files carry are used, "label 3" where they carry none. regions: name -> values; given, they are scored in
+    place of the single labels. tolerance_mm: of the surface Dice. ignore_value: voxels with this truth are left out.
+    progress(done, total) is called after each case.
+    Raises InputError for grids that differ, unknown values, and names that contradict each other.
     """
     if regions and len(set(regions.values())) < len(regions):
         raise InputError(f"two regions are made of the same labels; expected different ones: {dict(regions)}")
-    pairs, extra = match_cases(predictions, labels, cases)
     known = _Names() if names is None else _Names({value: name for name, value in names.items()}, fixed=True)
     allowed = None if names is None else {0, *names.values()} | ({ignore_value} if ignore_value is not None else set())
     scores: dict[str, dict[tuple[int, ...], ClassScore]] = {}
@@ -145,7 +171,7 @@ def match_cases(
     """
     truths, predicted = _scans(labels, "labels"), _scans(predictions, "predictions")
     if labels.is_file() and predictions.is_file():
-        return [Pair(case_name(labels), labels, predictions)], ()
+        return [Pair(case_name(labels), predictions, labels)], ()
     unknown = sorted(set(cases or ()) - set(truths))
     if unknown:
         raise InputError(f"{labels}: has no label for {len(unknown)} of the cases asked for, first {unknown[0]!r}")
@@ -155,7 +181,7 @@ def match_cases(
             f"{predictions}: no prediction has the name of a label in {labels} (such as {wanted[0]!r}; "
             f"found such as {min(predicted)!r}); name predictions as the labels"
         )
-    pairs = [Pair(case, truths[case], predicted.get(case)) for case in wanted]
+    pairs = [Pair(case, predicted.get(case), truths[case]) for case in wanted]
     return pairs, tuple(sorted(set(predicted) - set(truths)))
 
 

@@ -32,10 +32,11 @@ CPU_BATCH = 1
 class Prediction:
     """A segmentation on the scan's own grid.
 
-    labels: Volume [1, X, Y, Z] of label values, with their names. volumes_ml: name -> volume of each foreground class
-    or region. probabilities: Volume [J, X, Y, Z] float32 when they were asked for.
+    scan: what was segmented. labels: Volume [1, X, Y, Z] of label values, with their names. volumes_ml: name ->
+    volume of each foreground class or region. probabilities: Volume [J, X, Y, Z] float32 when they were asked for.
     """
 
+    scan: Volume
     labels: Volume
     volumes_ml: dict[str, float]
     probabilities: Volume | None = None
@@ -65,13 +66,14 @@ class Segmenter:
 
         tta: average over the mirrors that the plan allows. Raises InputError for a scan that cannot be used.
         """
-        volume = _as_volume(scan, assume_affine)
+        volume = _as_volume(scan, self.plan, assume_affine)
         image, placement = preprocess_image(volume, self.plan)
         scores = restore(predict_scores(image, self.plan, self.engine, tta=tta), placement, "linear")
         labels = decide(scores, self.plan)
         names = {value: name for name, value in output_values(self.plan).items()}
         result = volume.with_data(labels[None], label_names=names)
         return Prediction(
+            scan=volume,
             labels=result,
             volumes_ml=volumes_ml(result, self.plan, scores),
             probabilities=volume.with_data(scores, label_names={}) if probabilities else None,
@@ -132,7 +134,9 @@ def decide(scores: Float, plan: Plan) -> NDArray[np.integer]:
         for region, score in zip(plan.regions, scores, strict=True):
             labels[score > 0.5] = region.written_as
         return labels
-    return np.asarray(plan.class_values, dtype=dtype)[scores.argmax(axis=0)]
+    table: NDArray[np.integer] = np.asarray(plan.class_values, dtype=dtype)
+    winners: NDArray[np.integer] = table[scores.argmax(axis=0)]
+    return winners
 
 
 def output_values(plan: Plan) -> dict[str, int]:
@@ -165,8 +169,15 @@ def _probabilities(logits: Float, *, regions: bool) -> Float:
     return logits
 
 
-def _as_volume(scan: str | Path | Volume | Sequence[str | Path], assume_affine: bool) -> Volume:
+def _as_volume(scan: str | Path | Volume | Sequence[str | Path], plan: Plan, assume_affine: bool) -> Volume:
+    """Reads the scan and checks its channels against the plan's. Raises InputError that names the file."""
     if isinstance(scan, Volume):
-        return scan
-    paths = [Path(scan)] if isinstance(scan, str | Path) else [Path(path) for path in scan]
-    return stack_channels([(path, read_volume(path, assume_affine=assume_affine)) for path in paths])
+        volume, source = scan, "the scan"
+    else:
+        paths = [Path(scan)] if isinstance(scan, str | Path) else [Path(path) for path in scan]
+        volume = stack_channels([(path, read_volume(path, assume_affine=assume_affine)) for path in paths])
+        source = str(paths[0])
+    if len(volume.data) != len(plan.channels):
+        names = ", ".join(channel.name for channel in plan.channels)
+        raise InputError(f"{source}: has {len(volume.data)} channels; the model expects {len(plan.channels)} ({names})")
+    return volume

@@ -18,8 +18,8 @@ from unetr.errors import InputError
 _MOST_SHEAR = 1e-3
 # How far two affines of one header may differ, per millimetre of the grid's diagonal. NIfTI stores the quaternion's
 # b, c, d in float32 and leaves out a = sqrt(1 - b² - c² - d²). Near half turns (LPS scans) a is almost 0, and the
-# rounding error 6e-8 of the sum becomes sqrt(6e-8) = 2.4e-4 in a, that is 2 · 2.4e-4 radians: 0.15 mm over 300 mm.
-_SAME_HEADER = 5e-4
+# sum's rounding error, up to 1.04e-7, becomes sqrt(1.04e-7) = 3.2e-4 in a: a turn of 6.5e-4 rad, 0.2 mm over 300 mm.
+_SAME_HEADER = 7e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,6 +6,7 @@ and more than three axes of space.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import IO
 
@@ -42,9 +43,8 @@ def read(path: Path) -> RawScan:
         dtype = _dtype(path, fields, channels)
         spacing_mm = _spacing_mm(path, fields)
         missing = [name for name in _GEOMETRY if name not in fields]
-        affines = {} if missing else {"TransformMatrix": _affine(path, fields, spacing_mm)}
-        compressed = _flag(path, fields, "CompressedData")
-        drain = Drain(path, handle, "zlib" if compressed else "none")
+        affines = {} if missing else {"affine (TransformMatrix, Offset)": _affine(path, fields, spacing_mm)}
+        drain = Drain(path, handle, "zlib" if _flag(path, fields, "CompressedData") else "none")
         voxels = drain.take(x * y * z * channels * dtype.itemsize)
         drain.finish()
     data = array_from_bytes(voxels, dtype, (channels, x, y, z))
@@ -59,12 +59,17 @@ def write(path: Path, volume: Volume) -> None:
     _refuse_colour(path, np.dtype(dtype), channels)
     lps = LPS_TO_RAS @ volume.affine
     spacing_mm = np.array(volume.spacing_mm)
+    # ITK reads noise where CompressedDataSize is missing, so the voxels are compressed before the header is written.
+    compressed = io.BytesIO()
+    write_pieces(compressed, interleaved_pieces(volume.data), "zlib")
+    voxels = compressed.getvalue()
     fields = {
         "ObjectType": "Image",
         "NDims": "3",
         "BinaryData": "True",
         "BinaryDataByteOrderMSB": "False",
         "CompressedData": "True",
+        "CompressedDataSize": str(len(voxels)),
         # One row per voxel axis.
         "TransformMatrix": _text((lps[:3, :3] / spacing_mm).T),
         "Offset": _text(lps[:3, 3]),
@@ -80,7 +85,7 @@ def write(path: Path, volume: Volume) -> None:
     fields |= {"ElementType": _TYPE_NAMES[dtype], "ElementDataFile": "LOCAL"}
     with path.open("wb") as handle:
         handle.write("".join(f"{key} = {value}\n" for key, value in fields.items()).encode("ascii"))
-        write_pieces(handle, interleaved_pieces(volume.data), "zlib")
+        handle.write(voxels)
 
 
 def _text(numbers: Affine) -> str:

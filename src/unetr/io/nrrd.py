@@ -167,7 +167,7 @@ def _affines(path: Path, fields: dict[str, str], vector: bool) -> dict[str, Affi
     affine = np.eye(4)
     affine[:3, :3] = np.array(_directions(path, fields, vector)).T
     affine[:3, 3] = _vectors(path, fields, "space origin", 1)[0]
-    return {"space directions": np.diag([*_SPACES[space], 1.0]) @ affine}
+    return {"affine (space directions)": np.diag([*_SPACES[space], 1.0]) @ affine}
 
 
 def _directions(path: Path, fields: dict[str, str], vector: bool) -> list[list[float]]:

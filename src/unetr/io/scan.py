@@ -58,9 +58,8 @@ def read_label(
         raise InputError(f"{path}: has label values up to {high}; expected at most {_LARGEST_LABEL}; is it a scan?")
     data = data.astype(smallest_integer(low, high), copy=False)
     if values is not None:
-        allowed = np.zeros(_LARGEST_LABEL + 1, dtype=bool)
-        allowed[list(values)] = True
-        unknown = ~allowed[data]
+        known = np.isin(np.arange(high + 1), list(values))
+        unknown = ~known[data]
         if unknown.any():
             expected = ", ".join(str(value) for value in sorted(values))
             raise InputError(f"{path}: has unknown label values {_listed(data, unknown)}; expected {expected}")
@@ -132,8 +131,8 @@ def _whole(path: Path, data: Array) -> Array:
 
 
 def _listed(data: Array, where: Array) -> str:
-    """E.g. "7 (12 voxels), 9 (1 voxels)", at most ten of them."""
+    """E.g. "7 (12 voxels), 9 (1 voxel)", at most ten of them."""
     values, counts = np.unique(data[where], return_counts=True)
-    parts = [f"{v} ({n} voxels)" for v, n in zip(values[:_LISTED], counts, strict=False)]
+    parts = [f"{v} ({n} voxel{'' if n == 1 else 's'})" for v, n in zip(values[:_LISTED], counts, strict=False)]
     more = f" and {len(values) - _LISTED} more" if len(values) > _LISTED else ""
     return ", ".join(parts) + more

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,7 +16,23 @@ SLOPE = 0.01  # of the leaky rectifier, everywhere
 
 def norm_layer(kind: NormKind, channels: int) -> nn.Module:
     """Instance normalisation has no parameters here; batch normalisation has scale, shift and running statistics."""
-    return nn.InstanceNorm3d(channels) if kind == "instance" else nn.BatchNorm3d(channels)
+    return InstanceNorm(channels) if kind == "instance" else nn.BatchNorm3d(channels)
+
+
+class InstanceNorm(nn.InstanceNorm3d):
+    """nn.InstanceNorm3d, faster on a CPU where channels are innermost.
+
+    PyTorch's would copy such an input to the other layout and back. Normalising a batch of one by its own statistics is
+    the same thing and has a kernel for this layout. Exporters get the operator that they know.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [B, C, H, W, D] -> the same shape, each channel of each item with mean 0 and variance 1."""
+        exporting = torch.jit.is_tracing() or torch.compiler.is_exporting()
+        if exporting or x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last_3d):
+            return super().forward(x)
+        items = [F.batch_norm(item, None, None, training=True, eps=self.eps) for item in x.split(1)]
+        return items[0] if len(items) == 1 else torch.cat(items)
 
 
 class ConvBlock(nn.Module):
@@ -60,10 +77,21 @@ class ConvNorm(nn.Sequential):
 
 
 class Deconvolution(nn.ConvTranspose3d):
-    """Twice the size along each axis: transposed convolution, kernel and stride 2x2x2, no bias."""
+    """Twice the size along each axis: transposed convolution, kernel and stride 2x2x2, no bias.
+
+    No two outputs overlap, so it is one matrix product of every voxel's channels, then a reordering.
+    """
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__(in_channels, channels, kernel_size=2, stride=2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """x [B, in_channels, h, w, d] -> [B, channels, 2h, 2w, 2d]."""
+        b, _, h, w, d = x.shape
+        matrix = self.weight.permute(2, 3, 4, 1, 0).flatten(0, 3)  # [8 * channels, in_channels]
+        cubes = F.linear(x.permute(0, 2, 3, 4, 1), matrix).view(b, h, w, d, 2, 2, 2, -1)
+        fine = cubes.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(b, 2 * h, 2 * w, 2 * d, -1)
+        return fine.permute(0, 4, 1, 2, 3)
 
 
 def conv_block(network: NetworkPlan, in_channels: int, channels: int) -> ConvBlock:

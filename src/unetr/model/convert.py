@@ -59,14 +59,21 @@ _MONAI_UNUSED = (
     r"^vit\.blocks\.\d+\.cross_attn\.",
     r"^vit\.patch_embedding\.cls_token$",
 )
+_LINEAR_PROJECTION = "vit.patch_embedding.patch_embeddings.1.weight"
+_CONV_PROJECTION = "vit.patch_embedding.patch_embeddings.weight"
+_POSITIONS = "vit.patch_embedding.position_embeddings"
+_INPUT = "encoder1.layer.conv1.conv.weight"
+_OUTPUT = "out.conv.conv.weight"
+_MONAI_READ = {_POSITIONS: 3, _INPUT: 5, _OUTPUT: 5, "vit.blocks.0.mlp.linear1.weight": 2}  # name -> number of axes
 _MONAI_TAPS = (4, 7, 10, 12)  # hidden states 3, 6, 9 counted from 0, and the final LayerNorm's output
 
 
 def convert_monai(checkpoint: Path, plan: Plan) -> ModelFile:
     """Weights of `monai.networks.nets.UNETR` (.pt/.pth, read with weights_only, or .safetensors) as a model file.
 
-    The result's plan is `plan` with the network's shape replaced by what the weights say (all but heads and dropout, which
-    leave no trace in them). Parameters that MONAI never uses are dropped and counted in `metrics`.
+    The result's plan is `plan` with the network's shape replaced by what the weights say: all but heads and dropout,
+    which leave no trace in them. Nor does the order of the window's axes: only its number of patches can be checked.
+    Parameters that MONAI never uses are dropped and counted in `metrics`.
     Raises InputError naming every weight that is missing, unknown or of another shape, and for channels, labels or a
     window that contradict the weights.
     """
@@ -115,9 +122,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: is not a safetensors file or is cut off: {error}") from None
     except pickle.UnpicklingError:
         raise InputError(
-            f"{path}: holds more than weights, or is no PyTorch file; save only the state dict: torch.save(model.state_dict(), ...)"
+            f"{path}: holds more than weights, or is no PyTorch file; "
+            "save only the state dict: torch.save(model.state_dict(), ...)"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise InputError(f"{path}: is not a PyTorch file or is cut off: {str(error)[:120]}") from None
     while isinstance(data, dict) and (inner := [data[key] for key in _WRAPPERS if isinstance(data.get(key), dict)]):
         data = inner[0]
@@ -145,38 +153,38 @@ def _rename(name: str) -> str:
 
 def _monai_shape(weights: dict[str, Tensor], network: NetworkPlan, source: Path) -> NetworkPlan:
     """The network's shape, from the shapes and the presence of weights."""
-    conv = weights.get("vit.patch_embedding.patch_embeddings.weight")
-    linear = weights.get("vit.patch_embedding.patch_embeddings.1.weight")
-    projection = conv if conv is not None else linear
-    try:
-        if projection is None:
-            raise KeyError("vit.patch_embedding.patch_embeddings.weight")
-        in_channels = weights["encoder1.layer.conv1.conv.weight"].shape[1]
-        voxels = projection.flatten(1).shape[1] / in_channels
-        blocks = {name.split(".")[2] for name in weights if name.startswith("vit.blocks.")}
-        shape = {
-            "preset": "monai",
-            "decoder": "unetr",
-            "patch": round(voxels ** (1 / 3)),
-            "width": projection.shape[0],
-            "depth": len(blocks),
-            "mlp_width": weights["vit.blocks.0.mlp.linear1.weight"].shape[0],
-            "taps": _MONAI_TAPS,
-            "final_norm": True,
-            "feature_size": weights["encoder1.layer.conv1.conv.weight"].shape[0],
-            "norm": "batch" if "decoder2.conv_block.norm1.running_mean" in weights else "instance",
-            "residual": "decoder2.conv_block.conv3.conv.weight" in weights,
-            "tap_convolutions": "encoder2.blocks.0.0.conv.weight" in weights,
-            "projection": "linear" if conv is None else "conv",
-            "qkv_bias": "vit.blocks.0.attn.qkv.bias" in weights,
-        }
-        if shape["patch"] ** 3 != voxels or shape["depth"] != 12:
+    linear = _LINEAR_PROJECTION in weights
+    projection_name = _LINEAR_PROJECTION if linear else _CONV_PROJECTION
+    for name, axes in {**_MONAI_READ, projection_name: 2 if linear else 5}.items():
+        if name not in weights or weights[name].ndim != axes:
             raise InputError(
-                f"{source}: patches of {voxels:g} voxels and {len(blocks)} blocks; MONAI's UNETR has 16x16x16 and 12"
+                f"{source}: has no weight {name} with {axes} axes; expected the state dict of a MONAI UNETR"
             )
+    projection = weights[projection_name]
+    feature_size, in_channels = weights[_INPUT].shape[:2]
+    voxels = projection[0].numel() / in_channels
+    blocks = {name.split(".")[2] for name in weights if name.startswith("vit.blocks.")}
+    if voxels != 16**3 or len(blocks) != _MONAI_TAPS[-1]:
+        found = f"patches of {voxels:g} voxels and {len(blocks)} blocks"
+        raise InputError(f"{source}: has {found}; MONAI's UNETR has 16x16x16 = 4096 and 12")
+    shape = {
+        "preset": "monai",
+        "decoder": "unetr",
+        "patch": 16,
+        "width": projection.shape[0],
+        "depth": len(blocks),
+        "mlp_width": weights["vit.blocks.0.mlp.linear1.weight"].shape[0],
+        "taps": _MONAI_TAPS,
+        "final_norm": True,
+        "feature_size": feature_size,
+        "norm": "batch" if "decoder2.conv_block.norm1.running_mean" in weights else "instance",
+        "residual": "decoder2.conv_block.conv3.conv.weight" in weights,
+        "tap_convolutions": "encoder2.blocks.0.0.conv.weight" in weights,
+        "projection": "linear" if linear else "conv",
+        "qkv_bias": "vit.blocks.0.attn.qkv.bias" in weights,
+    }
+    try:
         return NetworkPlan.model_validate(network.model_dump() | shape)
-    except KeyError as error:
-        raise InputError(f"{source}: has no weight {error}; expected the state dict of a MONAI UNETR") from None
     except ValidationError as error:
         raise InputError(f"{source}: with the plan's network.heads: {error.errors()[0]['msg']}") from None
 
@@ -184,17 +192,17 @@ def _monai_shape(weights: dict[str, Tensor], network: NetworkPlan, source: Path)
 def _check_plan(weights: dict[str, Tensor], network: NetworkPlan, plan: Plan, source: Path) -> None:
     """What the plan says about input and output must be what the weights were made for."""
     pairs = {
-        "channels": (weights["encoder1.layer.conv1.conv.weight"].shape[1], len(plan.channels)),
-        "regions" if plan.regions else "labels": (weights["out.conv.conv.weight"].shape[0], plan.outputs),
+        "channels": (weights[_INPUT].shape[1], len(plan.channels)),
+        "regions" if plan.regions else "labels": (weights[_OUTPUT].shape[0], plan.outputs),
     }
     for what, (found, planned) in pairs.items():
         if found != planned:
             raise InputError(f"{source}: the weights are for {found} {what}, the plan has {planned}; edit the plan")
-    tokens = weights["vit.patch_embedding.position_embeddings"].shape[1]
+    tokens = weights[_POSITIONS].shape[1]
     planned = math.prod(size // network.patch for size in plan.window)
     if any(size % network.patch for size in plan.window) or tokens != planned:
         raise InputError(
-            f"{source}: the weights have positions for {tokens} patches of {network.patch}x{network.patch}x{network.patch} "
-            f"voxels, the plan's window {'x'.join(map(str, plan.window))} has {planned}; "
+            f"{source}: the weights have positions for {tokens} patches of {network.patch}^3 voxels, "
+            f"the plan's window {'x'.join(map(str, plan.window))} has {planned}; "
             "set the plan's window to the img_size that the network was trained with"
         )

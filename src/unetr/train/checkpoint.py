@@ -63,7 +63,7 @@ def restore_checkpoint(folder: Path, state: TrainingState) -> Path | None:
         except InputError as error:
             damaged = damaged or error
             continue
-        _load(state, tensors, metadata)
+        _load(state, {name: torch.from_numpy(array) for name, array in tensors.items()}, metadata)
         return path
     if damaged is not None:
         raise damaged

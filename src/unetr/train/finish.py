@@ -44,10 +44,11 @@ def finish(
     for done, case in enumerate(chosen, start=1):
         prediction = segmenter.predict(list(case.images)).save(run.predictions / f"{case.id}.nii.gz")
         if case.label is not None:
-            pairs.append(Pair(case.id, prediction, case.label))
+            pairs.append(Pair(case.id, prediction=prediction, truth=case.label))
         progress(done, len(chosen))
     names = {name: value for name, value in plan.labels.items() if value != 0}
-    results = evaluate_pairs(pairs, names=names, regions={r.name: r.labels for r in plan.regions})
+    regions = {region.name: region.labels for region in plan.regions}
+    results = evaluate_pairs(pairs, names=names, regions=regions, ignore_value=plan.ignore_label)
     write_results(run.predictions, results)
     metrics = {"fold": settings.fold, "cases": len(chosen), "mean_dice": results.mean_dice}
     metrics |= {f"dice_{summary.label}": summary.metrics["dice"].mean for summary in results.classes}

@@ -44,7 +44,8 @@ class Request:
 def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progress: Progress) -> Results | None:
     """Plans, caches, trains, validates and writes the model file; resumes what the folder holds.
 
-    Returns the scores of the validation cases, None when all cases train. Raises InputError, MachineError, StoppedError.
+    Returns the scores of the validation cases, None when all cases train. Raises InputError, MachineError,
+    StoppedError.
     """
     plan, settings = prepare_run(dataset, run, request, progress)
     cache = build_cache(dataset, plan, run.cache, progress=lambda done, of: progress("preparing", done, of))
@@ -103,5 +104,6 @@ def _check_plan(plan: Plan, dataset: Dataset) -> None:
         )
     if plan.labels != dataset.labels:
         raise InputError(
-            f"{dataset.root}: has the labels {dataset.labels}, the plan has {plan.labels}; use a plan made for this dataset"
+            f"{dataset.root}: has the labels {dataset.labels}, the plan has {plan.labels}; "
+            "use a plan made for this dataset"
         )

@@ -20,7 +20,7 @@ from unetr.model.build import build_network
 from unetr.prepare.cache import Cache
 from unetr.train.checkpoint import TrainingState, averaged_weights, restore_checkpoint, save_checkpoint
 from unetr.train.finish import save_model
-from unetr.train.losses import LossTerms, segmentation_loss
+from unetr.train.losses import LossTerms, region_loss, segmentation_loss
 from unetr.train.run import Run, Settings, append_row, cut_rows, write_settings
 from unetr.train.sample import Batch, batches
 from unetr.train.schedule import (
@@ -70,9 +70,10 @@ class Observer:
 
 @dataclass(slots=True)
 class _Trainer:
-    """The objects that one training holds together."""
+    """The objects that one training holds together. forward: the network as Fabric wraps it, for the forward pass."""
 
     fabric: Fabric
+    forward: torch.nn.Module
     plan: Plan
     state: TrainingState
     averaged_network: torch.nn.Module
@@ -127,22 +128,23 @@ def train(
 
 def _start(plan: Plan, settings: Settings) -> _Trainer:
     device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    precision = "bf16-mixed" if has_fast_bf16(torch.device(device)) else "32-true"
-    fabric = Fabric(accelerator=device, devices=1, precision=precision)
+    bf16 = has_fast_bf16(torch.device(device))
+    fabric = Fabric(accelerator=device, devices=1, precision="bf16-mixed" if bf16 else "32-true")
     raw = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=settings.seed)
     averaged_network = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=settings.seed)
     optimizer = torch.optim.AdamW(
         _parameter_groups(raw, plan.training.weight_decay), lr=plan.training.learning_rate, fused=device != "mps"
     )
-    network, optimizer = fabric.setup(raw, optimizer)
+    forward, optimizer = fabric.setup(raw, optimizer)
     averaged = {name: parameter.detach().clone() for name, parameter in raw.named_parameters()}
-    state = TrainingState(0, network, optimizer, averaged, best_dice=-1.0)
-    return _Trainer(fabric, plan, state, fabric.to_device(averaged_network))
+    state = TrainingState(0, raw, optimizer, averaged, best_dice=-1.0)
+    return _Trainer(fabric, forward, plan, state, fabric.to_device(averaged_network))
 
 
 def _parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Weight decay for matrices and kernels only, not for biases, norms and the positional embedding."""
-    decayed, plain = [], []
+    decayed: list[torch.nn.Parameter] = []
+    plain: list[torch.nn.Parameter] = []
     for name, parameter in network.named_parameters():
         (plain if parameter.ndim < 2 or "position" in name else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -155,19 +157,30 @@ def _step(trainer: _Trainer, batch: Batch, rate: float, seed: int) -> tuple[Loss
     torch.manual_seed(seed * 1_000_003 + state.step)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    state.network.train()
+    trainer.forward.train()
     images, classes = trainer.fabric.to_device((torch.from_numpy(batch.images), torch.from_numpy(batch.classes)))
-    terms = segmentation_loss(state.network(images), classes, plan.training.loss)
+    logits = trainer.forward(images)
+    if plan.regions:
+        terms = region_loss(logits, region_targets(classes, plan), plan.training.loss)
+    else:
+        terms = segmentation_loss(logits, classes, plan.training.loss)
     if not torch.isfinite(terms.total):
         raise InputError(f"step {state.step}: the loss is not finite; check the cases {', '.join(batch.cases)}")
     state.optimizer.zero_grad(set_to_none=True)
     trainer.fabric.backward(terms.total)
-    norm = trainer.fabric.clip_gradients(state.network, state.optimizer, max_norm=plan.training.gradient_clip)
+    norm = trainer.fabric.clip_gradients(trainer.forward, state.optimizer, max_norm=plan.training.gradient_clip)
     state.optimizer.step()
     state.step += 1
     if state.step % AVERAGED_EVERY == 0:
         _average(state, averaging_decay(state.step, plan.training.ema_decay) ** AVERAGED_EVERY)
     return terms, float(norm) if norm is not None else math.nan
+
+
+def region_targets(classes: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """Class indices [B, H, W, D], -1 ignored -> truth of each region [B, R, H, W, D] float32, -1 ignored."""
+    members = [[plan.class_values.index(value) for value in region.labels] for region in plan.regions]
+    targets = [torch.isin(classes, torch.tensor(indices, device=classes.device)).float() for indices in members]
+    return torch.stack(targets, dim=1).masked_fill(classes[:, None] < 0, -1.0)
 
 
 def _average(state: TrainingState, decay: float) -> None:
@@ -212,7 +225,15 @@ def _report(
     step: int, steps: int | None, terms: LossTerms, rate: float, norm: float, seconds: float, waited: float
 ) -> StepReport:
     return StepReport(
-        step, steps, float(terms.total), float(terms.dice), float(terms.cross_entropy), rate, norm, seconds, waited
+        step,
+        steps,
+        float(terms.total.detach()),
+        float(terms.dice),
+        float(terms.cross_entropy),
+        rate,
+        norm,
+        seconds,
+        waited,
     )
 
 

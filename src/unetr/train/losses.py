@@ -10,7 +10,7 @@ its Dice term with respect to its own logits is at most 1/2 (2 P s / (P + s)^2 w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,67 +105,85 @@ class _DiceCrossEntropy(torch.autograd.Function):
     and k_i = w_t / sum w the voxel's share in the cross entropy, the chain through the softmax gives
 
         dL/dz_ij = Y_ij (2 c_j Y_ij - 2 sum_m c_m Y_im^2 - a_t Y_it + k_i) + [j = t] (a_t Y_it - k_i)
+
+    The voxels are taken in chunks that stay in the processor's cache. Y of ignored voxels is set to 0, so that they are
+    in no sum and get no gradient.
     """
 
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, target: Tensor, weights: Tensor, options: LossPlan
     ) -> tuple[Tensor, Tensor, Tensor]:
+        b, j = logits.shape[:2]
+        flat, truth = logits.flatten(2), target.flatten(1)
+        share = torch.empty(flat.shape, dtype=weights.dtype, device=logits.device)
+        # Sums over millions of voxels, by class: overlap, predicted, true; and cost and weight of the cross entropy.
+        sums = torch.zeros(3, b, j, dtype=torch.float64, device=logits.device)
+        entropy = torch.zeros(2, dtype=torch.float64, device=logits.device)
         with torch.autocast(logits.device.type, enabled=False):
-            share = F.log_softmax(logits.flatten(2), dim=1, dtype=weights.dtype)  # [B, J, V], here still log Y
-            truth = target.flatten(1).long()[:, None]  # [B, 1, V]
-            ignored = truth < 0
-            any_ignored = bool(ignored.any())
-            if any_ignored:
-                truth = truth.clamp_min(0)
-            voxel_weights = weights[truth] if not any_ignored else weights[truth] * ~ignored
-            weight_sum = voxel_weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
-            cross_entropy = -(share.gather(1, truth) * voxel_weights).sum() / weight_sum
-            share.exp_()
-            if any_ignored:
-                share *= ~ignored
-            hit = share.gather(1, truth)  # Y_it, [B, 1, V]
-            sums = _sums(share, hit, truth, ignored if any_ignored else None, options)
+            for item, part in _chunks(flat):
+                sums_part, entropy_part = _chunk_sums(
+                    flat[item, :, part], truth[item, part], weights, share[item, :, part], options.squared
+                )
+                sums[:, item] += sums_part
+                entropy += entropy_part
             with torch.enable_grad():
-                overlap, predicted = (part.requires_grad_() for part in sums[:2])
+                overlap, predicted = sums[0].requires_grad_(), sums[1].requires_grad_()
                 terms = _dice_terms(overlap, predicted, sums[2], options) * weights
                 dice = terms[:, 0 if options.include_background else 1 :].mean()
                 slopes = torch.autograd.grad(dice, (overlap, predicted))
-            dice = dice.detach()
-        ctx.options = options
-        ctx.shape, ctx.dtype = logits.shape, logits.dtype
-        ctx.save_for_backward(share, hit, truth, voxel_weights / weight_sum, *slopes)
+        entropy[1].clamp_min_(torch.finfo(weights.dtype).tiny)  # everything may be ignored
+        cross_entropy = (entropy[0] / entropy[1]).to(weights.dtype)
+        dice = dice.detach().to(weights.dtype)
+        ctx.squared = options.squared
+        ctx.dtype = logits.dtype
+        by_overlap, by_predicted = (slope.to(weights.dtype) for slope in slopes)
+        ctx.save_for_backward(share, target, by_overlap, by_predicted, (weights / entropy[1]).to(weights.dtype))
         ctx.mark_non_differentiable(dice, cross_entropy)
         return dice + cross_entropy, dice, cross_entropy
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None, None]:
-        share, hit, truth, voxel_share, by_overlap, by_predicted = ctx.saved_tensors
+        share, target, by_overlap, by_predicted, voxel_share = ctx.saved_tensors
+        gradient = torch.empty(share.shape, dtype=ctx.dtype, device=share.device)
+        truth = target.flatten(1)
         with torch.autocast(share.device.type, enabled=False):
-            if ctx.options.squared:
-                out = share * (2 * by_predicted)[:, :, None]
-            else:
-                out = by_predicted[:, :, None].expand_as(share).clone()
-            at_truth = by_overlap.gather(1, truth[:, 0])[:, None] * hit - voxel_share  # a_t Y_it - k_i
-            out -= (out * share).sum(1, keepdim=True) + at_truth
-            out *= share
-            out.scatter_add_(1, truth, at_truth)
-            out *= grad
-        return out.to(ctx.dtype).view(ctx.shape), None, None, None
+            # The gradient is linear in all three slopes, so the factor from outside goes there.
+            by_overlap, by_predicted, voxel_share = (slope * grad for slope in (by_overlap, by_predicted, voxel_share))
+            for item, part in _chunks(share):
+                y, t = share[item, :, part], truth[item, None, part]
+                index = t.long().clamp_min(0)
+                out = y * (2 * by_predicted[item, :, None]) if ctx.squared else by_predicted[item, :, None].expand_as(y)
+                at_truth = by_overlap[item][index] * y.gather(0, index) - voxel_share[index] * (t >= 0)
+                out = (out - ((out * y).sum(0, keepdim=True) + at_truth)) * y
+                gradient[item, :, part] = out.scatter_add_(0, index, at_truth)
+        return gradient.view(*share.shape[:2], *target.shape[1:]), None, None, None
 
 
-def _sums(
-    share: Tensor, hit: Tensor, truth: Tensor, ignored: Tensor | None, options: LossPlan
-) -> tuple[Tensor, Tensor, Tensor]:
-    """sum_i G_ij Y_ij, sum_i Y_ij^2 (or Y_ij) and sum_i G_ij, each [B, J]."""
-    b, j = share.shape[:2]
-    overlap, count = share.new_zeros(b, j), share.new_zeros(b, j)
-    for item in range(b):
-        index = truth[item, 0]
-        # Sums of a million float32 numbers one after the other need double precision.
-        overlap[item] = torch.bincount(index, weights=hit[item, 0].double(), minlength=j)
-        present = index if ignored is None else index[~ignored[item, 0]]
-        count[item] = torch.bincount(present, minlength=j)
-    predicted = torch.linalg.vector_norm(share, dim=2).square() if options.squared else share.sum(2)
-    return overlap, predicted, count
+_CHUNK = 1 << 18  # numbers, voxels times classes
+
+
+def _chunks(flat: Tensor) -> Iterator[tuple[int, slice]]:
+    """Which voxels of which item to take together; flat [B, J, V]."""
+    step = max(1, _CHUNK // flat.shape[1])
+    for item in range(flat.shape[0]):
+        for start in range(0, flat.shape[2], step):
+            yield item, slice(start, start + step)
+
+
+def _chunk_sums(logits: Tensor, truth: Tensor, weights: Tensor, share: Tensor, squared: bool) -> tuple[Tensor, Tensor]:
+    """logits [J, n], truth [n] -> sums [3, J] for the Dice term and [2] for the cross entropy; fills share [J, n]."""
+    log_share = torch.log_softmax(logits, dim=0, dtype=share.dtype)
+    valid = truth >= 0
+    index = truth.long().clamp_min(0)
+    voxel_weights = weights[index] * valid
+    cost = -(log_share.gather(0, index[None])[0] * voxel_weights).sum(dtype=torch.float64)
+    torch.mul(log_share.exp_(), valid, out=share)
+    hit = share.gather(0, index[None])[0]
+    j = share.shape[0]
+    overlap = torch.bincount(index, weights=hit.double(), minlength=j)
+    count = torch.bincount(index, weights=valid.double(), minlength=j)
+    predicted = torch.linalg.vector_norm(share, dim=1).square() if squared else share.sum(1)
+    entropy = torch.stack([cost, voxel_weights.sum(dtype=torch.float64)])
+    return torch.stack([overlap, predicted.double(), count]), entropy

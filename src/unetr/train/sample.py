@@ -6,7 +6,7 @@ with the very samples that the uninterrupted run would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -35,14 +35,13 @@ def draw_case(ids: Sequence[str], seed: int, index: int) -> str:
     """The case of the index-th sample of a run: every case once per round, in an order of its own for each round."""
     round_, place = divmod(index, len(ids))
     order = np.random.default_rng([seed, 0, round_]).permutation(len(ids))
-    return ids[order[place]]
+    return ids[int(order[place])]
 
 
 def draw_sample(case: CachedCase, plan: Plan, rng: np.random.Generator) -> tuple[Float, NDArray[np.int64]]:
     """One augmented window of a case: image [C, H, W, D] and classes [H, W, D]."""
     augment = plan.training.augment
-    shape: Shape = case.label.shape  # type: ignore[assignment]
-    start = _window_start(case, plan, shape, rng)
+    start = _window_start(case, plan, rng)
     matrix = random_map(augment, plan.spacing_mm, rng)
     if matrix is None:
         image, classes = _cut(case, start, plan.window)
@@ -69,7 +68,7 @@ def draw_batch(cache: Cache, ids: Sequence[str], plan: Plan, seed: int, step: in
 
 def batches(
     cache: Cache, ids: Sequence[str], plan: Plan, seed: int, first_step: int, workers: int = 1, ahead: int = 4
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Batches from `first_step` on, without end, prepared `ahead` of use by threads (numpy, scipy release the lock)."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="samples")
     waiting: list[Future[Batch]] = []
@@ -84,13 +83,13 @@ def batches(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _window_start(case: CachedCase, plan: Plan, shape: Shape, rng: np.random.Generator) -> NDArray[np.intp]:
+def _window_start(case: CachedCase, plan: Plan, rng: np.random.Generator) -> NDArray[np.int64]:
     """First voxel of the window, negative where the volume is smaller than the window (then it lies anywhere inside).
 
     With probability foreground_fraction the window contains a voxel of a foreground class, each class of the case
     equally often; otherwise it is uniform over the volume.
     """
-    window, size = np.array(plan.window), np.array(shape)
+    window, size = np.array(plan.window), np.array(case.label.shape)
     low, high = np.minimum(0, size - window), np.maximum(0, size - window)
     present = [index for index, voxels in sorted(case.foreground.items()) if index > 0 and len(voxels)]
     if present and rng.random() < plan.training.foreground_fraction:
@@ -99,12 +98,11 @@ def _window_start(case: CachedCase, plan: Plan, shape: Shape, rng: np.random.Gen
         # Somewhere in the window's middle half, so that the class is seen with its surroundings.
         quarter = window // 4
         start = voxel - rng.integers(quarter, window - quarter)
-        fits = size > window
-        return np.where(fits, np.clip(start, low, high), rng.integers(low, high + 1)).astype(np.intp)
-    return rng.integers(low, high + 1).astype(np.intp)
+        return np.asarray(np.where(size > window, np.clip(start, low, high), rng.integers(low, high + 1)))
+    return np.asarray(rng.integers(low, high + 1))
 
 
-def _cut(case: CachedCase, start: NDArray[np.intp], window: Shape) -> tuple[Float, NDArray[np.integer]]:
+def _cut(case: CachedCase, start: NDArray[np.int64], window: Shape) -> tuple[Float, NDArray[np.integer]]:
     """The window as it is; what lies outside the volume is 0 in the image and class 0 in the label."""
     shape = case.label.shape
     inside = tuple(slice(max(0, s), min(n, s + w)) for s, n, w in zip(start, shape, window, strict=True))

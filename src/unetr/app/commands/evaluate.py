@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from unetr.app.options import Json, print_json, print_table, progress, say
+from unetr.app.training_view import print_scores
 
 
 def evaluate(
@@ -16,6 +17,12 @@ def evaluate(
     labels: Annotated[Path, typer.Argument(help="True label files: a folder or a file.", show_default=False)],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write results.json and results.csv here.")] = None,
     tolerance_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice (NSD) in mm.", min=0)] = 2.0,
+    plan: Annotated[
+        Path | None, typer.Option(help="A plan whose label names, regions and ignore label hold for both.")
+    ] = None,
+    only_predicted: Annotated[
+        bool, typer.Option("--only-predicted", help="Leave out labels that have no prediction, instead of scoring 0.")
+    ] = False,
     per_case: Annotated[bool, typer.Option("--per-case", help="Print a row for each case and class.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -25,16 +32,19 @@ def evaluate(
 
     Example: unetr evaluate predictions/ labelsTr/
     """
-    from unetr.app.commands.train import print_scores
     from unetr.evaluate.results import results_to_json, write_results
-    from unetr.evaluate.run import evaluate_folders
+    from unetr.evaluate.run import evaluate_pairs, match_cases
 
+    pairs, extra = match_cases(predictions, labels)
+    if only_predicted:
+        pairs = [pair for pair in pairs if pair.prediction is not None]
     with progress() as bar:
-        task = bar.add_task("evaluating", total=None, note="")
-        results = evaluate_folders(
-            predictions,
-            labels,
+        task = bar.add_task("evaluating", total=len(pairs), note="")
+        results = evaluate_pairs(
+            pairs,
+            **_of_plan(plan),
             tolerance_mm=tolerance_mm,
+            extra=extra,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
     folder = out or (predictions if predictions.is_dir() else predictions.parent)
@@ -52,3 +62,14 @@ def evaluate(
     for case in results.missing:
         say(f"missing prediction, counted as empty: {case}")
     say(f"wrote {files[0]} and {files[1]}")
+
+
+def _of_plan(path: Path | None) -> dict[str, Any]:
+    """Label names, regions and ignore label from a plan; nothing without one, then the files' own names are used."""
+    from unetr.core.plan import read_plan
+
+    if path is None:
+        return {}
+    plan = read_plan(path)
+    regions = {region.name: region.labels for region in plan.regions}
+    return {"names": plan.labels, "regions": regions, "ignore_value": plan.ignore_label}

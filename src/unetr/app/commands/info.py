@@ -28,6 +28,8 @@ def info(
 
 
 def _model_facts(path: Path) -> dict[str, Any]:
+    import numpy as np
+
     from unetr.model.file import read_model
 
     model = read_model(path)
@@ -39,7 +41,7 @@ def _model_facts(path: Path) -> dict[str, Any]:
         "spacing_mm": list(plan.spacing_mm),
         "window": list(plan.window),
         "network": plan.network.preset,
-        "parameters": sum(int(weight.numel()) for weight in model.weights.values()),
+        "parameters": sum(int(np.size(weight)) for weight in model.weights.values()),
         "metrics": model.metrics,
         "licence": model.licence,
     }

@@ -13,7 +13,7 @@ from unetr.app.options import Device, Json, ModelPath, Precision, print_json, pr
 from unetr.errors import BatchError, InputError
 
 if TYPE_CHECKING:
-    from unetr.infer.predict import Prediction, Segmenter
+    from unetr.infer.predict import Prediction
     from unetr.prepare.cases import Case
 
 
@@ -59,7 +59,7 @@ def predict(
                 result = segmenter.predict(
                     case.images, tta=tta, probabilities=probabilities, assume_affine=assume_affine
                 )
-                _write(result, targets[case.id], case, segmenter, preview)
+                _write(result, targets[case.id], preview)
                 volumes[case.id] = result.volumes_ml
             except InputError as error:
                 if single:
@@ -89,7 +89,7 @@ def _target(case: Case, out: Path, single: bool) -> Path:
     return out / f"{case.id}{scan_suffix(case.images[0])}"
 
 
-def _write(result: Prediction, target: Path, case: Case, segmenter: Segmenter, preview: bool) -> None:
+def _write(result: Prediction, target: Path, preview: bool) -> None:
     """The extras go first: when the label file is there, all of them are."""
     from unetr.io import scan_suffix, write_volume
 
@@ -98,10 +98,8 @@ def _write(result: Prediction, target: Path, case: Case, segmenter: Segmenter, p
         write_volume(target.with_name(f"{stem}_probabilities.nii.gz"), result.probabilities)
     if preview:
         from unetr.app.pictures import write_preview
-        from unetr.prepare.cases import read_image
 
-        scan = read_image(case, len(segmenter.plan.channels))
-        write_preview(target.with_name(f"{stem}.png"), scan, result.labels)
+        write_preview(target.with_name(f"{stem}.png"), result)
     result.save(target)
 
 

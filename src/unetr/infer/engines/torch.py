@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware (CPUs: AVX512-BF16 or AMX)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -1,0 +1,63 @@
+"""unetr demo: the whole path on a real scan in a few minutes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unetr.app.options import Json, print_json, progress, say
+from unetr.app.training_view import TrainingView, print_scores
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder for everything that the demonstration writes.")
+    ] = Path("unetr-demo"),
+    minutes: Annotated[float, typer.Option(help="Length of the training.", min=0.05)] = 2.5,
+    seed: Annotated[int, typer.Option(help="Seed of weights and samples.", min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Train on the front of a real brain, segment its back, score and show the result. No download.
+
+    The scan is the ICBM152 T1 template with its grey and white matter maps, from the nilearn package.
+
+    Example: unetr demo
+    """
+    from unetr.app.brain_template import CITATION, LICENCE, NAMES, write_brain_parts
+    from unetr.app.run_report import ShownCase, write_run_report
+    from unetr.evaluate.results import write_results
+    from unetr.evaluate.run import Pair, evaluate_pairs
+    from unetr.infer.predict import load
+    from unetr.prepare.cases import open_dataset
+    from unetr.train.events import tensorboard
+    from unetr.train.fit import Request, fit
+    from unetr.train.run import Run
+
+    started = time.monotonic()
+    say("preparing the ICBM152 brain template (from the nilearn package)")
+    data = write_brain_parts(out)
+    run = Run(out / "run")
+    request = Request(preset="tiny", fold=None, seed=seed, minutes=minutes)
+    with progress() as bar:
+        view = TrainingView(bar)
+        with tensorboard(run.tensorboard, view.observer()) as observer:
+            fit(open_dataset(data.dataset), run, request, observer, view.stage)
+    say("segmenting the back of the brain, which was not trained on")
+    prediction = load(run.model).predict(data.test_scan)
+    label_file = prediction.save(out / "prediction" / "back.nii.gz")
+    results = evaluate_pairs([Pair("back", prediction=label_file, truth=data.test_label)], names=NAMES)
+    write_results(out / "prediction", results)
+    shown = ShownCase("back", (data.test_scan,), label_file, data.test_label)
+    report = write_run_report(run, results, [shown], licence=LICENCE, citation=CITATION)
+    picture = label_file.with_name("back.png")
+    minutes_taken = (time.monotonic() - started) / 60
+    if as_json:
+        files = {"label_file": str(label_file), "picture": str(picture), "report": str(report)}
+        print_json({"mean_dice": results.mean_dice, "minutes": minutes_taken, **files})
+        return
+    print_scores(results)
+    say(f"label file: {label_file}\npicture:    {picture}\nreport:     {report}")
+    say(f"done in {minutes_taken:.1f} minutes")

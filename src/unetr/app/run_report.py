@@ -1,0 +1,84 @@
+"""Gathers what a run left behind into its report page."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unetr.core.files import atomic_path
+
+if TYPE_CHECKING:
+    from unetr.evaluate.results import Results
+    from unetr.train.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCase:
+    """A case whose overlay goes on the page: its scan (one file per channel), predicted and true label file."""
+
+    name: str
+    scan: tuple[Path, ...]
+    prediction: Path
+    truth: Path
+
+
+def write_run_report(
+    run: Run, results: Results | None, shown: Sequence[ShownCase], *, licence: str, citation: str
+) -> Path:
+    """Writes RUN/report.html and an overlay picture beside each shown prediction; returns the page's path."""
+    from unetr.core.plan import read_plan
+    from unetr.report.page import ReportInput, WorstCase, write_report
+    from unetr.train.run import read_fingerprint, read_settings
+
+    settings = read_settings(run)
+    worst = tuple(WorstCase(case.name, _dice_of(results, case.name), _picture(case)) for case in shown)
+    page = run.folder / "report.html"
+    report = ReportInput(
+        plan=read_plan(run.plan),
+        fingerprint=read_fingerprint(run),
+        results=results,
+        training_log=run.log,
+        timing_log=run.timing,
+        validation_log=run.validation_log,
+        worst_cases=worst,
+        data_licence=licence,
+        citation=citation,
+        facts={
+            "training": _budget(settings.steps, settings.minutes, settings.schedule_steps),
+            "cases": f"{len(settings.training_cases)} trained, {len(settings.validation_cases)} validated",
+            "fold, seed": f"{'all data' if settings.fold is None else settings.fold}, {settings.seed}",
+            "unetr": version("unetr"),
+            "torch": version("torch"),
+            "python": platform.python_version(),
+            "machine": f"{platform.machine()}, {platform.system()}",
+        },
+    )
+    write_report(report, page)
+    return page
+
+
+def _picture(case: ShownCase) -> bytes:
+    """The overlay of truth and prediction; also written beside the prediction."""
+    from unetr.app.pictures import overlay
+    from unetr.io import case_name, read_label, read_volume
+    from unetr.prepare.cases import stack_channels
+
+    scan = stack_channels([(path, read_volume(path)) for path in case.scan])
+    png = overlay(scan, read_label(case.prediction), read_label(case.truth), case.name)
+    with atomic_path(case.prediction.with_name(f"{case_name(case.prediction)}.png")) as temporary:
+        temporary.write_bytes(png)
+    return png
+
+
+def _dice_of(results: Results | None, case: str) -> float:
+    from unetr.evaluate.results import mean_foreground_dice
+
+    return mean_foreground_dice([score for score in (results.scores if results else ()) if score.case == case])
+
+
+def _budget(steps: int | None, minutes: float | None, schedule_steps: int | None) -> str:
+    return f"{steps} steps" if steps is not None else f"{minutes:g} minutes ({schedule_steps} steps)"

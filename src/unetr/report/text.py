@@ -1,0 +1,69 @@
+"""Pieces of text for people: numbers, names, and HTML in which every foreign word is escaped."""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+from collections.abc import Iterable, Sequence
+
+from unetr.evaluate.summary import Statistic
+
+
+class Html(str):
+    """Text that is HTML already; every other str is escaped by `markup`."""
+
+    __slots__ = ()
+
+
+def markup(value: object) -> Html:
+    """Any value as HTML: Html as it is, everything else escaped."""
+    return value if isinstance(value, Html) else Html(html.escape(str(value)))
+
+
+def element(tag: str, content: object, class_name: str = "") -> Html:
+    """<tag class="…">content</tag>."""
+    attribute = f' class="{html.escape(class_name)}"' if class_name else ""
+    return Html(f"<{tag}{attribute}>{markup(content)}</{tag}>")
+
+
+def joined(parts: Iterable[object]) -> Html:
+    """Pieces one after another."""
+    return Html("\n".join(markup(part) for part in parts))
+
+
+def table(header: Sequence[object], rows: Iterable[Sequence[object]], class_name: str = "") -> Html:
+    """A table in a box that scrolls sideways on narrow screens; the first cell of each row is its heading."""
+    head = joined(Html(f'<th scope="col">{markup(cell)}</th>') for cell in header)
+    body = []
+    for first, *rest in rows:
+        cells = joined(element("td", cell) for cell in rest)
+        body.append(f'<tr><th scope="row">{markup(first)}</th>{cells}</tr>')
+    attribute = f' class="{html.escape(class_name)}"' if class_name else ""
+    thead = f"<thead><tr>{head}</tr></thead>" if header else ""
+    return Html(f'<div class="scroll"><table{attribute}>{thead}<tbody>{"".join(body)}</tbody></table></div>')
+
+
+def picture(png: bytes, description: str, class_name: str = "") -> Html:
+    """A PNG inside the page."""
+    data = base64.b64encode(png).decode("ascii")
+    attribute = f' class="{html.escape(class_name)}"' if class_name else ""
+    return Html(f'<img{attribute} alt="{html.escape(description)}" src="data:image/png;base64,{data}">')
+
+
+def number(value: float, digits: int) -> str:
+    """With this many decimals; a dash for NaN."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def with_interval(found: Statistic, digits: int) -> str:
+    """Mean and its 95 % confidence interval: 0.871 (0.862–0.880)."""
+    if math.isnan(found.ci_low):
+        return number(found.mean, digits)
+    return f"{number(found.mean, digits)} ({number(found.ci_low, digits)}–{number(found.ci_high, digits)})"
+
+
+def shortened(name: str, longest: int) -> str:
+    """The name, cut in the middle if it is longer."""
+    half = (longest - 1) // 2
+    return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
