@@ -183,6 +183,7 @@ def nifti_headers(rng: np.random.Generator) -> Iterator[Recipe]:
         "infinite_pixdim": ((88, "f", (infinity,)), "an infinite voxel size"),
         "metres": ((123, "B", (1,)), "lengths in metres"),
         "zero_vox_offset": ((108, "f", (0,)), "voxels that start inside the header"),
+        "fractional_vox_offset": ((108, "f", (352.5,)), "voxels that start within a byte"),
         "nan_vox_offset": ((108, "f", (nan,)), "voxels that start at byte NaN"),
         "gigantic_vox_offset": ((108, "f", (1e30,)), "voxels that start at byte 1e30"),
         "infinite_slope": ((112, "f", (infinity,)), "scaling by infinity"),

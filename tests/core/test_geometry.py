@@ -211,6 +211,15 @@ def test_cubic_reproduces_quadratics_inside(n: int, m: int) -> None:
     assert np.allclose(found[inside], (0.5 * centre**2 - 3 * centre + 2)[inside], atol=1e-4)
 
 
+@pytest.mark.parametrize("kernel", ["linear", "cubic"])
+def test_beyond_the_outer_voxel_centres_the_edge_is_held(kernel: str) -> None:
+    data = np.array([3, 8, -2, 5], np.float32).reshape(1, 4, 1, 1)
+    # Centres at -0.375, -0.125, 0.125 ... : the first and last two lie outside.
+    found = resample(data, (16, 1, 1), kernel).ravel()
+    assert found[:2].tolist() == [3, 3] and found[-2:].tolist() == [5, 5]
+    assert found[2] != 3 and found[-3] != 5
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(["nearest", "linear", "cubic"]))
 def test_kernels_sum_to_one_and_stay_inside(n: int, m: int, kernel: str) -> None:

@@ -142,9 +142,14 @@ def test_scaled_labels_may_be_whole(malformed: ModuleType, tmp_path: Path) -> No
     assert np.array_equal(read_label(path, {0, 2, 4}).data[0], 2 * data)
 
 
-@pytest.mark.parametrize(
-    ("space", "signs"), [("RAS", (1, 1, 1)), ("left-anterior-superior", (-1, 1, 1)), ("LPS", (-1, -1, 1))]
-)
+SPACES = {
+    "right-anterior-superior": (1, 1, 1), "RAS": (1, 1, 1),
+    "left-anterior-superior": (-1, 1, 1), "LAS": (-1, 1, 1),
+    "Left-Posterior-Superior": (-1, -1, 1), "LPS": (-1, -1, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("space", "signs"), SPACES.items())
 def test_nrrd_spaces(malformed: ModuleType, space: str, signs: tuple[int, int, int], tmp_path: Path) -> None:
     path = tmp_path / "a.nrrd"
     path.write_bytes(malformed.nrrd(malformed.voxels(np.random.default_rng(0)).tobytes(order="F"), space=space))

@@ -76,6 +76,28 @@ def test_claims_take_no_memory(malformed: ModuleType, tmp_path: Path) -> None:
         assert peak < MOST_EXTRA_BYTES, case.name
 
 
+def test_an_impossible_claim_is_refused_before_reading_on(malformed: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "claim.nii"
+    path.write_bytes(malformed.nifti(malformed.voxels(np.random.default_rng(0)), (42, "3h", (600, 600, 600))))
+    with pytest.raises(InputError, match=r"claims 432000352 bytes, the file holds at most 772"):
+        read_volume(path)
+
+
+def test_bytes_after_gzip_data_that_fills_the_read_buffer(malformed: ModuleType, tmp_path: Path) -> None:
+    """The gzip data ends exactly where a piece of the file ends, so what follows has not been seen by zlib."""
+    packed = malformed.compress(malformed.nifti(malformed.voxels(np.random.default_rng(0))))
+    piece, has_name = 1 << 18, 8
+    name = b"n" * (piece - len(packed) - 1) + b"\0"
+    padded = packed[:3] + bytes([has_name]) + packed[4:10] + name + packed[10:]
+    assert len(padded) == piece
+    path = tmp_path / "padded.nii.gz"
+    path.write_bytes(padded)
+    assert read_volume(path).shape == malformed.SHAPE
+    path.write_bytes(padded + b"more")
+    with pytest.raises(InputError, match="further bytes after"):
+        read_volume(path)
+
+
 @pytest.fixture
 def small() -> Volume:
     return Volume(np.random.default_rng(3).integers(0, 9, (1, 4, 3, 2), dtype=np.int16), np.diag([1.0, 2.0, 3.0, 1.0]))

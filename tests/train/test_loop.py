@@ -15,8 +15,9 @@ from unetr.errors import InputError, StoppedError
 from unetr.model.file import read_model
 from unetr.prepare.cache import Cache
 from unetr.train.checkpoint import TrainingState, averaged_weights, checkpoints
-from unetr.train.loop import Observer, StepReport, region_targets, train
+from unetr.train.loop import Observer, StepReport, train
 from unetr.train.run import Run, Settings, open_run, read_settings
+from unetr.train.step import region_targets
 from unetr.train.validate import ValidationReport, dice_on_grid
 
 PlanWith = Callable[..., Plan]

@@ -28,10 +28,10 @@ class InstanceNorm(nn.InstanceNorm3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, C, H, W, D] -> the same shape, each channel of each item with mean 0 and variance 1."""
-        exporting = torch.jit.is_tracing() or torch.compiler.is_exporting()
+        exporting = torch.jit.is_tracing() or torch.compiler.is_exporting()  # type: ignore[attr-defined, no-untyped-call]
         if exporting or x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last_3d):
             return super().forward(x)
-        items = [F.batch_norm(item, None, None, training=True, eps=self.eps) for item in x.split(1)]
+        items = [F.batch_norm(item[None], None, None, training=True, eps=self.eps) for item in x.unbind()]
         return items[0] if len(items) == 1 else torch.cat(items)
 
 

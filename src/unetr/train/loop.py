@@ -1,43 +1,26 @@
-"""The training loop, one readable function, and what it needs around one step.
-
-Lightning Fabric carries device and precision. The loop does not print: it tells an Observer.
-"""
+"""The training loop, one readable function. It does not print: it tells an Observer."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-
-import torch
-from lightning_fabric import Fabric
+from dataclasses import dataclass
 
 from unetr.core.plan import Plan
-from unetr.errors import InputError, StoppedError
-from unetr.infer.engines.torch import has_fast_bf16
-from unetr.model.build import build_network
+from unetr.errors import StoppedError
 from unetr.prepare.cache import Cache
 from unetr.train.checkpoint import TrainingState, averaged_weights, restore_checkpoint, save_checkpoint
 from unetr.train.finish import save_model
-from unetr.train.losses import LossTerms, region_loss, segmentation_loss
+from unetr.train.losses import LossTerms
 from unetr.train.run import Run, Settings, append_row, cut_rows, write_settings
-from unetr.train.sample import Batch, batches
-from unetr.train.schedule import (
-    TIMED_FROM,
-    TIMED_TO,
-    averaging_decay,
-    learning_rate,
-    steps_in,
-    validation_steps,
-)
+from unetr.train.sample import batches
+from unetr.train.schedule import TIMED_FROM, TIMED_TO, learning_rate, steps_in, validation_steps
+from unetr.train.step import Trainer, start_trainer, training_step
 from unetr.train.validate import ValidationReport, validate
 
 # Cases in a validation during training; the one at the end takes all.
 VALIDATED_CASES = 16
 CHECKPOINT_SECONDS = 480.0
-# The moving average of weights reads and writes all of them, so it is taken every few steps, with the decay to match.
-AVERAGED_EVERY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +51,6 @@ class Observer:
     should_stop: Callable[[], bool] = bool
 
 
-@dataclass(slots=True)
-class _Trainer:
-    """The objects that one training holds together. forward: the network as Fabric wraps it, for the forward pass."""
-
-    fabric: Fabric
-    forward: torch.nn.Module
-    plan: Plan
-    state: TrainingState
-    averaged_network: torch.nn.Module
-    started: float = field(default_factory=time.monotonic)
-
-
 def train(
     run: Run, cache: Cache, plan: Plan, settings: Settings, observer: Observer, checkpoint_steps: int | None = None
 ) -> TrainingState:
@@ -89,7 +60,7 @@ def train(
     Raises StoppedError, with the state saved, when the observer asks to stop; InputError naming the cases when the loss
     is not finite; MachineError when a checkpoint cannot be written.
     """
-    trainer = _start(plan, settings)
+    trainer = start_trainer(plan, settings)
     state = trainer.state
     restore_checkpoint(run.checkpoints, state)
     cut_rows([run.log, run.timing, run.validation_log], state.step)
@@ -101,7 +72,7 @@ def train(
             batch = next(stream)
             waited = time.monotonic() - before
             rate = learning_rate(state.step, steps, plan.training.learning_rate, plan.training.warmup_steps)
-            terms, norm = _step(trainer, batch, rate, settings.seed)
+            terms, norm = training_step(trainer, batch, rate, settings.seed)
             report = _report(state.step, steps, terms, rate, norm, time.monotonic() - before, waited)
             _log(run, report)
             observer.on_step(report)
@@ -126,72 +97,7 @@ def train(
     return state
 
 
-def _start(plan: Plan, settings: Settings) -> _Trainer:
-    device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    bf16 = has_fast_bf16(torch.device(device))
-    fabric = Fabric(accelerator=device, devices=1, precision="bf16-mixed" if bf16 else "32-true")
-    raw = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=settings.seed)
-    averaged_network = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=settings.seed)
-    optimizer = torch.optim.AdamW(
-        _parameter_groups(raw, plan.training.weight_decay), lr=plan.training.learning_rate, fused=device != "mps"
-    )
-    forward, optimizer = fabric.setup(raw, optimizer)
-    averaged = {name: parameter.detach().clone() for name, parameter in raw.named_parameters()}
-    state = TrainingState(0, raw, optimizer, averaged, best_dice=-1.0)
-    return _Trainer(fabric, forward, plan, state, fabric.to_device(averaged_network))
-
-
-def _parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay for matrices and kernels only, not for biases, norms and the positional embedding."""
-    decayed: list[torch.nn.Parameter] = []
-    plain: list[torch.nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        (plain if parameter.ndim < 2 or "position" in name else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-
-
-def _step(trainer: _Trainer, batch: Batch, rate: float, seed: int) -> tuple[LossTerms, float]:
-    """One optimiser step. Returns the loss terms and the gradient's norm before clipping."""
-    state, plan = trainer.state, trainer.plan
-    # Dropout's randomness is a function of the step too, so that nothing but the step has to be restored.
-    torch.manual_seed(seed * 1_000_003 + state.step)
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
-    trainer.forward.train()
-    images, classes = trainer.fabric.to_device((torch.from_numpy(batch.images), torch.from_numpy(batch.classes)))
-    logits = trainer.forward(images)
-    if plan.regions:
-        terms = region_loss(logits, region_targets(classes, plan), plan.training.loss)
-    else:
-        terms = segmentation_loss(logits, classes, plan.training.loss)
-    if not torch.isfinite(terms.total):
-        raise InputError(f"step {state.step}: the loss is not finite; check the cases {', '.join(batch.cases)}")
-    state.optimizer.zero_grad(set_to_none=True)
-    trainer.fabric.backward(terms.total)
-    norm = trainer.fabric.clip_gradients(trainer.forward, state.optimizer, max_norm=plan.training.gradient_clip)
-    state.optimizer.step()
-    state.step += 1
-    if state.step % AVERAGED_EVERY == 0:
-        _average(state, averaging_decay(state.step, plan.training.ema_decay) ** AVERAGED_EVERY)
-    return terms, float(norm) if norm is not None else math.nan
-
-
-def region_targets(classes: torch.Tensor, plan: Plan) -> torch.Tensor:
-    """Class indices [B, H, W, D], -1 ignored -> truth of each region [B, R, H, W, D] float32, -1 ignored."""
-    members = [[plan.class_values.index(value) for value in region.labels] for region in plan.regions]
-    targets = [torch.isin(classes, torch.tensor(indices, device=classes.device)).float() for indices in members]
-    return torch.stack(targets, dim=1).masked_fill(classes[:, None] < 0, -1.0)
-
-
-def _average(state: TrainingState, decay: float) -> None:
-    weights = dict(state.network.named_parameters())
-    with torch.no_grad():
-        torch._foreach_lerp_(
-            list(state.averaged.values()), [weights[name].detach() for name in state.averaged], 1 - decay
-        )
-
-
-def _fix_steps(run: Run, trainer: _Trainer, cache: Cache, settings: Settings, timed: list[float]) -> int:
+def _fix_steps(run: Run, trainer: Trainer, cache: Cache, settings: Settings, timed: list[float]) -> int:
     """Turns a budget in minutes into a number of steps, written down so that a resumed run has the same schedule."""
     if settings.minutes is None:
         raise ValueError("settings have neither steps nor minutes")
@@ -207,7 +113,7 @@ def _fix_steps(run: Run, trainer: _Trainer, cache: Cache, settings: Settings, ti
     return steps
 
 
-def _validate_and_keep_best(run: Run, trainer: _Trainer, cache: Cache, settings: Settings, observer: Observer) -> None:
+def _validate_and_keep_best(run: Run, trainer: Trainer, cache: Cache, settings: Settings, observer: Observer) -> None:
     if not settings.validation_cases:
         return
     trainer.averaged_network.load_state_dict(averaged_weights(trainer.state))

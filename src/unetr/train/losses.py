@@ -136,7 +136,9 @@ class _DiceCrossEntropy(torch.autograd.Function):
         cross_entropy = (entropy[0] / entropy[1]).to(weights.dtype)
         dice = dice.detach().to(weights.dtype)
         ctx.squared = options.squared
-        ctx.dtype = logits.dtype
+        innermost = logits.is_contiguous(memory_format=torch.channels_last_3d)
+        ctx.layout = torch.channels_last_3d if innermost else torch.contiguous_format
+        ctx.shape, ctx.dtype = logits.shape, logits.dtype
         by_overlap, by_predicted = (slope.to(weights.dtype) for slope in slopes)
         ctx.save_for_backward(share, target, by_overlap, by_predicted, (weights / entropy[1]).to(weights.dtype))
         ctx.mark_non_differentiable(dice, cross_entropy)
@@ -146,8 +148,8 @@ class _DiceCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None, None]:
         share, target, by_overlap, by_predicted, voxel_share = ctx.saved_tensors
-        gradient = torch.empty(share.shape, dtype=ctx.dtype, device=share.device)
-        truth = target.flatten(1)
+        gradient = torch.empty(ctx.shape, dtype=ctx.dtype, device=share.device, memory_format=ctx.layout)
+        flat, truth = gradient.flatten(2), target.flatten(1)
         with torch.autocast(share.device.type, enabled=False):
             # The gradient is linear in all three slopes, so the factor from outside goes there.
             by_overlap, by_predicted, voxel_share = (slope * grad for slope in (by_overlap, by_predicted, voxel_share))
@@ -157,8 +159,8 @@ class _DiceCrossEntropy(torch.autograd.Function):
                 out = y * (2 * by_predicted[item, :, None]) if ctx.squared else by_predicted[item, :, None].expand_as(y)
                 at_truth = by_overlap[item][index] * y.gather(0, index) - voxel_share[index] * (t >= 0)
                 out = (out - ((out * y).sum(0, keepdim=True) + at_truth)) * y
-                gradient[item, :, part] = out.scatter_add_(0, index, at_truth)
-        return gradient.view(*share.shape[:2], *target.shape[1:]), None, None, None
+                flat[item, :, part] = out.scatter_add_(0, index, at_truth)
+        return gradient, None, None, None
 
 
 _CHUNK = 1 << 18  # numbers, voxels times classes

@@ -1,0 +1,101 @@
+"""One optimiser step and the objects that it needs. Knows batches and weights; knows no files and no schedule."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+from lightning_fabric import Fabric
+
+from unetr.core.plan import Plan
+from unetr.errors import InputError
+from unetr.infer.engines.torch import has_fast_bf16
+from unetr.model.build import build_network
+from unetr.train.checkpoint import TrainingState
+from unetr.train.losses import LossTerms, region_loss, segmentation_loss
+from unetr.train.run import Settings
+from unetr.train.sample import Batch
+from unetr.train.schedule import averaging_decay
+
+# The moving average of weights reads and writes all of them, so it is taken every few steps, with the decay to match.
+AVERAGED_EVERY = 4
+
+
+@dataclass(slots=True)
+class Trainer:
+    """The objects that one training holds together. forward: the network as Fabric wraps it, for the forward pass."""
+
+    fabric: Fabric
+    forward: torch.nn.Module
+    plan: Plan
+    state: TrainingState
+    averaged_network: torch.nn.Module
+    started: float = field(default_factory=time.monotonic)
+
+
+def start_trainer(plan: Plan, settings: Settings) -> Trainer:
+    """A fresh network and optimiser on the best device, in the precision that the device is fast in."""
+    device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    bf16 = has_fast_bf16(torch.device(device))
+    fabric = Fabric(accelerator=device, devices=1, precision="bf16-mixed" if bf16 else "32-true")
+    raw = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=settings.seed)
+    averaged_network = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=settings.seed)
+    optimizer = torch.optim.AdamW(
+        _parameter_groups(raw, plan.training.weight_decay), lr=plan.training.learning_rate, fused=device != "mps"
+    )
+    forward, optimizer = fabric.setup(raw, optimizer)
+    averaged = {name: parameter.detach().clone() for name, parameter in raw.named_parameters()}
+    state = TrainingState(0, raw, optimizer, averaged, best_dice=-1.0)
+    return Trainer(fabric, forward, plan, state, fabric.to_device(averaged_network))
+
+
+def _parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Weight decay for matrices and kernels only, not for biases, norms and the positional embedding."""
+    decayed: list[torch.nn.Parameter] = []
+    plain: list[torch.nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        (plain if parameter.ndim < 2 or "position" in name else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+def training_step(trainer: Trainer, batch: Batch, rate: float, seed: int) -> tuple[LossTerms, float]:
+    """One optimiser step. Returns the loss terms and the gradient's norm before clipping."""
+    state, plan = trainer.state, trainer.plan
+    # Dropout's randomness is a function of the step too, so that nothing but the step has to be restored.
+    torch.manual_seed(seed * 1_000_003 + state.step)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    trainer.forward.train()
+    images, classes = trainer.fabric.to_device((torch.from_numpy(batch.images), torch.from_numpy(batch.classes)))
+    logits = trainer.forward(images)
+    if plan.regions:
+        terms = region_loss(logits, region_targets(classes, plan), plan.training.loss)
+    else:
+        terms = segmentation_loss(logits, classes, plan.training.loss)
+    if not torch.isfinite(terms.total):
+        raise InputError(f"step {state.step}: the loss is not finite; check the cases {', '.join(batch.cases)}")
+    state.optimizer.zero_grad(set_to_none=True)
+    trainer.fabric.backward(terms.total)
+    norm = trainer.fabric.clip_gradients(trainer.forward, state.optimizer, max_norm=plan.training.gradient_clip)
+    state.optimizer.step()
+    state.step += 1
+    if state.step % AVERAGED_EVERY == 0:
+        _average(state, averaging_decay(state.step, plan.training.ema_decay) ** AVERAGED_EVERY)
+    return terms, float(norm) if norm is not None else math.nan
+
+
+def region_targets(classes: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """Class indices [B, H, W, D], -1 ignored -> truth of each region [B, R, H, W, D] float32, -1 ignored."""
+    members = [[plan.class_values.index(value) for value in region.labels] for region in plan.regions]
+    targets = [torch.isin(classes, torch.tensor(indices, device=classes.device)).float() for indices in members]
+    return torch.stack(targets, dim=1).masked_fill(classes[:, None] < 0, -1.0)
+
+
+def _average(state: TrainingState, decay: float) -> None:
+    weights = dict(state.network.named_parameters())
+    with torch.no_grad():
+        torch._foreach_lerp_(
+            list(state.averaged.values()), [weights[name].detach() for name in state.averaged], 1 - decay
+        )
