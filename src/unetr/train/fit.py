@@ -11,6 +11,7 @@ from unetr.errors import InputError
 from unetr.evaluate.results import Results
 from unetr.prepare.cache import build_cache
 from unetr.prepare.cases import Dataset
+from unetr.prepare.check import check_dataset
 from unetr.prepare.fingerprint import measure_fingerprint
 from unetr.prepare.folds import split_folds
 from unetr.prepare.planner import make_plan
@@ -63,6 +64,7 @@ def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress
         # A plan follows from the dataset and the preset, so nothing has to be measured again.
         fingerprint, plan = read_fingerprint(run), request.plan or read_plan(run.plan)
     else:
+        _check_dataset(dataset, progress)
         fingerprint = measure_fingerprint(dataset, lambda done, of: progress("measuring", done, of))
         plan = request.plan or make_plan(dataset, fingerprint, preset=request.preset)
     _check_plan(plan, dataset)
@@ -93,6 +95,15 @@ def _settings(dataset: Dataset, request: Request) -> Settings:
         licence=dataset.licence,
         reference=dataset.reference,
     )
+
+
+def _check_dataset(dataset: Dataset, progress: Progress) -> None:
+    """A dataset on which training would be wrong is refused before any time is spent on it. Raises InputError."""
+    errors = check_dataset(dataset, lambda done, of: progress("checking", done, of)).errors
+    if errors:
+        first = f"case {errors[0].case}: {errors[0].message}" if errors[0].case else errors[0].message
+        more = f"; {len(errors) - 1} more, see" if len(errors) > 1 else "; see"
+        raise InputError(f"{dataset.root}: training would be wrong: {first}{more} unetr check")
 
 
 def _check_plan(plan: Plan, dataset: Dataset) -> None:
