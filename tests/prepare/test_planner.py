@@ -21,6 +21,7 @@ from unetr.prepare.planner import (
     choose_mirror_axes,
     choose_normalisation,
     choose_spacing,
+    fill_window,
     choose_window,
     make_plan,
     training_memory_gb,
@@ -55,7 +56,11 @@ def test_hippocampus_plan_mirrors_left_right_only(hippocampus, preset):
     plan = make_plan(*hippocampus, preset=preset)
     assert plan.training.augment.mirror_axes == (0,)
     assert plan.inference.mirror_axes == (0,)
-    assert plan.spacing_mm == (1.0, 1.0, 1.0)
+    # The same spacing along all axes, so that the median volume of 35 x 50 x 35 voxels of 1 mm fills the window.
+    assert len(set(plan.spacing_mm)) == 1
+    filled = np.array([35, 50, 35]) / plan.spacing_mm
+    assert (filled <= np.array(plan.window) + 0.01).all()
+    assert (filled > np.array(plan.window) - 0.01).any()
     assert plan.channels[0].normalisation == "zscore"
     assert parse_plan(yaml.safe_load(plan_to_yaml(plan)), "round trip") == plan
 
@@ -63,6 +68,8 @@ def test_hippocampus_plan_mirrors_left_right_only(hippocampus, preset):
 def test_hippocampus_paper_plan(hippocampus):
     plan = make_plan(*hippocampus, preset="paper")
     assert plan.window == (48, 64, 48)
+    assert plan.spacing_mm == pytest.approx((50 / 64,) * 3, rel=1e-3)
+    assert "1.28 times finer" in plan.reasons["spacing_mm"]
     assert plan.training.batch_size == 4
     network = plan.network
     assert (network.patch, network.width, network.depth, network.heads) == (16, 768, 12, 12)
@@ -161,6 +168,16 @@ def _label(name, side=(0.0, 0.0, 0.0), cases=20) -> LabelStatistics:
 )
 def test_mirror_axes_by_the_stated_test(labels, cases, axes):
     assert choose_mirror_axes(labels, cases)[0] == axes
+
+
+def test_a_window_larger_than_the_volume_is_filled_with_finer_voxels():
+    spacing_mm, reason = fill_window((1.0, 2.0, 1.0), (20.0, 30.0, 32.0), (32, 48, 32))
+    assert (spacing_mm, reason) == ((1.0, 2.0, 1.0), "")  # the last axis is full already
+    spacing_mm, reason = fill_window((1.0, 2.0, 1.0), (20.0, 30.0, 20.0), (32, 48, 32))
+    assert spacing_mm == (0.625, 1.25, 0.625)
+    assert "1.6 times finer" in reason
+    assert fill_window((1.0, 1.0, 1.0), (4.0, 4.0, 4.0), (32, 32, 32))[0] == (0.5, 0.5, 0.5)  # never more than 2 times
+    assert fill_window((1.0, 1.0, 1.0), (300.0, 200.0, 90.0), (96, 96, 96))[0] == (1.0, 1.0, 1.0)
 
 
 def test_spacing_rules():

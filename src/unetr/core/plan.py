@@ -124,7 +124,7 @@ class TrainingPlan(Record):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     gradient_clip: Positive = 1.0
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
     foreground_fraction: Fraction = 0.5
     loss: LossPlan = LossPlan()
     augment: AugmentPlan = AugmentPlan()

@@ -31,7 +31,9 @@ class InstanceNorm(nn.InstanceNorm3d):
         exporting = torch.jit.is_tracing() or torch.compiler.is_exporting()  # type: ignore[attr-defined, no-untyped-call]
         if exporting or x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last_3d):
             return super().forward(x)
-        items = [F.batch_norm(item[None], None, None, training=True, eps=self.eps) for item in x.unbind()]
+        # Split and cat keep channels innermost, also in the gradient; unbind and stack do not.
+        parts = [x] if x.shape[0] == 1 else torch.split(x, 1)
+        items = [F.batch_norm(part, None, None, training=True, eps=self.eps) for part in parts]
         return items[0] if len(items) == 1 else torch.cat(items)
 
 

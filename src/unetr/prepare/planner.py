@@ -16,6 +16,8 @@ from unetr.prepare.presets import AUTO, PRESETS, Preset, choose_preset
 # An axis is anisotropic when its spacing is this many times the finest.
 _ANISOTROPY = 3.0
 _FEWEST_PATCHES = 2
+# Finer voxels than this many times the scans' own would be interpolation only.
+_FINEST = 2.0
 # Mirroring is tested on at least this many cases.
 _MIRROR_CASES = 5
 # Effect size from which a label is told by its side. With normally spread positions, 2 means that the label lies on
@@ -44,9 +46,10 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO)
     reasons = {"network": f"preset {name}: {chosen.why}" + (" (chosen by auto)" if preset == AUTO else "")}
     reasons["orientation"] = f"RAS for all; the scans are {_counted(fingerprint.orientations)}"
     spacing_mm, reasons["spacing_mm"] = choose_spacing(fingerprint.spacings_mm)
-    window, reasons["window"] = choose_window(
-        median_shape(fingerprint, spacing_mm), network.patch, chosen.window_voxels
-    )
+    shape = median_shape(fingerprint, spacing_mm)
+    window, reasons["window"] = choose_window(shape, network.patch, chosen.window_voxels)
+    spacing_mm, finer = fill_window(spacing_mm, shape, window)
+    reasons["spacing_mm"] += finer
     channels = []
     for channel in dataset.channel_names:
         plan, reasons[f"channels.{channel}"] = choose_normalisation(channel, fingerprint.channels[channel])
@@ -107,6 +110,20 @@ def choose_window(shape: Triple, patch: int, most_voxels: int) -> tuple[Window, 
     if sides != whole:
         reason += f"; the longest axis cut until at most {most_voxels} voxels remained"
     return (sides[0], sides[1], sides[2]), reason
+
+
+def fill_window(spacing_mm: Triple, shape: Triple, window: Window) -> tuple[Triple, str]:
+    """A finer spacing where the median volume is smaller than the window, so that it fills it.
+
+    What the window has beyond the volume would be zeros that cost as much as voxels; with finer voxels a patch covers
+    less anatomy instead. All axes by one factor, at most 2. The same spacing where a volume is larger than the window.
+    """
+    factor = min(_FINEST, *(side / size for side, size in zip(window, shape, strict=True)))
+    if factor <= 1:
+        return spacing_mm, ""
+    right, front, up = (float(f"{length / factor:.4g}") for length in spacing_mm)
+    reason = f"; made {factor:.3g} times finer, so that the median volume ({_by(shape)} voxels) fills the window"
+    return (right, front, up), reason
 
 
 def choose_batch_size(window: Window, preset: Preset) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,20 +17,25 @@ _SCALARS = ("loss", "dice_loss", "cross_entropy", "learning_rate", "gradient_nor
 
 @contextmanager
 def tensorboard(folder: Path, observer: Observer) -> Iterator[Observer]:
-    """An observer that also writes events to `folder`, and then tells `observer`."""
-    writer = SummaryWriter(str(folder))
+    """An observer that also writes events to `folder`, made with the first of them, and then tells `observer`."""
+    writers: list[SummaryWriter] = []
+
+    def write(values: Mapping[str, float], step: int) -> None:
+        if not writers:
+            writers.append(SummaryWriter(str(folder)))
+        for name, value in values.items():
+            writers[0].add_scalar(name, value, step)
 
     def on_step(report: StepReport) -> None:
-        for name in _SCALARS:
-            writer.add_scalar(f"train/{name}", getattr(report, name), report.step)
+        write({f"train/{name}": getattr(report, name) for name in _SCALARS}, report.step)
         observer.on_step(report)
 
     def on_validation(report: ValidationReport) -> None:
-        for name, value in {"mean": report.mean_dice, **report.dice}.items():
-            writer.add_scalar(f"dice/{name}", value, report.step)
+        write({f"dice/{name}": value for name, value in {"mean": report.mean_dice, **report.dice}.items()}, report.step)
         observer.on_validation(report)
 
     try:
         yield replace(observer, on_step=on_step, on_validation=on_validation)
     finally:
-        writer.close()
+        for writer in writers:
+            writer.close()

@@ -45,8 +45,19 @@ class Fusion(nn.Module):
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
         """deep [B, deeper, h, w, d], skip [B, channels, 2h, 2w, 2d] -> [B, channels, 2h, 2w, 2d]."""
+        if skip.requires_grad:
+            skip.register_hook(_dense)
         out: Tensor = self.fuse(torch.cat((self.up(deep), skip), dim=1))
         return out
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    """A concatenation hands each part a strided slice of its gradient, on which a CPU's elementwise kernels are slow.
+
+    Where channels are innermost: 83 ms against 2 ms for the copy and 2 ms for the activation (16 channels of 96^3).
+    """
+    innermost = gradient.stride(1) == 1
+    return gradient.contiguous(memory_format=torch.channels_last_3d) if innermost else gradient
 
 
 class UNETRDecoder(nn.Module):
