@@ -1,12 +1,35 @@
-"""Fixtures for all tests: where the real scans are, and quiet, single-threaded defaults."""
+"""Fixtures for all tests: real scans, malformed scans, small datasets and models, a full disk, the command itself."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import io
+import json
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+TESTS = Path(__file__).resolve().parent
+SHARED_DATA = TESTS.parents[1] / "shared" / "data"
+
+
+def _load(name: str) -> ModuleType:
+    """A module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, TESTS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +38,136 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real scans (../shared/data) are not on this machine")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def malformed() -> ModuleType:
+    """tests/malformed.py: the generator of scans that must be refused."""
+    return _load("malformed")
+
+
+@pytest.fixture(scope="session")
+def datasets() -> ModuleType:
+    """tests/datasets.py: small synthetic datasets in each layout."""
+    return _load("datasets")
+
+
+@pytest.fixture
+def make_dataset(tmp_path: Path, datasets: ModuleType) -> Callable[..., Path]:
+    """make_dataset(layout, cases=6, channels=1, kind="boxes") -> the path that open_dataset takes."""
+
+    def make(layout: str = "decathlon", cases: int = 6, channels: int = 1, kind: str = "boxes") -> Path:
+        path: Path = datasets.write_dataset(layout, tmp_path / f"data {layout}", cases, channels, kind)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def save_scan(datasets: ModuleType) -> Callable[..., Path]:
+    """save_scan(path, data, affine=identity) writes a NIfTI file with nibabel."""
+    return datasets.save_scan  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def edit_json() -> Callable[..., None]:
+    """edit_json(path, key=value, ...) replaces keys of a JSON file; the value ... (Ellipsis) removes one."""
+
+    def edit(path: Path, **changes: Any) -> None:
+        data = json.loads(path.read_text()) | changes
+        path.write_text(json.dumps({key: value for key, value in data.items() if value is not ...}))
+
+    return edit
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KB; skipped where mounting is not permitted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False)
+    except OSError:
+        pytest.skip("there is no mount command")
+    if mounted.returncode:
+        pytest.skip("mounting a small tmpfs is not permitted")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def unetr() -> Callable[..., Outcome]:
+    """unetr("predict", model, scan, "-o", out) runs the command in this process. Warnings count as what it says."""
+
+    def run(*arguments: object) -> Outcome:
+        from unetr.app.cli import main
+
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        kept_arguments = sys.argv
+        kept_handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        sys.argv = ["unetr", *map(str, arguments)]
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+                # As in a process of its own: pytest would collect what a person would see.
+                warnings.resetwarnings()
+                warnings.simplefilter("ignore", DeprecationWarning)
+                warnings.showwarning = lambda *shown: print("WARNING", *shown[:2], file=err)
+                main()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        finally:
+            sys.argv = kept_arguments
+            for number, handler in kept_handlers.items():
+                signal.signal(number, handler)
+        return Outcome(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_plan() -> Any:
+    """A plan for one channel and a network that is built in milliseconds: background, ball, shell."""
+    from unetr.core.plan import ChannelPlan, NetworkPlan, Plan, TrainingPlan
+
+    return Plan(
+        dataset="balls",
+        channels=(ChannelPlan(name="MRI"),),
+        labels={"background": 0, "ball": 1, "shell": 2},
+        spacing_mm=(1.0, 1.0, 1.0),
+        window=(16, 16, 16),
+        network=NetworkPlan(
+            preset="test", patch=8, width=16, depth=3, heads=2, mlp_width=32, taps=(1, 2, 3), feature_size=4
+        ),
+        training=TrainingPlan(batch_size=2),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_plan: Any) -> Path:
+    """A model file with fresh weights."""
+    from unetr.model.build import build_network
+    from unetr.model.file import ModelFile, write_model
+
+    network = build_network(tiny_plan.network, 1, tiny_plan.outputs, tiny_plan.window, seed=1)
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    write_model(path, ModelFile(tiny_plan, None, {"mean_dice": 0.5}, "CC0", weights))
+    return path
+
+
+@pytest.fixture(scope="session")
+def sound_scan(tmp_path_factory: pytest.TempPathFactory, datasets: ModuleType) -> Path:
+    """A scan of 20x24x18 voxels on an oblique grid that has nothing wrong with it."""
+    sample = datasets.KINDS["balls"].make(50, 1)
+    path: Path = datasets.save_scan(tmp_path_factory.mktemp("scan") / "scan.nii.gz", sample.channels[0], sample.affine)
+    return path
