@@ -4,8 +4,7 @@ Each contestant does whole optimiser steps (forward, loss, backward, clipping, u
   monai fp32   monai.networks.nets.UNETR, DiceCELoss, torch.optim.AdamW, as its documentation uses them
   monai bf16   the same under bfloat16 autocast
   unetr        the training loop's own step, moving average of weights included
-The contestants take turns, so that a machine that slows down does so for all. Also measured: the share of its time that
-the real loop waits for data on the hippocampus task.
+The contestants take turns, so that a machine that slows down does so for all.
 
     uv run python benchmarks/step_throughput.py --rounds 5 --json step_throughput.json
 """

@@ -163,7 +163,7 @@ def test_constant_channel_among_others(make_dataset, save_scan):
     root = make_dataset("nnunet", 5, 2)
     save_scan(root / "imagesTr/case_03_0001.nii.gz", np.zeros(SHAPE, np.float32))
     (problem,) = check_dataset(open_dataset(root)).problems
-    assert (problem.case, problem.severity, problem.code) == ("case_03", "warning", "constant_channel")
+    assert (problem.case, problem.severity, problem.code) == ("case_03", "error", "constant_channel")
 
 
 def test_progress_counts_every_case(make_dataset):

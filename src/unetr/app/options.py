@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from unetr.errors import InputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -24,28 +27,64 @@ DatasetPath = Annotated[
 ModelPath = Annotated[Path, typer.Argument(help="A model file (.safetensors).", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Engine = Annotated[str, typer.Option(help="What runs the network: torch.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16; auto is bf16 where the device has it in hardware.")]
+
+# A table that goes to a file or a pipe has no terminal to fit into.
+_PIPED_WIDTH = 140
+
+
+def finite(parameter: typer.CallbackParam, value: float | None) -> float | None:
+    """Callback of options whose bounds alone would let NaN and infinity through. Raises InputError."""
+    if value is not None and not math.isfinite(value):
+        raise InputError(
+            f"--{str(parameter.name).replace('_', '-')} {value}: is not a number; expected one such as 1.5"
+        )
+    return value
 
 
 def print_json(data: Any) -> None:
-    """One JSON document on standard output."""
-    json.dump(data, sys.stdout, indent=1, ensure_ascii=False)
+    """One JSON document on standard output; JSON has no NaN, so undefined numbers are null."""
+    json.dump(_defined(data), sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
     sys.stdout.write("\n")
 
 
+def _defined(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _defined(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_defined(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table for people; numbers (columns after the first) are aligned right."""
+    """A table for people; columns of numbers are aligned right. As wide as the terminal, or as its contents."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left")
+    cells = [list(row) for row in rows]
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for index, column in enumerate(header):
-        table.add_column(column, justify="right" if index and column != "problem" else "left", overflow="fold")
-    for row in rows:
+        numbers = index > 0 and all(_is_number(row[index]) for row in cells)
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in cells:
         table.add_row(*(Text(cell) for cell in row))
-    width = None if sys.stdout.isatty() else 140
-    Console(width=width).print(table)
+    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    with console.capture() as capture:
+        console.print(table)
+    # Without the blanks that fill up the lines.
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
+
+
+def _is_number(cell: str) -> bool:
+    return not cell or cell[0].isdigit() or cell.startswith(("-", "nan"))
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 case, 2 cases."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def say(text: str) -> None:

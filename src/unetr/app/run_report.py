@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,7 @@ def write_run_report(
             "cases": f"{len(settings.training_cases)} trained, {len(settings.validation_cases)} validated",
             "fold, seed": f"{'all data' if settings.fold is None else settings.fold}, {settings.seed}",
             "unetr": version("unetr"),
-            "torch": version("torch"),
+            "torch": _version("torch"),
             "python": platform.python_version(),
             "machine": f"{platform.machine()}, {platform.system()}",
         },
@@ -78,6 +78,14 @@ def _dice_of(results: Results | None, case: str) -> float:
     from unetr.evaluate.results import mean_foreground_dice
 
     return mean_foreground_dice([score for score in (results.scores if results else ()) if score.case == case])
+
+
+def _version(package: str) -> str:
+    """A report can be made where the package that trained is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed here"
 
 
 def _budget(steps: int | None, minutes: float | None, schedule_steps: int | None) -> str:

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from unetr.app.options import print_table, say
-from unetr.errors import StoppedError
+from unetr.app.options import counted, print_table, progress, say
+from unetr.errors import CancelledError, StoppedError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from unetr.evaluate.results import Results
+    from unetr.prepare.cases import Dataset
+    from unetr.train.fit import Request
     from unetr.train.loop import Observer, StepReport
+    from unetr.train.run import Run
     from unetr.train.validate import ValidationReport
+
+
+def fit_in_view(dataset: Dataset, run: Run, request: Request) -> Results | None:
+    """`unetr.train.fit.fit` with progress and TensorBoard events. SIGTERM and Ctrl-C save the state first."""
+    from unetr.train.events import tensorboard
+    from unetr.train.fit import fit
+
+    with progress() as bar:
+        view = TrainingView(bar)
+        with view.watching_signals(), tensorboard(run.tensorboard, view.observer()) as observer:
+            return fit(dataset, run, request, observer, view.stage)
 
 
 class TrainingView:
@@ -25,29 +41,48 @@ class TrainingView:
         self._bar = bar
         self._tasks: dict[str, TaskID] = {}
         self._dice = ""
-        self._stopping = False
+        self._stop_signal: int | None = None
 
     def stage(self, name: str, done: int, of: int) -> None:
         """One more case of a stage is done. Raises StoppedError when a person asked to stop; done cases are kept."""
-        if self._stopping:
+        if self._stop_signal is not None:
             raise StoppedError(f"stopped while {name}, after {done} of {of} cases; run the same command to go on")
         self._bar.update(self._task(name), completed=done, total=of)
 
     def observer(self) -> Observer:
-        """Callbacks for the loop. From now on SIGTERM and Ctrl-C ask it to save and stop."""
+        """Callbacks for the loop."""
         from unetr.train.loop import Observer
 
-        signal.signal(signal.SIGTERM, self._ask_to_stop)
-        signal.signal(signal.SIGINT, self._ask_to_stop)
-        return Observer(self._show_step, self._show_validation, lambda: self._stopping)
+        return Observer(self._show_step, self._show_validation, lambda: self._stop_signal is not None)
+
+    @contextmanager
+    def watching_signals(self) -> Iterator[None]:
+        """Meanwhile SIGTERM and Ctrl-C ask the training to save and stop; a second one stops it at once.
+
+        Raises CancelledError in place of StoppedError when it was Ctrl-C.
+        """
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = [signal.signal(number, self._ask_to_stop) for number in numbers]
+        try:
+            yield
+        except StoppedError as error:
+            if self._stop_signal == signal.SIGINT:
+                raise CancelledError(str(error)) from None
+            raise
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
 
     def _task(self, name: str) -> TaskID:
         if name not in self._tasks:
             self._tasks[name] = self._bar.add_task(name, total=None, note="")
         return self._tasks[name]
 
-    def _ask_to_stop(self, _signal: int, _frame: FrameType | None) -> None:
-        self._stopping = True
+    def _ask_to_stop(self, number: int, _frame: FrameType | None) -> None:
+        if self._stop_signal is not None:
+            self._stop_signal = number
+            raise StoppedError("stopped at once; run the same command to go on from the last checkpoint")
+        self._stop_signal = number
 
     def _show_step(self, report: StepReport) -> None:
         note = f"loss {report.loss:.3f}  dice loss {report.dice_loss:.3f}  {report.seconds:.2f} s/step{self._dice}"
@@ -70,5 +105,5 @@ def print_scores(results: Results) -> None:
         interval = f"{dice.ci_low:.3f}..{dice.ci_high:.3f}"
         rows.append((summary.label, f"{dice.mean:.4f}", interval, f"{hd95.mean:.2f}", f"{nsd.mean:.4f}"))
     rows.append(("mean", f"{results.mean_dice:.4f}", "", "", ""))
-    title = f"{len(results.cases)} cases"
+    title = counted(len(results.cases), "case")
     print_table(title, ("class", "Dice", "95 % interval", "HD95 mm", f"NSD {results.tolerance_mm:g} mm"), rows)

@@ -214,15 +214,18 @@ def read_plan(path: Path) -> Plan:
     text = read_text(path, "a plan (YAML or JSON)")
     try:
         return parse_plan(yaml.safe_load(text), str(path))
-    except yaml.YAMLError as error:
+    # Dates and numbers that cannot exist are ValueErrors, and nesting without end is a RecursionError.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not YAML: {error}") from None
 
 
 def plan_to_yaml(plan: Plan) -> str:
-    """The plan as YAML, sections in the order of the fields."""
-    return yaml.safe_dump(
-        json.loads(plan.model_dump_json()), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
-    )
+    """The plan as YAML, sections in the order of the fields, each reason on lines of its own."""
+    data = json.loads(plan.model_dump_json())
+    reasons = {"reasons": data.pop("reasons")}
+    parts = [(data, None), (reasons, False)]  # lists of numbers on one line, sentences below each other
+    texts = [yaml.safe_dump(p, sort_keys=False, allow_unicode=True, width=120, default_flow_style=f) for p, f in parts]
+    return "".join(texts)
 
 
 def write_plan(path: Path, plan: Plan) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # One window at a time measured fastest on CPUs: a window already fills all cores, and larger batches leave the caches.
 CPU_BATCH = 1
+PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,9 @@ def segmenter_for(
 ) -> Segmenter:
     """A Segmenter for a model file that is already in memory."""
     if engine not in ENGINES:
-        raise InputError(f"engine {engine}: unknown; choose one of {', '.join(sorted(ENGINES))}")
+        raise InputError(f"engine {engine}: is unknown; expected one of {', '.join(sorted(ENGINES))}")
+    if precision not in PRECISIONS:
+        raise InputError(f"precision {precision}: is unknown; expected one of {', '.join(PRECISIONS)}")
     return Segmenter(model.plan, ENGINES[engine](model, device, precision))
 
 
@@ -173,11 +176,19 @@ def _as_volume(scan: str | Path | Volume | Sequence[str | Path], plan: Plan, ass
     """Reads the scan and checks its channels against the plan's. Raises InputError that names the file."""
     if isinstance(scan, Volume):
         volume, source = scan, "the scan"
+        if not np.isfinite(volume.data).all():
+            raise InputError(f"{source}: has voxels that are NaN or infinite; expected numbers")
     else:
         paths = [Path(scan)] if isinstance(scan, str | Path) else [Path(path) for path in scan]
+        if not paths:
+            raise InputError("no file to predict; expected one, or one for each channel")
         volume = stack_channels([(path, read_volume(path, assume_affine=assume_affine)) for path in paths])
         source = str(paths[0])
-    if len(volume.data) != len(plan.channels):
-        names = ", ".join(channel.name for channel in plan.channels)
-        raise InputError(f"{source}: has {len(volume.data)} channels; the model expects {len(plan.channels)} ({names})")
+    names = [channel.name for channel in plan.channels]
+    if len(volume.data) != len(names):
+        found = f"{len(volume.data)} channel{'' if len(volume.data) == 1 else 's'}"
+        raise InputError(f"{source}: has {found}; the model expects {len(names)} ({', '.join(names)})")
+    for name, data in zip(names, volume.data, strict=True):
+        if data.min() == data.max():
+            raise InputError(f"{source}: channel {name!r} is constant: every voxel is {data.flat[0]:g}")
     return volume

@@ -82,7 +82,7 @@ def _settings(dataset: Dataset, request: Request) -> Settings:
             raise InputError(f"fold {request.fold}: there are folds 0 to {len(folds) - 1}; or use all-data")
         validation = folds[request.fold]
     return Settings(
-        dataset=str(dataset.root.resolve()),
+        dataset=str((dataset.root / f"{dataset.name}.csv" if dataset.layout == "csv" else dataset.root).resolve()),
         preset=request.preset,
         fold=request.fold,
         folds=request.folds,

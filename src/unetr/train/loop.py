@@ -87,7 +87,7 @@ def train(
                 else time.monotonic() - saved_at > CHECKPOINT_SECONDS
             )
             # Before the number of steps is fixed, a checkpoint could not be resumed to the same schedule.
-            if steps is not None and (due or observer.should_stop()):
+            if steps is not None and (due or state.step == steps or observer.should_stop()):
                 save_checkpoint(run.checkpoints, state)
                 saved_at = time.monotonic()
             if observer.should_stop():

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import DatasetPath, Json, print_json, print_table, progress, say
+from unetr.app.options import DatasetPath, Json, counted, print_json, print_table, progress, say
 from unetr.errors import InputError
 
 
@@ -32,7 +32,9 @@ def check(
         print_json(json.loads(report.to_json()))
     elif shown:
         rows = [(problem.case or "(dataset)", problem.severity, problem.code, problem.message) for problem in shown]
-        print_table(f"{report.dataset}: {len(shown)} findings", ("case", "severity", "code", "problem"), rows)
+        title = f"{report.dataset}: {counted(len(shown), 'finding')}"
+        print_table(title, ("case", "severity", "code", "problem"), rows)
     if report.errors:
-        raise InputError(f"{dataset}: {len(report.errors)} errors in {report.cases} cases; training would be wrong")
-    say(f"{dataset}: {report.cases} cases, no errors, {len(report.problems)} warnings and notes")
+        found = f"{counted(len(report.errors), 'error')} in {counted(report.cases, 'case')}"
+        raise InputError(f"{dataset}: {found}; training would be wrong; first: {report.errors[0].message}")
+    say(f"{dataset}: {counted(report.cases, 'case')}, no errors, warnings or notes: {len(report.problems)}")

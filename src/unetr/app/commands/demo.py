@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import Json, print_json, progress, say
-from unetr.app.training_view import TrainingView, print_scores
+from unetr.app.options import Json, finite, print_json, say
+from unetr.app.training_view import fit_in_view, print_scores
 
 
 def demo(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for everything that the demonstration writes.")
     ] = Path("unetr-demo"),
-    minutes: Annotated[float, typer.Option(help="Length of the training.", min=0.05)] = 2.5,
+    minutes: Annotated[float, typer.Option(help="Length of the training.", min=0.05, callback=finite)] = 2.5,
     seed: Annotated[int, typer.Option(help="Seed of weights and samples.", min=0)] = 0,
     as_json: Json = False,
 ) -> None:
@@ -32,8 +32,7 @@ def demo(
     from unetr.evaluate.run import Pair, evaluate_pairs
     from unetr.infer.predict import load
     from unetr.prepare.cases import open_dataset
-    from unetr.train.events import tensorboard
-    from unetr.train.fit import Request, fit
+    from unetr.train.fit import Request
     from unetr.train.run import Run
 
     started = time.monotonic()
@@ -41,10 +40,7 @@ def demo(
     data = write_brain_parts(out)
     run = Run(out / "run")
     request = Request(preset="tiny", fold=None, seed=seed, minutes=minutes)
-    with progress() as bar:
-        view = TrainingView(bar)
-        with tensorboard(run.tensorboard, view.observer()) as observer:
-            fit(open_dataset(data.dataset), run, request, observer, view.stage)
+    fit_in_view(open_dataset(data.dataset), run, request)
     say("segmenting the back of the brain, which was not trained on")
     prediction = load(run.model).predict(data.test_scan)
     label_file = prediction.save(out / "prediction" / "back.nii.gz")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unetr.app.options import Json, print_json, print_table, progress, say
+from unetr.app.options import Json, finite, print_json, print_table, progress, say
 from unetr.app.training_view import print_scores
 
 
@@ -16,7 +16,9 @@ def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Predicted label files: a folder or a file.", show_default=False)],
     labels: Annotated[Path, typer.Argument(help="True label files: a folder or a file.", show_default=False)],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write results.json and results.csv here.")] = None,
-    tolerance_mm: Annotated[float, typer.Option(help="Tolerance of the surface Dice (NSD) in mm.", min=0)] = 2.0,
+    tolerance_mm: Annotated[
+        float, typer.Option(help="Tolerance of the surface Dice (NSD) in mm.", min=0, callback=finite)
+    ] = 2.0,
     plan: Annotated[
         Path | None, typer.Option(help="A plan whose label names, regions and ignore label hold for both.")
     ] = None,

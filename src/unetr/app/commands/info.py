@@ -24,7 +24,18 @@ def info(
     if as_json:
         print_json(facts)
     else:
-        print_table(path.name, ("fact", "value"), [(name, str(value)) for name, value in facts.items()])
+        print_table(path.name, ("fact", "value"), [(name.replace("_", " "), _text(facts[name])) for name in facts])
+
+
+def _text(value: Any) -> str:
+    """A fact for people: 1.5, 1.5, 2; anterior 1, posterior 2."""
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_text(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(_text(item) for item in value)
+    if value is None:
+        return "undefined"
+    return f"{value:.6g}" if isinstance(value, float) else str(value) or "not stated"
 
 
 def _model_facts(path: Path) -> dict[str, Any]:
@@ -37,13 +48,17 @@ def _model_facts(path: Path) -> dict[str, Any]:
     return {
         "dataset": plan.dataset,
         "labels": plan.labels,
+        "regions": {region.name: list(region.labels) for region in plan.regions},
         "channels": [channel.name for channel in plan.channels],
         "spacing_mm": list(plan.spacing_mm),
         "window": list(plan.window),
+        "orientation": plan.orientation,
         "network": plan.network.preset,
         "parameters": sum(int(np.size(weight)) for weight in model.weights.values()),
         "metrics": model.metrics,
         "licence": model.licence,
+        "created_by": model.created_by,
+        "sha256": model.sha256,
     }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import Device, Json, ModelPath, Precision, print_json, print_table, progress, say
+from unetr.app.options import Device, Engine, Json, ModelPath, Precision, print_json, print_table, progress, say
 from unetr.errors import BatchError, InputError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def predict(
     assume_affine: Annotated[
         bool, typer.Option("--assume-affine", help="Accept scans without orientation: take axes as R, A, S.")
     ] = False,
+    engine: Engine = "torch",
     device: Device = "auto",
     precision: Precision = "auto",
     as_json: Json = False,
@@ -43,12 +44,11 @@ def predict(
     from unetr.infer.predict import load
     from unetr.prepare.cases import prediction_inputs
 
-    if precision not in ("auto", "fp32", "bf16"):
-        raise InputError(f"--precision {precision}: expected auto, fp32 or bf16")
-    segmenter = load(model, device=device, precision=precision)
+    segmenter = load(model, engine=engine, device=device, precision=precision)
     cases = prediction_inputs(scans, len(segmenter.plan.channels))
     single = scans.is_file()
     targets = {case.id: _target(case, out, single) for case in cases}
+    _refuse_overwriting(cases, targets)
     volumes: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}
     with progress() as bar:
@@ -80,13 +80,23 @@ def predict(
 
 def _target(case: Case, out: Path, single: bool) -> Path:
     """The label file of a case: OUT itself for a single scan and a file name, else OUT/CASE with the scan's suffix."""
-    from unetr.io import FORMATS, scan_suffix
+    from unetr.io import FORMATS, is_scan, scan_suffix
 
-    if single and any(out.name.endswith(suffix) for suffix in FORMATS) and not out.is_dir():
-        return out
+    if is_scan(out) and not out.is_dir():
+        if single:
+            return out
+        raise InputError(f"{out}: is named like a scan; expected a folder, since the input is a folder")
     if single and out.suffix and not out.is_dir():
         raise InputError(f"{out}: unknown format; expected a name ending in {', '.join(FORMATS)}, or a folder")
     return out / f"{case.id}{scan_suffix(case.images[0])}"
+
+
+def _refuse_overwriting(cases: list[Case], targets: dict[str, Path]) -> None:
+    """Raises InputError when a label file would take the place of a scan."""
+    scans = {path.resolve() for case in cases for path in case.images}
+    for target in targets.values():
+        if target.resolve() in scans:
+            raise InputError(f"{target}: is a scan and would be overwritten; choose another output")
 
 
 def _write(result: Prediction, target: Path, preview: bool) -> None:

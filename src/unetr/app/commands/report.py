@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unetr.app.options import say
+from unetr.errors import InputError
+
+if TYPE_CHECKING:
+    from unetr.app.run_report import ShownCase
+    from unetr.evaluate.results import Results
+    from unetr.train.run import Run, Settings
 
 WORST_CASES = 5
 
@@ -19,21 +25,33 @@ def report(
 
     Example: unetr report runs/hippocampus
     """
-    from unetr.app.run_report import ShownCase, write_run_report
-    from unetr.evaluate.results import read_results, worst_cases
-    from unetr.prepare.cases import open_dataset
+    from unetr.app.run_report import write_run_report
+    from unetr.evaluate.results import read_results
     from unetr.train.run import Run, read_settings
 
     opened = Run(run)
     settings = read_settings(opened)
     scores = opened.predictions / "results.json"
     results = read_results(scores) if scores.exists() else None
-    shown = []
-    if results is not None:
-        cases = {case.id: case for case in open_dataset(Path(settings.dataset)).labelled}
-        for name, _ in worst_cases(results, WORST_CASES):
-            case = cases.get(name)
-            if case is not None and case.label is not None:
-                shown.append(ShownCase(name, case.images, opened.predictions / f"{name}.nii.gz", case.label))
+    shown = [] if results is None else _worst_shown(opened, settings, results)
     page = write_run_report(opened, results, shown, licence=settings.licence, citation=settings.reference)
     say(f"wrote {page}")
+
+
+def _worst_shown(run: Run, settings: Settings, results: Results) -> list[ShownCase]:
+    """The worst cases whose files are still there; a report without pictures is better than none."""
+    from unetr.app.run_report import ShownCase
+    from unetr.evaluate.results import worst_cases
+    from unetr.prepare.cases import open_dataset
+
+    try:
+        cases = {case.id: case for case in open_dataset(Path(settings.dataset)).labelled}
+    except InputError as error:
+        say(f"without pictures of the worst cases: {error}")
+        return []
+    shown = []
+    for name, _ in worst_cases(results, WORST_CASES):
+        case, prediction = cases.get(name), run.predictions / f"{name}.nii.gz"
+        if case is not None and case.label is not None and prediction.exists():
+            shown.append(ShownCase(name, case.images, prediction, case.label))
+    return shown

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unetr.app.options import DatasetPath, Json, print_json, progress, say
-from unetr.app.training_view import TrainingView, print_scores
+from unetr.app.options import DatasetPath, Json, finite, print_json, say
+from unetr.app.training_view import fit_in_view, print_scores
 from unetr.errors import InputError
 
 ALL_DATA = "all-data"
@@ -24,7 +23,9 @@ def train(
     fold: Annotated[str, typer.Option(help="The fold (from 0) that validates, or all-data to train on all.")] = "0",
     folds: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 5,
     seed: Annotated[int, typer.Option(help="Seed of folds, weights and samples.", min=0)] = 0,
-    minutes: Annotated[float | None, typer.Option(help="Length of training. Default 60.", min=0.01)] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Length of training. Default 60.", min=0.01, callback=finite)
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Length of training in steps instead.", min=1)] = None,
     checkpoint_steps: Annotated[
         int | None, typer.Option(help="Save after every so many steps instead of every 8 minutes.", min=1)
@@ -36,11 +37,10 @@ def train(
     Example: unetr train Task04_Hippocampus -o runs/hippocampus --minutes 20
     """
     if minutes is not None and steps is not None:
-        raise InputError("give --minutes or --steps, not both")
+        raise InputError("--minutes and --steps: are both given; expected one of them")
     from unetr.core.plan import read_plan
     from unetr.prepare.cases import open_dataset
-    from unetr.train.events import tensorboard
-    from unetr.train.fit import Request, fit
+    from unetr.train.fit import Request
     from unetr.train.run import Run
 
     request = Request(
@@ -54,13 +54,9 @@ def train(
         checkpoint_steps=checkpoint_steps,
     )
     run = Run(out)
-    opened = open_dataset(dataset)
-    with progress() as bar:
-        view = TrainingView(bar)
-        with tensorboard(run.tensorboard, view.observer()) as observer:
-            results = fit(opened, run, request, observer, view.stage)
+    results = fit_in_view(open_dataset(dataset), run, request)
     if as_json:
-        print_json({"model": str(run.model), "mean_dice": None if results is None else _finite(results.mean_dice)})
+        print_json({"model": str(run.model), "mean_dice": None if results is None else results.mean_dice})
     elif results is not None:
         print_scores(results)
     say(f"model: {run.model}")
@@ -70,9 +66,5 @@ def _fold(text: str) -> int | None:
     if text == ALL_DATA:
         return None
     if not text.isdecimal():
-        raise InputError(f"--fold {text}: expected a number from 0, or {ALL_DATA}")
+        raise InputError(f"--fold {text}: is no fold; expected a number from 0, or {ALL_DATA}")
     return int(text)
-
-
-def _finite(value: float) -> float | None:
-    return None if math.isnan(value) else value

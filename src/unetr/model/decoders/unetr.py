@@ -46,7 +46,7 @@ class Fusion(nn.Module):
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
         """deep [B, deeper, h, w, d], skip [B, channels, 2h, 2w, 2d] -> [B, channels, 2h, 2w, 2d]."""
         if skip.requires_grad:
-            skip.register_hook(_dense)
+            skip.register_hook(_dense)  # type: ignore[no-untyped-call]
         out: Tensor = self.fuse(torch.cat((self.up(deep), skip), dim=1))
         return out
 
