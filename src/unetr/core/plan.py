@@ -120,7 +120,7 @@ class TrainingPlan(Record):
     """Batch, optimiser, schedule, loss and augmentation."""
 
     batch_size: Count = 2
-    learning_rate: Positive = 4e-4
+    learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     gradient_clip: Positive = 1.0
