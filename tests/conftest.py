@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import io
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -127,6 +128,7 @@ def unetr() -> Callable[..., Outcome]:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         finally:
             sys.argv = kept_arguments
+            logging.disable(logging.NOTSET)
             for number, handler in kept_handlers.items():
                 signal.signal(number, handler)
         return Outcome(code, out.getvalue(), err.getvalue())

@@ -13,6 +13,7 @@ from unetr.core.plan import Plan
 from unetr.errors import InputError
 from unetr.infer.engines.torch import has_fast_bf16
 from unetr.model.build import build_network
+from unetr.model.memory import keep_freed_memory
 from unetr.train.checkpoint import TrainingState
 from unetr.train.losses import LossTerms, region_loss, segmentation_loss
 from unetr.train.run import Settings
@@ -38,6 +39,8 @@ class Trainer:
 def start_trainer(plan: Plan, settings: Settings) -> Trainer:
     """A fresh network and optimiser on the best device, in the precision that the device is fast in."""
     device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if device == "cpu":
+        keep_freed_memory()
     bf16 = has_fast_bf16(torch.device(device))
     fabric = Fabric(accelerator=device, devices=1, precision="bf16-mixed" if bf16 else "32-true")
     raw = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=settings.seed)

@@ -27,5 +27,7 @@ def convert(
 
     if source not in CONVERTERS:
         raise InputError(f"{source}: unknown source; expected one of {', '.join(CONVERTERS)}")
+    if out.resolve() == checkpoint.resolve():
+        raise InputError(f"{out}: is the checkpoint itself and would be overwritten; choose another output")
     write_model(out, CONVERTERS[source](checkpoint, read_plan(plan)))
     say(f"wrote {out}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from unetr.errors import MachineError
+from unetr.errors import InputError, MachineError
 from unetr.infer.window import Engine, Float
 from unetr.model.build import network_from
 
@@ -26,9 +27,14 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA, else MPS, else the CPU. Raises MachineError for a device that is not there."""
+    """`auto` is CUDA, else MPS, else the CPU.
+
+    Raises InputError for a name that is no device's, MachineError for a device that is not there.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", name):
+        raise InputError(f"device {name}: is unknown; expected auto, cpu, cuda, cuda:1 or mps")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
