@@ -45,6 +45,16 @@ def assert_refused() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
+def files_in() -> Callable[[Path], list[str]]:
+    """files_in(folder) is the name of everything below it, hidden files and folders too."""
+
+    def names(folder: Path) -> list[str]:
+        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+    return names
+
+
+@pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory, datasets: ModuleType) -> Path:
     """Six cases of 20x24x18 voxels on oblique grids, in folders. Not to be written to."""
     path: Path = datasets.write_dataset("folders", tmp_path_factory.mktemp("data") / "balls", 6, 1, "balls")

@@ -79,11 +79,16 @@ def sorted_cases(cases: list[Case], source: Path) -> tuple[Case, ...]:
 def check_id(name: str, source: Path) -> None:
     """Raises InputError unless a case id can be a file name in any folder."""
     unsafe = not name or name.startswith(".") or any(c in "/\\" or ord(c) < _FIRST_PRINTABLE for c in name)
-    if unsafe or len(name.encode("utf-8", "surrogateescape")) > _LONGEST_ID:
+    if unsafe or not _is_unicode(name) or len(name.encode()) > _LONGEST_ID:
         raise InputError(
-            f"{source}: {name[:60]!r} cannot be a case id; expected a file name of at most {_LONGEST_ID} bytes without "
-            "path separators or control characters, not starting with a dot"
+            f"{source}: {name[:60]!r} cannot be a case id; expected a Unicode file name of at most {_LONGEST_ID} bytes "
+            "without path separators or control characters, not starting with a dot"
         )
+
+
+def _is_unicode(name: str) -> bool:
+    """Whether a file name, which is bytes on Linux, is UTF-8; what is not cannot be written into any table."""
+    return not any("\ud800" <= c <= "\udfff" for c in name)
 
 
 def inside(root: Path, entry: object, source: Path) -> Path:

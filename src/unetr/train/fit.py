@@ -9,6 +9,7 @@ from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan, read_plan
 from unetr.errors import InputError
 from unetr.evaluate.results import Results
+from unetr.model.build import empty_network
 from unetr.prepare.cache import build_cache
 from unetr.prepare.cases import Dataset
 from unetr.prepare.check import check_dataset
@@ -107,12 +108,16 @@ def _check_dataset(dataset: Dataset, progress: Progress) -> None:
 
 
 def _check_plan(plan: Plan, dataset: Dataset) -> None:
-    """A plan written for another dataset is refused. Raises InputError."""
+    """A plan written for another dataset, or for a network that cannot exist, is refused. Raises InputError."""
     if len(plan.channels) != len(dataset.channel_names):
         raise InputError(
             f"{dataset.root}: has {len(dataset.channel_names)} channels, the plan has {len(plan.channels)}; "
             "use a plan made for this dataset"
         )
+    try:
+        empty_network(plan.network, len(plan.channels), plan.outputs, plan.window)
+    except ValueError as error:
+        raise InputError(f"the plan for {plan.dataset}: {error}") from None
     if plan.labels != dataset.labels:
         raise InputError(
             f"{dataset.root}: has the labels {dataset.labels}, the plan has {plan.labels}; "

@@ -145,10 +145,14 @@ def read_settings(run: Run) -> Settings:
 
 
 def read_fingerprint(run: Run) -> Fingerprint | None:
-    """The dataset's fingerprint, None where the plan came from elsewhere."""
+    """The dataset's fingerprint, None where the plan came from elsewhere. Raises InputError when it is damaged."""
     if not run.fingerprint.exists():
         return None
-    return Fingerprint.model_validate_json(run.fingerprint.read_text(encoding="utf-8"))
+    text = read_text(run.fingerprint, "the fingerprint of a run's dataset")
+    try:
+        return Fingerprint.model_validate_json(text)
+    except ValueError as error:
+        raise InputError(f"{run.fingerprint}: is damaged: {str(error).splitlines()[0]}") from None
 
 
 def _difference(there: Record, asked: Record) -> str:

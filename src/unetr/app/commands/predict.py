@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,30 +49,19 @@ def predict(
     segmenter = load(model, engine=engine, device=device, precision=precision)
     cases = prediction_inputs(scans, len(segmenter.plan.channels))
     single = scans.is_file()
-    targets = {case.id: _target(case, out, single) for case in cases}
-    _refuse_overwriting(cases, targets)
-    volumes: dict[str, dict[str, float]] = {}
-    failed: dict[str, str] = {}
-    with progress() as bar:
-        task = bar.add_task("predicting", total=len(cases), note="")
-        for case in cases:
-            bar.update(task, note=case.id)
-            try:
-                result = segmenter.predict(
-                    case.images, tta=tta, probabilities=probabilities, assume_affine=assume_affine
-                )
-                _write(result, targets[case.id], preview)
-                volumes[case.id] = result.volumes_ml
-            except InputError as error:
-                if single:
-                    raise
-                failed[case.id] = str(error)
-                say(f"unetr: {error}")
-            bar.advance(task)
+    files = {case.id: _files(_target(case, out, single), probabilities, preview) for case in cases}
+    _refuse_overwriting(cases, [path for of_case in files.values() for path in of_case.values()])
+
+    def segment(case: Case) -> dict[str, float]:
+        result = segmenter.predict(case.images, tta=tta, probabilities=probabilities, assume_affine=assume_affine)
+        _write(result, files[case.id])
+        return result.volumes_ml
+
+    volumes, failed = _each(cases, segment, single)
     if stats is not None:
         _write_stats(stats, volumes)
     if as_json:
-        written = {name: str(targets[name]) for name in volumes}
+        written = {name: str(files[name]["label"]) for name in volumes}
         print_json({"volumes_ml": volumes, "files": written, "failed": failed})
     else:
         _print_volumes(volumes)
@@ -91,26 +82,56 @@ def _target(case: Case, out: Path, single: bool) -> Path:
     return out / f"{case.id}{scan_suffix(case.images[0])}"
 
 
-def _refuse_overwriting(cases: list[Case], targets: dict[str, Path]) -> None:
-    """Raises InputError when a label file would take the place of a scan."""
+def _files(target: Path, probabilities: bool, preview: bool) -> dict[str, Path]:
+    """What is written for a case -> where."""
+    from unetr.io import case_name
+
+    extras = {"probabilities": (probabilities, "_probabilities.nii.gz"), "preview": (preview, ".png")}
+    files = {what: target.with_name(f"{case_name(target)}{end}") for what, (wanted, end) in extras.items() if wanted}
+    return {**files, "label": target}
+
+
+def _refuse_overwriting(cases: list[Case], files: list[Path]) -> None:
+    """Raises InputError when a file would take the place of a scan or of another file of the same batch."""
     scans = {path.resolve() for case in cases for path in case.images}
-    for target in targets.values():
-        if target.resolve() in scans:
-            raise InputError(f"{target}: is a scan and would be overwritten; choose another output")
+    for path, times in Counter(files).items():
+        if path.resolve() in scans:
+            raise InputError(f"{path}: is a scan and would be overwritten; choose another output")
+        if times > 1:
+            raise InputError(f"{path}: would be written for two cases; rename one of the scans")
 
 
-def _write(result: Prediction, target: Path, preview: bool) -> None:
+def _each(
+    cases: list[Case], segment: Callable[[Case], dict[str, float]], single: bool
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Segments one case after another: the volumes of those that worked, the errors of those that did not."""
+    volumes: dict[str, dict[str, float]] = {}
+    failed: dict[str, str] = {}
+    with progress() as bar:
+        task = bar.add_task("predicting", total=len(cases), note="")
+        for case in cases:
+            bar.update(task, note=case.id)
+            try:
+                volumes[case.id] = segment(case)
+            except InputError as error:
+                if single:
+                    raise
+                failed[case.id] = str(error)
+                say(f"unetr: {error}")
+            bar.advance(task)
+    return volumes, failed
+
+
+def _write(result: Prediction, files: dict[str, Path]) -> None:
     """The extras go first: when the label file is there, all of them are."""
-    from unetr.io import scan_suffix, write_volume
+    from unetr.app.pictures import write_preview
+    from unetr.io import write_volume
 
-    stem = target.name.removesuffix(scan_suffix(target))
     if result.probabilities is not None:
-        write_volume(target.with_name(f"{stem}_probabilities.nii.gz"), result.probabilities)
-    if preview:
-        from unetr.app.pictures import write_preview
-
-        write_preview(target.with_name(f"{stem}.png"), result)
-    result.save(target)
+        write_volume(files["probabilities"], result.probabilities)
+    if "preview" in files:
+        write_preview(files["preview"], result)
+    result.save(files["label"])
 
 
 def _print_volumes(volumes: dict[str, dict[str, float]]) -> None:

@@ -1,0 +1,322 @@
+"""What every command promises: help with an example, quick start, JSON for machines, quiet when piped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import unetr as package
+from unetr.app.cli import app
+from unetr.core.fingerprint import Fingerprint
+from unetr.core.plan import Plan, read_plan
+
+Command = Callable[..., Any]
+
+COMMANDS = ["check", "plan", "train", "predict", "evaluate", "report", "convert", "info", "demo"]
+HELP_SECONDS = 0.5
+
+
+def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, **options)
+
+
+def test_no_command_is_left_out() -> None:
+    assert [command.name for command in app.registered_commands] == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_has_an_example(command: str, option: str, unetr: Command) -> None:
+    outcome = unetr(command, option)
+    assert outcome.code == 0 and outcome.err == ""
+    assert f"Example: unetr {command}" in outcome.out
+    assert max(map(len, outcome.out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
+def test_help_lists_every_command(arguments: list[str], unetr: Command) -> None:
+    outcome = unetr(*arguments)
+    assert outcome.code == 0 and outcome.err == ""
+    assert all(f"\n  {command} " in outcome.out for command in COMMANDS)
+
+
+def test_help_is_quick() -> None:
+    seconds = []
+    for _ in range(3):
+        before = time.perf_counter()
+        done = python("-m", "unetr", "--help")
+        seconds.append(time.perf_counter() - before)
+        assert done.returncode == 0 and "Usage: unetr" in done.stdout
+    assert min(seconds) <= HELP_SECONDS, seconds
+
+
+HEAVY = "torch nibabel SimpleITK matplotlib scipy pydantic yaml rich numpy lightning_fabric safetensors edt cc3d typer"
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    done = python("-c", "import sys, unetr; print(*sys.modules)")
+    assert set(done.stdout.split()) & set(HEAVY.split()) == set()
+    assert "unetr" in done.stdout.split()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, unetr.app.cli as c; sys.argv = ['unetr', 'train', '--help']\ntry: c.main()\n"
+    code += "finally: print('MODULES', *sys.modules)"
+    modules = python("-c", code).stdout.partition("MODULES")[2].split()
+    assert set(modules) & (set(HEAVY.split()) - {"typer"}) == set()
+    assert "typer" in modules
+
+
+def test_the_public_names_are_there() -> None:
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = package.nonsense
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = sys.modules["lightning_fabric"] = None
+from unetr.app.cli import main
+for line in {commands!r}:
+    sys.argv = ["unetr", *line]
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, (line, ended.code)
+print("ALL DONE")
+"""
+
+
+def test_what_needs_no_network_works_without_torch(dataset: Path, run: Path, tiny_model: Path, tmp_path: Path) -> None:
+    label = str(dataset / "labels/case_00.nii.gz")
+    commands = [
+        ["check", str(dataset)],
+        ["plan", str(dataset)],
+        ["plan", "--template"],
+        ["evaluate", label, label, "-o", str(tmp_path / "scores")],
+        ["info", str(tiny_model)],
+        ["info", label],
+        ["report", str(run)],
+    ]
+    done = python("-c", WITHOUT_TORCH.format(commands=commands))
+    assert done.returncode == 0 and done.stdout.endswith("ALL DONE\n"), done
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# plan
+
+
+def test_the_template_is_a_plan(unetr: Command, tmp_path: Path) -> None:
+    outcome = unetr("plan", "--template")
+    assert outcome.code == 0 and outcome.err == ""
+    (tmp_path / "plan.yaml").write_text(outcome.out)
+    assert read_plan(tmp_path / "plan.yaml").network.preset == "paper"
+
+
+@pytest.mark.parametrize("layout", ["decathlon", "nnunet", "folders", "csv"])
+def test_plan_writes_what_reads_back(layout: str, unetr: Command, make_dataset: Any, tmp_path: Path) -> None:
+    root = make_dataset(layout, kind="balls")
+    outcome = unetr("plan", root, "-o", tmp_path / "planned")
+    assert outcome.code == 0 and outcome.out == ""
+    plan = read_plan(tmp_path / "planned/plan.yaml")
+    assert plan.labels == {"background": 0, "ball": 1, "shell": 2}
+    assert plan.spacing_mm == pytest.approx((1.1, 0.9, 1.3), rel=0.1)
+    fingerprint = Fingerprint.model_validate_json((tmp_path / "planned/fingerprint.json").read_text())
+    assert fingerprint.cases == 6
+    printed = unetr("plan", root)
+    (tmp_path / "printed.yaml").write_text(printed.out)
+    assert read_plan(tmp_path / "printed.yaml") == plan
+
+
+def test_each_reason_of_a_plan_has_its_own_line(unetr: Command, dataset: Path) -> None:
+    lines = unetr("plan", dataset).out.partition("\nreasons:\n")[2].splitlines()
+    for key in ("network", "orientation", "spacing_mm", "window", "mirror_axes", "training.batch_size"):
+        assert sum(line.startswith(f"  {key}: ") for line in lines) == 1, key
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# JSON, and nothing else, on standard output
+
+
+def test_check_json(unetr: Command, make_dataset: Any) -> None:
+    root = make_dataset("nnunet", 5)
+    outcome = unetr("check", root, "--json")
+    assert outcome.code == 0
+    report = json.loads(outcome.out)
+    assert (report["cases"], report["errors"]) == (5, 0)
+    label = root / "labelsTr/case_03.nii.gz"
+    label.write_bytes(label.read_bytes()[:-3])
+    outcome = unetr("check", root, "--json")
+    assert outcome.code == 2
+    (error,) = [p for p in json.loads(outcome.out)["problems"] if p["severity"] == "error"]
+    assert (error["case"], error["code"]) == ("case_03", "unreadable_label")
+    table = unetr("check", root)
+    assert table.code == 2 and "case_03" in table.out and "unreadable_label" in table.out
+
+
+def test_errors_only(unetr: Command, make_dataset: Any) -> None:
+    root = make_dataset("nnunet", 4)
+    assert "few_cases" in unetr("check", root).out
+    assert unetr("check", root, "--errors-only").out == ""
+
+
+def test_evaluate_json(unetr: Command, dataset: Path, tmp_path: Path) -> None:
+    outcome = unetr("evaluate", dataset / "labels", dataset / "labels", "-o", tmp_path, "--json")
+    assert outcome.code == 0
+    results = json.loads(outcome.out)
+    assert results == json.loads((tmp_path / "results.json").read_text())
+    assert results["mean_dice"] == 1.0 and len(results["scores"]) == 12
+
+
+def test_evaluate_prints_undefined_scores_as_null(unetr: Command, save_scan: Any, tmp_path: Path) -> None:
+    empty = save_scan(tmp_path / "empty.nii.gz", np.zeros((9, 9, 9), np.uint8))
+    some = save_scan(tmp_path / "some.nii.gz", np.pad(np.ones((3, 3, 3), np.uint8), 3))
+    results = json.loads(unetr("evaluate", empty, some, "-o", tmp_path / "scores", "--json").out)
+    (score,) = results["scores"]
+    assert (score["dice"], score["hd95_mm"]) == (0.0, None)
+
+
+def test_info_json_of_a_model(unetr: Command, tiny_model: Path, tiny_plan: Plan) -> None:
+    outcome = unetr("info", tiny_model, "--json")
+    assert outcome.code == 0 and outcome.err == ""
+    facts = json.loads(outcome.out)
+    assert facts["labels"] == tiny_plan.labels
+    assert facts["metrics"] == {"mean_dice": 0.5}
+    assert len(facts["sha256"]) == 64 and facts["parameters"] > 10_000
+    table = unetr("info", tiny_model).out
+    assert "background: 0; ball: 1; shell: 2" in table and "16, 16, 16" in table
+
+
+def test_info_json_of_a_scan(unetr: Command, sound_scan: Path) -> None:
+    facts = json.loads(unetr("info", sound_scan, "--json").out)
+    assert facts["shape"] == [20, 24, 18] and facts["orientation"] == "LAS" and facts["type"] == "int16"
+    assert facts["spacing_mm"] == pytest.approx([1.1, 0.9, 1.3], abs=1e-5)
+
+
+def test_predict_json(unetr: Command, tiny_model: Path, sound_scan: Path, tmp_path: Path) -> None:
+    outcome = unetr("predict", tiny_model, sound_scan, "-o", tmp_path, "--json")
+    assert outcome.code == 0 and outcome.err == ""
+    said = json.loads(outcome.out)
+    assert said["files"] == {"scan": str(tmp_path / "scan.nii.gz")} and said["failed"] == {}
+    assert set(said["volumes_ml"]["scan"]) == {"ball", "shell"}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Terminals, pipes and signals
+
+
+def test_quiet_when_piped(unetr: Command, dataset: Path, tiny_model: Path, run: Path, tmp_path: Path) -> None:
+    label = dataset / "labels/case_00.nii.gz"
+    for arguments in (
+        ["check", dataset],
+        ["plan", dataset, "-o", tmp_path / "planned"],
+        ["predict", tiny_model, dataset / "images", "-o", tmp_path / "out"],
+        ["evaluate", label, label, "-o", tmp_path / "scores"],
+        ["report", run],
+        ["info", tiny_model],
+    ):
+        outcome = unetr(*arguments)
+        assert outcome.code == 0, outcome
+        assert not set("\x1b\r━") & set(outcome.err + outcome.out), outcome
+        assert outcome.err.count("\n") <= 1, outcome
+        assert not any(line.endswith(" ") for line in outcome.out.splitlines())
+
+
+def test_a_training_says_only_what_it_should(finished_run: Path) -> None:
+    """No announcements and warnings of libraries."""
+    lines = (finished_run.parent / "said.txt").read_text().splitlines()
+    assert [line for line in lines if not line.startswith(("step ", "model: "))] == []
+    assert len(lines) == 6  # five validations and the model
+
+
+def test_progress_on_a_terminal(dataset: Path) -> None:
+    pty = pytest.importorskip("pty")
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "unetr", "check", str(dataset)],
+        stdout=subprocess.DEVNULL,
+        stderr=slave,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
+    )
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(master, 4096)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if not chunk:
+            break
+        shown += chunk
+    assert process.wait() == 0
+    assert b"checking" in shown and b"6/6" in shown
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "unetr", "plan", "--template"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    said = process.stderr.read()
+    assert (process.wait(), said) == (0, b"")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_while_predicting(
+    number: signal.Signals,
+    code: int,
+    unetr: Command,
+    assert_refused: Callable[..., None],
+    tiny_model: Path,
+    sound_scan: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("unetr.infer.predict.sliding_window", lambda *_: signal.raise_signal(number))
+    assert_refused(unetr("predict", tiny_model, sound_scan, "-o", tmp_path / "out.nii.gz"), code, "stopped by")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("times", "words", "kept"),
+    [(1, "stopped after step 1; run the same command", ["step-00000001.safetensors"]), (2, "stopped at once", [])],
+)
+def test_signals_while_training(
+    number: signal.Signals,
+    code: int,
+    times: int,
+    words: str,
+    kept: list[str],
+    unetr: Command,
+    assert_refused: Callable[..., None],
+    dataset: Path,
+    train_options: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first asks to save and stop after the step, the second stops at once."""
+    from unetr.train import loop
+
+    step = loop.training_step
+
+    def signalled(*arguments: Any) -> Any:
+        for _ in range(times):
+            signal.raise_signal(number)
+        return step(*arguments)
+
+    monkeypatch.setattr(loop, "training_step", signalled)
+    assert_refused(unetr("train", dataset, "-o", tmp_path / "run", *train_options), code, words)
+    assert [path.name for path in (tmp_path / "run").glob("checkpoints/*")] == kept

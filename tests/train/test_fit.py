@@ -1,0 +1,100 @@
+"""What `fit` refuses before it spends any time on training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unetr.core.plan import Plan
+from unetr.core.volume import Volume
+from unetr.errors import InputError
+from unetr.io import write_volume
+from unetr.prepare.cases import Dataset, open_dataset
+from unetr.train.fit import Request, prepare_run
+from unetr.train.run import Run, read_settings
+
+PlanWith = Callable[..., Plan]
+LABELS = {"background": 0, "ball": 1, "shell": 2}
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    folder = tmp_path / "data"
+    rng = np.random.default_rng(0)
+    for index in range(6):
+        data = rng.integers(0, 3, size=(1, 16, 12, 10)).astype(np.uint8)
+        write_volume(folder / "labels" / f"case{index}.nii.gz", Volume(data, np.eye(4)))
+        image = (data + rng.normal(0, 0.2, data.shape)).astype(np.float32)
+        write_volume(folder / "images" / f"case{index}.nii.gz", Volume(image, np.eye(4)))
+    (folder / "labels.json").write_text(json.dumps(LABELS))
+    return open_dataset(folder)
+
+
+def prepare(dataset: Dataset, folder: Path, **asked: object) -> tuple[Plan, object]:
+    stages: list[str] = []
+    return prepare_run(dataset, Run(folder), Request(**asked), lambda name, done, of: stages.append(name))  # type: ignore[arg-type]
+
+
+def test_a_new_run_has_its_folds_and_budget_written_down(dataset: Dataset, tmp_path: Path) -> None:
+    plan, settings = prepare(dataset, tmp_path / "run", preset="tiny", fold=1, folds=3, steps=7)
+    kept = read_settings(Run(tmp_path / "run"))
+    assert kept == settings
+    assert (kept.fold, kept.steps, kept.schedule_steps, kept.minutes) == (1, 7, 7, None)
+    assert sorted(kept.training_cases + kept.validation_cases) == [f"case{index}" for index in range(6)]
+    assert len(kept.validation_cases) == 2
+    assert plan.network.preset == "tiny"
+
+
+def test_all_data_keeps_no_case_back(dataset: Dataset, tmp_path: Path) -> None:
+    _, settings = prepare(dataset, tmp_path / "run", preset="tiny", fold=None, steps=7)
+    assert settings.validation_cases == ()
+    assert len(settings.training_cases) == 6
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        ({"steps": 5, "fold": 9}, "fold 9: there are folds 0 to 4"),
+        ({}, "either steps or minutes"),
+        ({"steps": 5, "minutes": 1.0}, "either steps or minutes"),
+        ({"steps": 5, "preset": "gigantic"}, "gigantic"),
+    ],
+)
+def test_impossible_requests(dataset: Dataset, tmp_path: Path, asked: dict[str, object], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        prepare(dataset, tmp_path / "run", **({"preset": "tiny"} | asked))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"labels": {"background": 0, "other": 1, "shell": 2}}, "the plan has"),
+        ({"network": {"patch": 6}}, "power of two"),
+        ({"network": {"taps": (1, 2)}}, "taps"),
+        ({"network": {"decoder": "wishful"}}, "wishful"),
+    ],
+)
+def test_plans_that_do_not_fit(
+    dataset: Dataset, tmp_path: Path, plan_with: PlanWith, change: dict[str, object], complaint: str
+) -> None:
+    plan = plan_with()
+    if "network" in change:
+        plan = plan.model_copy(update={"network": plan.network.model_copy(update=change["network"])})
+    else:
+        plan = plan.model_copy(update=change)
+    with pytest.raises(InputError, match=complaint):
+        prepare(dataset, tmp_path / "run", plan=plan, steps=3)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dataset_with_errors_is_refused_with_the_first_of_them(dataset: Dataset, tmp_path: Path) -> None:
+    broken = dataset.root / "images" / "case3.nii.gz"
+    broken.write_bytes(broken.read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"case3.*see unetr check"):
+        prepare(dataset, tmp_path / "run", preset="tiny", steps=3)
+    assert not (tmp_path / "run").exists()
