@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,12 +63,15 @@ class Segmenter:
         tta: bool = False,
         probabilities: bool = False,
         assume_affine: bool = False,
+        accept_shear: bool = False,
     ) -> Prediction:
         """Segments one scan: a file, one file per channel, or a Volume.
 
-        tta: average over the mirrors that the plan allows. Raises InputError for a scan that cannot be used.
+        tta: average over the mirrors that the plan allows. assume_affine: take the axes of a scan without geometry as
+        R, A, S. accept_shear: segment a scan whose axes are not perpendicular on its own grid.
+        Raises InputError for a scan that cannot be used.
         """
-        volume = _as_volume(scan, self.plan, assume_affine)
+        volume = _as_volume(scan, self.plan, assume_affine, accept_shear)
         image, placement = preprocess_image(volume, self.plan)
         scores = restore(predict_scores(image, self.plan, self.engine, tta=tta), placement, "linear")
         labels = decide(scores, self.plan)
@@ -172,7 +176,9 @@ def _probabilities(logits: Float, *, regions: bool) -> Float:
     return logits
 
 
-def _as_volume(scan: str | Path | Volume | Sequence[str | Path], plan: Plan, assume_affine: bool) -> Volume:
+def _as_volume(
+    scan: str | Path | Volume | Sequence[str | Path], plan: Plan, assume_affine: bool, accept_shear: bool
+) -> Volume:
     """Reads the scan and checks its channels against the plan's. Raises InputError that names the file."""
     if isinstance(scan, Volume):
         volume, source = scan, "the scan"
@@ -182,7 +188,8 @@ def _as_volume(scan: str | Path | Volume | Sequence[str | Path], plan: Plan, ass
         paths = [Path(scan)] if isinstance(scan, str | Path) else [Path(path) for path in scan]
         if not paths:
             raise InputError("no file to predict; expected one, or one for each channel")
-        volume = stack_channels([(path, read_volume(path, assume_affine=assume_affine)) for path in paths])
+        read = partial(read_volume, assume_affine=assume_affine, accept_shear=accept_shear)
+        volume = stack_channels([(path, read(path)) for path in paths])
         source = str(paths[0])
     names = [channel.name for channel in plan.channels]
     if len(volume.data) != len(names):

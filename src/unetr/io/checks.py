@@ -74,7 +74,7 @@ def check_affine(path: Path, affine: Affine, source: str, accept_shear: bool = F
     if shear > _MOST_SHEAR and not accept_shear:
         raise InputError(
             f"{path}: its {source} is sheared: two voxel axes are {np.degrees(np.arccos(min(shear, 1))):.2f} degrees "
-            "apart, expected 90; give --accept-shear to resample it all the same"
+            "apart, expected 90; give --accept-shear to use it on its own grid all the same"
         )
 
 

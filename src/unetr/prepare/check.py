@@ -142,9 +142,7 @@ def _check_image(finding: _Finding, n_channels: int) -> Volume | None:
     if len(constant) == n_channels:
         finding.add("error", "constant_image", f"{case.images[0]}: every voxel has the same value")
     elif constant:
-        finding.add(
-            "error", "constant_channel", f"{case.images[0]}: every voxel of channel {constant[0]} is the same"
-        )
+        finding.add("error", "constant_channel", f"{case.images[0]}: every voxel of channel {constant[0]} is the same")
     if min(image.shape) < _TINY_VOXELS:
         finding.add(
             "warning",

@@ -32,6 +32,9 @@ def predict(
     assume_affine: Annotated[
         bool, typer.Option("--assume-affine", help="Accept scans without orientation: take axes as R, A, S.")
     ] = False,
+    accept_shear: Annotated[
+        bool, typer.Option("--accept-shear", help="Accept scans whose axes are not perpendicular, on their own grid.")
+    ] = False,
     engine: Engine = "torch",
     device: Device = "auto",
     precision: Precision = "auto",
@@ -53,7 +56,13 @@ def predict(
     _refuse_overwriting(cases, [path for of_case in files.values() for path in of_case.values()])
 
     def segment(case: Case) -> dict[str, float]:
-        result = segmenter.predict(case.images, tta=tta, probabilities=probabilities, assume_affine=assume_affine)
+        result = segmenter.predict(
+            case.images,
+            tta=tta,
+            probabilities=probabilities,
+            assume_affine=assume_affine,
+            accept_shear=accept_shear,
+        )
         _write(result, files[case.id])
         return result.volumes_ml
 
