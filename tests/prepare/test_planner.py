@@ -21,8 +21,8 @@ from unetr.prepare.planner import (
     choose_mirror_axes,
     choose_normalisation,
     choose_spacing,
-    fill_window,
     choose_window,
+    fill_window,
     make_plan,
     training_memory_gb,
 )

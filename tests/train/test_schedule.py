@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from unetr.train.schedule import (
     RESERVE,
+    TIMED_TO,
     VALIDATED_AT,
     averaging_decay,
     learning_rate,
@@ -37,7 +38,7 @@ def test_warmup_takes_at_most_a_tenth_of_a_short_training() -> None:
 
 
 def test_before_the_number_of_steps_is_known_the_rate_is_that_of_a_long_training() -> None:
-    for step in range(16):
+    for step in range(TIMED_TO):
         assert learning_rate(step, None, 1.0, 50) == learning_rate(step, 10_000, 1.0, 50)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 # Steps that are timed before a budget in minutes becomes a number of steps; the first ones warm caches, left out.
-TIMED_FROM, TIMED_TO = 4, 16
+TIMED_FROM, TIMED_TO = 8, 24
 # Whole-volume validations during training, as shares of all steps; the last one comes after the last step.
 VALIDATED_AT = (0.3, 0.5, 0.65, 0.8, 0.9)
 # Share of a budget in minutes that is kept back for checkpoints and for steps slower than those timed.
