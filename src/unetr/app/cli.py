@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import logging
-import os
 import signal
 import sys
 from types import FrameType
@@ -61,7 +60,6 @@ def main() -> None:
     logging.disable(logging.INFO)  # libraries announce themselves at this level
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="unetr", standalone_mode=False)
-        sys.stdout.flush()
     except UnetrError as error:
         _end(error)
     except typer.TyperException as error:
@@ -75,10 +73,6 @@ def main() -> None:
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in _NO_MEMORY):
             raise
         _end(MachineError("not enough memory; close other programs, or use a smaller window or batch in the plan"))
-    except BrokenPipeError:
-        # The reader of our output went away, as `head` does: nothing is wrong, and nothing is to be flushed again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as error:
         _end(_os_error(error))
     sys.exit(code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -43,10 +44,18 @@ def finite(parameter: typer.CallbackParam, value: float | None) -> float | None:
     return value
 
 
+def write_out(text: str) -> None:
+    """Text on standard output; nowhere when its reader went away, as `head` does, so that the command goes on."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def print_json(data: Any) -> None:
     """One JSON document on standard output; JSON has no NaN, so undefined numbers are null."""
-    json.dump(_defined(data), sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
-    sys.stdout.write("\n")
+    write_out(json.dumps(_defined(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _defined(data: Any) -> Any:
@@ -75,7 +84,7 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
     with console.capture() as capture:
         console.print(table)
     # Without the blanks that fill up the lines.
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
+    write_out("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
 
 
 def _is_number(cell: str) -> bool:

@@ -28,7 +28,9 @@ _LONGEST_SUFFIXES = 16
 
 def machine_error(path: Path, error: OSError) -> MachineError:
     """The one-line error for a write that the operating system refused."""
-    what = _MACHINE_ERRORS.get(error.errno or 0, error.strerror or str(error))
+    # numpy reports a short write without error number: "4608 requested and 992 written".
+    number = errno.ENOSPC if error.errno is None and str(error).endswith("written") else error.errno or 0
+    what = _MACHINE_ERRORS.get(number, error.strerror or str(error))
     return MachineError(f"{path}: cannot be written: {what}; free space or choose another output")
 
 

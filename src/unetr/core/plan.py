@@ -107,7 +107,7 @@ class AugmentPlan(Record):
     mirror_axes: tuple[Axis, ...] = ()
     rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 15.0
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    spatial_probability: Fraction = 0.5
+    spatial_probability: Fraction = 0.2
     noise_probability: Fraction = 0.15
     blur_probability: Fraction = 0.1
     brightness_probability: Fraction = 0.15

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unetr.app.options import progress, say
+from unetr.app.options import progress, say, write_out
 from unetr.errors import InputError
 
 
@@ -30,7 +29,7 @@ def plan(
     from unetr.prepare.template import template_plan
 
     if template:
-        sys.stdout.write(template_plan())
+        write_out(template_plan())
         return
     if dataset is None:
         raise InputError("plan needs a dataset, or --template; see unetr plan --help")
@@ -40,7 +39,7 @@ def plan(
         fingerprint = measure_fingerprint(opened, lambda done, of: bar.update(task, completed=done, total=of))
     made = make_plan(opened, fingerprint, preset=preset)
     if out is None:
-        sys.stdout.write(plan_to_yaml(made))
+        write_out(plan_to_yaml(made))
         return
     write_plan(out / "plan.yaml", made)
     write_text(out / "fingerprint.json", fingerprint.model_dump_json(indent=1))
