@@ -59,11 +59,10 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/kill_resume"))
-    parser.add_argument("extra", nargs="*", help="further options of unetr train, after --")
-    arguments = parser.parse_args()
+    arguments, extra = parser.parse_known_args()  # further options go to unetr train
     shutil.rmtree(arguments.out, ignore_errors=True)
     whole, parts = arguments.out / "whole", arguments.out / "parts"
-    budget = (arguments.steps, arguments.checkpoint_steps, arguments.extra)
+    budget = (arguments.steps, arguments.checkpoint_steps, extra)
     subprocess.run(command(arguments.dataset, whole, *budget), check=True, stdout=subprocess.DEVNULL)
     rng = random.Random(arguments.seed)
     for kill in range(arguments.kills):

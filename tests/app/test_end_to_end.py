@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -236,12 +236,22 @@ def test_report_on_an_unfinished_run(unetr: Command, run: Path) -> None:
 # Killed and resumed
 
 
-def _started_until(rows: int, log: Path, arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
-    """A training in a process of its own, so many rows of the log later."""
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment)
-    while process.poll() is None and (not log.exists() or log.read_text().count("\n") <= rows):
-        time.sleep(0.002)
-    return process
+@pytest.fixture
+def started(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """started(arguments, log, rows) is a training in a process of its own, so many rows of its log later."""
+    processes = []
+
+    def start(arguments: list[str], log: Path, rows: int) -> subprocess.Popen[str]:
+        process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment)
+        processes.append(process)
+        while process.poll() is None and (not log.exists() or log.read_text().count("\n") <= rows):
+            time.sleep(0.002)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 def test_stopped_by_sigterm_then_killed_then_resumed_is_the_run_that_was_left_alone(
@@ -249,22 +259,24 @@ def test_stopped_by_sigterm_then_killed_then_resumed_is_the_run_that_was_left_al
     finished_run: Path,
     dataset: Path,
     train_options: list[object],
-    environment: dict[str, str],
+    started: Callable[..., subprocess.Popen[str]],
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "run"
     options = [str(option) for option in train_options]
     arguments = [sys.executable, "-m", "unetr", "train", str(dataset), "-o", str(folder), *options]
-    first = _started_until(random.Random(time.time_ns()).randint(1, 7), folder / "log.csv", arguments, environment)
+    first = started(arguments, folder / "log.csv", random.Random(time.time_ns()).randint(1, 7))
     first.send_signal(signal.SIGTERM)
     said = first.communicate()[1]
     assert first.returncode == 143, said
-    assert said.splitlines()[-1].startswith(f"unetr: {folder}: stopped after step ")
+    *each, last = said.splitlines()
+    assert last.startswith(f"unetr: {folder}: stopped after step ")
+    assert [line for line in each if not line.startswith("step ")] == []  # no library announces itself
     stopped_at = int(sorted((folder / "checkpoints").iterdir())[-1].stem.removeprefix("step-"))
     assert 1 <= stopped_at < 24
 
     kill_after = random.Random(time.time_ns()).randint(stopped_at + 1, 20)
-    second = _started_until(kill_after, folder / "log.csv", arguments, environment)
+    second = started(arguments, folder / "log.csv", kill_after)
     second.send_signal(signal.SIGKILL)
     second.communicate()
     assert second.returncode == -signal.SIGKILL

@@ -88,12 +88,17 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
 
 
 def _is_number(cell: str) -> bool:
-    return not cell or cell[0].isdigit() or cell.startswith(("-", "nan"))
+    return not cell or cell[0].isdigit() or cell.startswith("-")
 
 
-def counted(number: int, noun: str) -> str:
+def number(value: float, digits: int) -> str:
+    """A table's cell: so many digits after the point, "-" for what is undefined."""
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def counted(count: int, noun: str) -> str:
     """A number with its noun: 1 case, 2 cases."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from unetr.app.options import counted, print_table, progress, say
+from unetr.app.options import counted, number, print_table, progress, say
 from unetr.errors import CancelledError, StoppedError
 
 if TYPE_CHECKING:
@@ -102,8 +103,8 @@ def print_scores(results: Results) -> None:
     rows = []
     for summary in results.classes:
         dice, hd95, nsd = (summary.metrics[name] for name in ("dice", "hd95_mm", "nsd"))
-        interval = f"{dice.ci_low:.3f}..{dice.ci_high:.3f}"
-        rows.append((summary.label, f"{dice.mean:.4f}", interval, f"{hd95.mean:.2f}", f"{nsd.mean:.4f}"))
-    rows.append(("mean", f"{results.mean_dice:.4f}", "", "", ""))
+        interval = "-" if math.isnan(dice.ci_low) else f"{dice.ci_low:.3f}..{dice.ci_high:.3f}"
+        rows.append((summary.label, number(dice.mean, 4), interval, number(hd95.mean, 2), number(nsd.mean, 4)))
+    rows.append(("mean", number(results.mean_dice, 4), "", "", ""))
     title = counted(len(results.cases), "case")
     print_table(title, ("class", "Dice", "95 % interval", "HD95 mm", f"NSD {results.tolerance_mm:g} mm"), rows)

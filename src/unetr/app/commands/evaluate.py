@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unetr.app.options import Json, finite, print_json, print_table, progress, say
+from unetr.app.options import Json, finite, number, print_json, print_table, progress, say
 from unetr.app.training_view import print_scores
 
 
@@ -56,7 +56,7 @@ def evaluate(
     else:
         if per_case:
             rows = [
-                (s.case, s.label, f"{s.dice:.4f}", f"{s.hd95_mm:.2f}", f"{s.nsd:.4f}", f"{s.prediction_ml:.3f}")
+                (s.case, s.label, number(s.dice, 4), number(s.hd95_mm, 2), number(s.nsd, 4), number(s.prediction_ml, 3))
                 for s in results.scores
             ]
             print_table("cases", ("case", "class", "Dice", "HD95 mm", "NSD", "ml"), rows)
