@@ -13,9 +13,14 @@ if TYPE_CHECKING:
 
 
 def write_preview(path: Path, prediction: Prediction) -> None:
-    """Writes a PNG of the segmentation over the scan, atomically."""
+    """Writes a PNG of the segmentation over the scan."""
+    write_png(path, overlay(prediction.scan, prediction.labels))
+
+
+def write_png(path: Path, png: bytes) -> None:
+    """Writes a picture atomically. Raises MachineError."""
     with atomic_path(path) as temporary:
-        temporary.write_bytes(overlay(prediction.scan, prediction.labels))
+        temporary.write_bytes(png)
 
 
 def overlay(scan: Volume, labels: Volume, truth: Volume | None = None, title: str = "") -> bytes:

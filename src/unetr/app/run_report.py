@@ -9,8 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unetr.core.files import atomic_path
-
 if TYPE_CHECKING:
     from unetr.evaluate.results import Results
     from unetr.train.run import Run
@@ -63,14 +61,13 @@ def write_run_report(
 
 def _picture(case: ShownCase) -> bytes:
     """The overlay of truth and prediction; also written beside the prediction."""
-    from unetr.app.pictures import overlay
+    from unetr.app.pictures import overlay, write_png
     from unetr.io import case_name, read_label, read_volume
     from unetr.prepare.cases import stack_channels
 
     scan = stack_channels([(path, read_volume(path)) for path in case.scan])
     png = overlay(scan, read_label(case.prediction), read_label(case.truth), case.name)
-    with atomic_path(case.prediction.with_name(f"{case_name(case.prediction)}.png")) as temporary:
-        temporary.write_bytes(png)
+    write_png(case.prediction.with_name(f"{case_name(case.prediction)}.png"), png)
     return png
 
 
