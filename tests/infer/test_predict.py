@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from unetr.core.plan import ChannelPlan, InferencePlan, Plan, Region
 from unetr.core.volume import Volume
 from unetr.errors import InputError
-from unetr.infer.predict import Segmenter, decide, mirror_views, output_values, predict_scores
+from unetr.infer.predict import Segmenter, decide, mirror_views, outside_scores, output_values, predict_scores
 from unetr.io import read_label, write_volume
 
 ORIENTATIONS = [
@@ -175,3 +175,25 @@ def test_a_saved_prediction_reads_back(tmp_path: Path) -> None:
     np.testing.assert_allclose(back.affine, scan.affine, atol=1e-6)
     assert back.label_names == {3: "soft", 7: "hard"}
     assert back.data.dtype == np.uint8
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "IPL"])
+def test_what_the_crop_leaves_out_is_background_for_sure(orientation: str) -> None:
+    """The network would call zeros `hard`; only the box with content may be shown to it."""
+    data = np.zeros((1, 12, 9, 10), np.float32)
+    data[0, 2:8, 3:9, 1:6] = noise((6, 6, 5))[0]
+
+    def wrong_on_zeros(windows: np.ndarray) -> np.ndarray:
+        return np.where(windows == 0, thresholds(np.full_like(windows, 3)), thresholds(windows))
+
+    scan = Volume(data, affine_of(orientation, (1.0, 1.0, 1.0)))
+    found = Segmenter(plan(crop="content"), wrong_on_zeros).predict(scan, probabilities=True)
+    np.testing.assert_array_equal(found.labels.data[0], expected(data[0]))
+    assert found.probabilities is not None
+    np.testing.assert_array_equal(found.probabilities.data[:, 0, 0, 0], [1, 0, 0])
+
+
+def test_outside_the_crop_no_region_holds() -> None:
+    regions = (Region(name="all", labels=(3, 7), written_as=3), Region(name="hard", labels=(7,), written_as=7))
+    assert outside_scores(plan(regions=regions)) == [0, 0]
+    assert outside_scores(plan()) == [1, 0, 0]

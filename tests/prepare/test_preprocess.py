@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unetr.core.geometry import restore
+from unetr.core.geometry import content_box, restore
 from unetr.core.plan import ChannelPlan, Plan
 from unetr.core.volume import Volume
 from unetr.errors import InputError
@@ -162,3 +162,54 @@ def test_ignored_voxels_survive_resampling():
     values = np.repeat([3, 9], 8)[:, None, None]
     indices = preprocess_label(_volume(values), _plan(ignore_label=9, spacing_mm=(0.5, 1.0, 1.0)))
     assert indices[:, 0, 0].tolist() == [1] * 16 + [-1] * 16
+
+
+def _bordered(shape=(7, 9, 8), box=((2, 5), (1, 8), (3, 7))) -> np.ndarray:
+    """Zeros around a box of values from 1 on."""
+    data = np.zeros(shape, np.float32)
+    inside = data[tuple(slice(low, high) for low, high in box)]
+    inside[...] = np.arange(1, inside.size + 1).reshape(inside.shape)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [  # the scan's axes run R, A, S; worked by hand from the box ((2, 5), (1, 8), (3, 7)) of a 7 x 9 x 8 grid
+        ("RAS", ((2, 5), (1, 8), (3, 7))),
+        ("LPS", ((2, 5), (1, 8), (3, 7))),
+        ("LAI", ((2, 5), (1, 8), (1, 5))),
+        ("SAR", ((3, 7), (1, 8), (2, 5))),
+        ("IPL", ((1, 5), (1, 8), (2, 5))),
+    ],
+)
+def test_content_box_in_the_turned_grid(orientation, expected):
+    assert content_box(_volume(_bordered()), orientation) == expected
+
+
+def test_content_box_holds_every_channel_and_all_of_an_empty_scan():
+    two = np.zeros((2, 5, 5, 5), np.float32)
+    two[0, 1, 2, 3] = 4
+    two[1, 3, 2, 1] = -4
+    assert content_box(_volume(two), "RAS") == ((1, 4), (2, 3), (1, 4))
+    assert content_box(_volume(np.zeros((3, 4, 5))), "SRA") == ((0, 5), (0, 3), (0, 4))
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "LIP", "SAR"])
+def test_crop_of_image_and_label_is_the_same_box_and_comes_back(orientation):
+    image, plan = _bordered(), _plan(orientation=orientation, crop="content")
+    label = np.where(image > 40, 3, np.where(image > 0, 7, 0)).astype(np.int16)
+    cropped, placement = preprocess_image(_volume(image), plan)
+    indices = preprocess_label(_volume(label), plan, placement.crop)
+    assert cropped.shape[1:] == indices.shape
+    assert sorted(indices.shape) == [3, 4, 7]
+    np.testing.assert_array_equal(indices, np.where(cropped[0] > 40, 1, np.where(cropped[0] > 0, 2, 0)))
+    np.testing.assert_array_equal(restore(cropped, placement, "linear")[0], image)
+    kept, _ = preprocess_image(_volume(image), _plan(orientation=orientation))
+    assert sorted(kept.shape[1:]) == [7, 8, 9]
+
+
+def test_crop_then_resample_keeps_the_clipping_range():
+    image, placement = preprocess_image(_volume(_bordered()), _plan(spacing_mm=(0.5,) * 3, crop="content"))
+    assert image.shape == (1, 6, 14, 8) == (1, *placement.shape)
+    assert image.min() >= 1
+    assert image.max() <= 84

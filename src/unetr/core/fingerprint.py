@@ -35,6 +35,7 @@ class LabelStatistics(Record):
 class Fingerprint(Record):
     """What was measured. Lists have one entry per case, in the dataset's order; axes in canonical order (R, A, S).
 
+    shapes: without the border where all channels are zero. content_fraction: what these boxes hold of all voxels.
     orientations: orientation code -> number of cases. intensity_scale_spread: largest / smallest, over cases, of the
     scan's 99.5th percentile; large means arbitrary units.
     """
@@ -47,3 +48,4 @@ class Fingerprint(Record):
     channels: dict[str, IntensityStatistics]
     labels: list[LabelStatistics]
     intensity_scale_spread: float
+    content_fraction: float = 1.0

@@ -82,6 +82,24 @@ def place(
     return volume.with_data(data, affine=affine), placement
 
 
+def content_box(volume: Volume, orientation: str) -> Box:
+    """The smallest box, in the grid turned to `orientation`, that holds every voxel where any channel is not zero.
+
+    The whole grid where all voxels are zero.
+    """
+    content = (volume.data != 0).any(axis=0)
+    ranges = []
+    for axis in range(3):
+        found = np.flatnonzero(content.any(axis=tuple(other for other in range(3) if other != axis)))
+        ranges.append((int(found[0]), int(found[-1]) + 1) if found.size else (0, volume.shape[axis]))
+    axes, flips = _turn(orientation_of(volume.affine), orientation)
+    turned = []
+    for axis, flip in zip(axes, flips, strict=True):
+        (low, high), length = ranges[axis], volume.shape[axis]
+        turned.append((length - high, length - low) if flip else (low, high))
+    return turned[0], turned[1], turned[2]
+
+
 def restore(data: Array, placement: Placement, kernel: Kernel, outside: Any = 0) -> Array:
     """The inverse of `place`: data [C, *placement.shape] -> [C, *placement.source_shape].
 

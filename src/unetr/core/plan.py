@@ -142,6 +142,7 @@ class Plan(Record):
     """Everything that turns a scan into the network's input and its output back into a label file.
 
     labels: name -> value in label files, background included. ignore_label: a value the loss leaves out.
+    crop: `content` leaves out a scan's border of zeros, where all is background; `none` keeps the field of view.
     reasons: key of a choice -> why it was made, written by the planner for the person who reads it.
     """
 
@@ -152,6 +153,7 @@ class Plan(Record):
     regions: tuple[Region, ...] = ()
     ignore_label: int | None = None
     orientation: str = Field(default="RAS", pattern="^[LRAPSI]{3}$")
+    crop: Literal["none", "content"] = "none"
     spacing_mm: tuple[Positive, Positive, Positive]
     window: Window
     network: NetworkPlan = NetworkPlan()

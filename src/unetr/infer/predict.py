@@ -73,7 +73,8 @@ class Segmenter:
         """
         volume = _as_volume(scan, self.plan, assume_affine, accept_shear)
         image, placement = preprocess_image(volume, self.plan)
-        scores = restore(predict_scores(image, self.plan, self.engine, tta=tta), placement, "linear")
+        scores = predict_scores(image, self.plan, self.engine, tta=tta)
+        scores = restore(scores, placement, "linear", outside=outside_scores(self.plan))
         labels = decide(scores, self.plan)
         names = {value: name for name, value in output_values(self.plan).items()}
         result = volume.with_data(labels[None], label_names=names)
@@ -122,6 +123,11 @@ def predict_scores(image: Float, plan: Plan, engine: Engine, *, tta: bool = Fals
     if total is None:
         raise ValueError("there is always the view without mirrors")
     return total / np.float32(len(views))
+
+
+def outside_scores(plan: Plan) -> list[float]:
+    """Probabilities [J] of a voxel that the crop left out: background for sure, in no region."""
+    return [0.0] * plan.outputs if plan.regions else [1.0] + [0.0] * (plan.outputs - 1)
 
 
 def mirror_views(axes: Sequence[int]) -> list[tuple[int, ...]]:

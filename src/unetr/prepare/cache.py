@@ -26,10 +26,10 @@ from unetr.prepare.dataset import Case, Dataset
 from unetr.prepare.preprocess import preprocess_image, preprocess_label
 
 # Raised when preprocessing changes what it computes, so that older caches are not taken for current ones.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 FOREGROUND_PER_CLASS = 5000
 # What preprocessing reads of a plan; a change of anything else keeps the cache.
-_PLAN_FIELDS = {"channels", "labels", "ignore_label", "orientation", "spacing_mm"}
+_PLAN_FIELDS = {"channels", "labels", "ignore_label", "orientation", "crop", "spacing_mm"}
 _ARRAYS = ("image", "label", "foreground")
 
 Progress = Callable[[int, int], None]
@@ -133,8 +133,8 @@ def _cache_case(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> None:
     volume, label_volume = read_case(case, dataset)
     if label_volume is None:
         raise InputError(f"{case.images[0]}: case {case.id!r} has no label; expected one for training")
-    image, _ = preprocess_image(volume, plan)
-    label = preprocess_label(label_volume, plan)
+    image, placement = preprocess_image(volume, plan)
+    label = preprocess_label(label_volume, plan, placement.crop)
     if image.shape[1:] != label.shape:
         raise InputError(f"{case.label}: becomes {label.shape} voxels where the image becomes {image.shape[1:]}")
     small = label.astype(np.int8) if len(plan.class_values) <= np.iinfo(np.int8).max else label

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
-from unetr.core.geometry import orientation_of, place
+from unetr.core.geometry import content_box, orientation_of, place
 from unetr.core.volume import Volume
 from unetr.errors import InputError
 from unetr.prepare.cases import read_case
@@ -30,13 +31,15 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CaseFacts:
-    """What one case contributes. samples: [C, n] voxels of the foreground, or of all where nothing is labelled.
+    """What one case contributes.
 
-    percentiles: the 99.5th of each channel. counts: label value -> voxels. offsets_mm: label value -> its centroid
-    minus that of all foreground, per canonical axis.
+    shape: of the box without the border where all channels are zero; voxels: of the whole scan. samples: [C, n] voxels
+    of the foreground, or of all where nothing is labelled. percentiles: the 99.5th of each channel. counts: label
+    value -> voxels. offsets_mm: label value -> its centroid minus that of all foreground, per canonical axis.
     """
 
     shape: tuple[int, int, int]
+    voxels: int
     spacing_mm: Triple
     orientation: str
     voxel_ml: float
@@ -80,6 +83,7 @@ def measure_fingerprint(dataset: Dataset, progress: Callable[[int, int], None] |
         channels=_channel_statistics(facts, dataset.channel_names),
         labels=[_label_statistics(name, value, facts) for name, value in dataset.labels.items() if value != 0],
         intensity_scale_spread=_scale_spread(facts),
+        content_fraction=sum(math.prod(fact.shape) for fact in facts) / sum(fact.voxels for fact in facts),
     )
 
 
@@ -107,8 +111,10 @@ def facts_of(image: Volume, label: Volume, dataset: Dataset, case_id: str) -> Ca
         everywhere = rng.choice(everywhere, VOXELS_PER_CASE, replace=False)
     stride = max(1, values.size // _PERCENTILE_VOXELS)
     counts, offsets = _label_places(values, chosen, present, spacing_mm)
+    (x0, x1), (y0, y1), (z0, z1) = content_box(image, CANONICAL)
     return CaseFacts(
-        shape=(values.shape[0], values.shape[1], values.shape[2]),
+        shape=(x1 - x0, y1 - y0, z1 - z0),
+        voxels=values.size,
         spacing_mm=spacing_mm,
         orientation=orientation_of(image.affine),
         voxel_ml=image.voxel_ml,
@@ -170,7 +176,7 @@ def _channel_statistics(facts: list[CaseFacts], names: tuple[str, ...]) -> dict[
 
 def _label_statistics(name: str, value: int, facts: list[CaseFacts]) -> LabelStatistics:
     having = [fact for fact in facts if value in fact.counts]
-    voxels = sum(fact.shape[0] * fact.shape[1] * fact.shape[2] for fact in facts)
+    voxels = sum(fact.voxels for fact in facts)
     return LabelStatistics(
         name=name,
         value=value,

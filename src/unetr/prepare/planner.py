@@ -45,6 +45,10 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO)
     network = chosen.network
     reasons = {"network": f"preset {name}: {chosen.why}" + (" (chosen by auto)" if preset == AUTO else "")}
     reasons["orientation"] = f"RAS for all; the scans are {_counted(fingerprint.orientations)}"
+    reasons["crop"] = (
+        f"the border of zeros is left out as background; the scans without it hold {fingerprint.content_fraction:.1%} "
+        "of their voxels"
+    )
     spacing_mm, reasons["spacing_mm"] = choose_spacing(fingerprint.spacings_mm)
     shape = median_shape(fingerprint, spacing_mm)
     window, reasons["window"] = choose_window(shape, network.patch, chosen.window_voxels)
@@ -68,6 +72,7 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO)
         labels=dataset.labels,
         regions=dataset.regions,
         ignore_label=dataset.ignore_label,
+        crop="content",
         spacing_mm=spacing_mm,
         window=window,
         network=network,

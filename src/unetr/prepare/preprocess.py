@@ -1,6 +1,7 @@
 """From a scan to the network's input. The same functions serve training and prediction, so that there is no skew.
 
-Order: turn to the plan's orientation, resample to its spacing, then normalise each channel on the resampled grid.
+Order: turn to the plan's orientation, cut off the empty border, resample to the plan's spacing, then normalise each
+channel on the resampled grid.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.geometry import Placement, place, resample
+from unetr.core.geometry import Box, Placement, content_box, place, resample
 from unetr.core.plan import ChannelPlan, Plan
 from unetr.core.volume import Volume
 from unetr.errors import InputError
@@ -28,7 +29,9 @@ _LARGEST_VALUE = 32767
 def preprocess_image(volume: Volume, plan: Plan) -> tuple[Image, Placement]:
     """The network's input float32 [C, X, Y, Z] on the plan's grid, and the way back to the scan's grid.
 
-    Cubic resampling overshoots at edges; the result is clipped to the range of the scan's own values.
+    With the plan's `crop: content`, the border where all channels are zero is left out: windows that lie wholly in it
+    would show the network nothing but zeros. Cubic resampling overshoots at edges; the result is clipped to the range
+    of the scan's own values.
     Raises InputError when the number of channels is not the plan's.
     """
     names = [channel.name for channel in plan.channels]
@@ -36,8 +39,9 @@ def preprocess_image(volume: Volume, plan: Plan) -> tuple[Image, Placement]:
         raise InputError(
             f"the scan has {volume.data.shape[0]} channels; expected {len(names)} in this order: {', '.join(names)}"
         )
-    placed, placement = place(volume, plan.orientation, plan.spacing_mm, "cubic")
-    resampled = placed.shape != tuple(volume.shape[axis] for axis in placement.axes)
+    crop = content_box(volume, plan.orientation) if plan.crop == "content" else None
+    placed, placement = place(volume, plan.orientation, plan.spacing_mm, "cubic", crop)
+    resampled = placed.shape != tuple(high - low for low, high in placement.crop)
     result = np.empty(placed.data.shape, dtype=np.float32)
     for index, channel in enumerate(plan.channels):
         data = placed.data[index].astype(np.float32, copy=False)
@@ -47,16 +51,18 @@ def preprocess_image(volume: Volume, plan: Plan) -> tuple[Image, Placement]:
     return result, placement
 
 
-def preprocess_label(volume: Volume, plan: Plan) -> NDArray[np.int16]:
+def preprocess_label(volume: Volume, plan: Plan, crop: Box | None = None) -> NDArray[np.int16]:
     """Class indices int16 [X, Y, Z] on the plan's grid, in the order of `plan.class_values`; ignored voxels are -1.
 
+    crop: the box of the image's Placement, since an empty border is the image's to tell.
     Exact where the grid keeps its spacing. Else each class is resampled linearly as its own mask and the largest
     wins (the first one at a tie), one class in memory at a time.
     Raises InputError for values that the plan does not know.
     """
-    _, placement = place(volume, plan.orientation, plan.spacing_mm, "nearest")
+    _, placement = place(volume, plan.orientation, plan.spacing_mm, "nearest", crop)
     indices = _class_indices(volume.data[0], plan).transpose(placement.axes)
-    indices = np.ascontiguousarray(np.flip(indices, tuple(axis for axis in range(3) if placement.flips[axis])))
+    indices = np.flip(indices, tuple(axis for axis in range(3) if placement.flips[axis]))
+    indices = np.ascontiguousarray(indices[*(slice(low, high) for low, high in placement.crop)])
     if indices.shape == placement.shape:
         return indices
     best = np.full(placement.shape, -1.0, dtype=np.float32)

@@ -16,7 +16,7 @@ def demo(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for everything that the demonstration writes.")
     ] = Path("unetr-demo"),
-    minutes: Annotated[float, typer.Option(help="Length of the training.", min=0.05, callback=finite)] = 2.5,
+    minutes: Annotated[float, typer.Option(help="Length of the training.", min=0.05, callback=finite)] = 3.0,
     seed: Annotated[int, typer.Option(help="Seed of weights and samples.", min=0)] = 0,
     as_json: Json = False,
 ) -> None:
