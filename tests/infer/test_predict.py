@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from unetr.core.plan import ChannelPlan, InferencePlan, Plan, Region
 from unetr.core.volume import Volume
 from unetr.errors import InputError
-from unetr.infer.predict import Segmenter, decide, mirror_views, outside_scores, output_values, predict_scores
+from unetr.infer.predict import Segmenter, decide, mirror_views, output_values, outside_scores, predict_scores
 from unetr.io import read_label, write_volume
 
 ORIENTATIONS = [
