@@ -43,6 +43,10 @@ _INSTALL = {
     "lightning_fabric": "unetr[train]",
     "tensorboard": "unetr[train]",
     "nilearn": "unetr[demo]",
+    "onnxruntime": "unetr[onnx]",
+    "onnx": "unetr[export]",
+    "onnxscript": "unetr[export]",
+    "highdicom": "unetr[dicom]",
 }
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _BAD_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}

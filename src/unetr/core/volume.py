@@ -22,6 +22,7 @@ class Volume:
     data: [C, X, Y, Z], any real dtype. affine: 4x4 float64, voxel index -> RAS millimetres.
     qform_code, sform_code: the NIfTI codes of the file it came from, kept so that what is written says the same.
     label_names: value -> name, for label volumes that carry their names.
+    source: what a writer needs in order to refer to the scan (`io.dicom_source.DicomSource`), None for plain files.
     """
 
     data: Array
@@ -29,6 +30,7 @@ class Volume:
     qform_code: int = 1
     sform_code: int = 1
     label_names: dict[int, str] = field(default_factory=dict)
+    source: object | None = None
 
     def __post_init__(self) -> None:
         if self.data.ndim != 4:

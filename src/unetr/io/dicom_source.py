@@ -1,0 +1,23 @@
+"""What a DICOM result must refer to: the instances that a volume was read from. Knows pydicom's datasets, no pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DicomSource:
+    """The series behind a Volume read from DICOM, kept in `Volume.source`.
+
+    series_uid: its SeriesInstanceUID. headers: the instances' datasets without pixel data, in the order of the
+    volume's third axis; a single one for an enhanced multi-frame instance, whose frames are then in `frames`:
+    frame number (from 1) of each slice of the volume. Voxel [c, x, y, z] is column x, row y of slice z.
+    """
+
+    series_uid: str
+    headers: tuple[Dataset, ...]
+    frames: tuple[int, ...] = ()
