@@ -139,7 +139,7 @@ def test_a_folder_with_good_and_bad_scans(
         assert sum(Path(path).name in line for line in each) == 1, path
     assert last.startswith(f"unetr: {scans}: {len(bad)} of {len(bad) + 2} scans failed: ")
     assert all(name in last for name in bad)
-    assert files_in(tmp_path / "out") == sorted(path.name for path in good)
+    assert files_in(tmp_path / "out") == sorted(["report.json", *(Path(path).name for path in good)])
     said = json.loads(outcome.out)
     assert set(said["failed"]) == set(bad) and set(said["volumes_ml"]) == {"good 1", "zz good 2"}
 

@@ -49,7 +49,8 @@ def test_two_channels(
         (scans / f"case {number // 2}_{number % 2:04d}.nii.gz").write_bytes(image.read_bytes())
     outcome = unetr("predict", run / "model.safetensors", scans, "-o", tmp_path / "out")
     assert outcome.code == 0, outcome
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["case 0.nii.gz", "case 1.nii.gz"]
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["case 0.nii.gz", "case 1.nii.gz", "report.json"]
     outcome = unetr("predict", run / "model.safetensors", scans / "case 1_0000.nii.gz", "-o", tmp_path / "one.nii.gz")
     assert outcome.code == 0, outcome
     assert np.array_equal(voxels(tmp_path / "one.nii.gz"), voxels(tmp_path / "out/case 1.nii.gz"))

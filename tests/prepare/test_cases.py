@@ -10,7 +10,7 @@ import pytest
 
 from unetr.core.plan import Region
 from unetr.errors import InputError
-from unetr.prepare.cases import LAYOUTS, open_dataset, prediction_inputs, read_case
+from unetr.prepare.cases import LAYOUTS, open_dataset, read_case
 
 SHAPE = (14, 12, 10)
 
@@ -246,38 +246,6 @@ def test_read_case_refuses_values_that_float32_cannot_hold(make_dataset, save_sc
     dataset = open_dataset(root)
     with pytest.raises(InputError, match="float32"):
         read_case(dataset.cases[0], dataset)
-
-
-def test_prediction_inputs_group_channels(tmp_path):
-    for name in ("b_0001.nii.gz", "b_0000.nii.gz", "a.nii.gz", "scan_2021.nii.gz", ".hidden.nii.gz", "note.txt"):
-        (tmp_path / name).touch()
-    cases = prediction_inputs(tmp_path, 2)
-    assert [(case.id, [path.name for path in case.images]) for case in cases] == [
-        ("a", ["a.nii.gz"]),
-        ("b", ["b_0000.nii.gz", "b_0001.nii.gz"]),
-        ("scan_2021", ["scan_2021.nii.gz"]),
-    ]
-    (case,) = prediction_inputs(tmp_path / "b_0001.nii.gz", 2)
-    assert [path.name for path in case.images] == ["b_0000.nii.gz", "b_0001.nii.gz"]
-    (case,) = prediction_inputs(tmp_path / "scan_2021.nii.gz", 2)
-    assert case.id == "scan_2021"
-    assert [case.id for case in prediction_inputs(tmp_path / "b_0000.nii.gz", 1)] == ["b"]
-
-
-def test_prediction_inputs_refuse_what_is_not_complete(tmp_path):
-    _assert_refused(tmp_path, 1, "no scan")
-    _assert_refused(tmp_path / "absent.nii.gz", 1, "no such")
-    (tmp_path / "a_0000.nii.gz").touch()
-    _assert_refused(tmp_path, 2, "a_0001")
-    (tmp_path / "a.nii.gz").touch()
-    _assert_refused(tmp_path, 1, "more than once")
-    # A single file is asked for by its name, so its neighbour is not in the way.
-    assert len(prediction_inputs(tmp_path / "a_0000.nii.gz", 1)) == 1
-
-
-def _assert_refused(path: Path, channels: int, word: str) -> None:
-    with pytest.raises(InputError, match=word):
-        prediction_inputs(path, channels)
 
 
 def _assert_one_line(path: Path, file: str, word: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from unetr.core.plan import Record
 
 
@@ -32,12 +34,27 @@ class LabelStatistics(Record):
     side: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
+class ScanStatistics(Record):
+    """Of one channel over whole scans, not only their foreground; lists have one entry per case.
+
+    percentiles: the 0.5th, 50th and 99.5th inside the box without the border of zeros. zero_fractions: share of all
+    voxels that are exactly zero. flat_fractions: of the neighbouring voxels that are both brighter than the median, the
+    share that are exactly equal; near 1 in label maps, small where there is noise.
+    """
+
+    percentiles: list[tuple[float, float, float]]
+    zero_fractions: list[float]
+    flat_fractions: list[float]
+
+
 class Fingerprint(Record):
     """What was measured. Lists have one entry per case, in the dataset's order; axes in canonical order (R, A, S).
 
     shapes: without the border where all channels are zero. content_fraction: what these boxes hold of all voxels.
     orientations: orientation code -> number of cases. intensity_scale_spread: largest / smallest, over cases, of the
-    scan's 99.5th percentile; large means arbitrary units.
+    scan's 99.5th percentile; large means arbitrary units. scans: channel -> statistics of the whole scans.
+    oblique_degrees: the largest angle between a voxel axis and the anatomical axis nearest to it. These two are empty
+    in fingerprints that were measured before they existed.
     """
 
     dataset: str
@@ -49,3 +66,5 @@ class Fingerprint(Record):
     labels: list[LabelStatistics]
     intensity_scale_spread: float
     content_fraction: float = 1.0
+    scans: dict[str, ScanStatistics] = Field(default_factory=dict)
+    oblique_degrees: list[float] = Field(default_factory=list)

@@ -138,11 +138,22 @@ class InferencePlan(Record):
     mirror_axes: tuple[Axis, ...] = ()
 
 
+class PostprocessPlan(Record):
+    """What is removed of one class or region after prediction (`unetr.infer.postprocess`); the defaults remove nothing.
+
+    largest_component: keep only the largest connected component. minimum_volume_ml: remove components below it.
+    """
+
+    largest_component: bool = False
+    minimum_volume_ml: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
 class Plan(Record):
     """Everything that turns a scan into the network's input and its output back into a label file.
 
     labels: name -> value in label files, background included. ignore_label: a value the loss leaves out.
     crop: `content` leaves out a scan's border of zeros, where all is background; `none` keeps the field of view.
+    postprocess: name of a foreground class, or of a region where there are regions -> rules for what is removed of it.
     reasons: key of a choice -> why it was made, written by the planner for the person who reads it.
     """
 
@@ -159,6 +170,7 @@ class Plan(Record):
     network: NetworkPlan = NetworkPlan()
     training: TrainingPlan = TrainingPlan()
     inference: InferencePlan = InferencePlan()
+    postprocess: dict[str, PostprocessPlan] = {}
     reasons: dict[str, str] = {}
 
     @model_validator(mode="after")
@@ -173,6 +185,10 @@ class Plan(Record):
         unknown = {value for region in self.regions for value in region.labels} - set(values)
         if unknown:
             raise ValueError(f"regions use label values {sorted(unknown)} that are not in labels")
+        targets = [region.name for region in self.regions] or list(self.class_names[1:])
+        nobody = sorted(set(self.postprocess) - set(targets))
+        if nobody:
+            raise ValueError(f"postprocess has rules for {', '.join(nobody)}; expected names of {', '.join(targets)}")
         weights = self.training.loss.class_weights
         if weights is not None and len(weights) != self.outputs:
             raise ValueError(f"class_weights has {len(weights)} numbers, the network has {self.outputs} outputs")

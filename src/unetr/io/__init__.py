@@ -1,8 +1,9 @@
 """Bytes <-> Volume. Reading never returns a silently wrong scan, writing never leaves a half-written one.
 
-Importing this folder imports neither nibabel nor SimpleITK.
+Importing this folder imports neither nibabel nor SimpleITK nor pydicom.
 """
 
+from unetr.io.dicom import is_dicom, read_dicom
 from unetr.io.formats import FORMATS, Format, case_name, is_scan, scan_suffix
 from unetr.io.scan import check_same_grid, read_label, read_volume, write_volume
 
@@ -11,7 +12,9 @@ __all__ = [
     "Format",
     "case_name",
     "check_same_grid",
+    "is_dicom",
     "is_scan",
+    "read_dicom",
     "read_label",
     "read_volume",
     "scan_suffix",

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from unetr.core.volume import Volume
 from unetr.errors import InputError
-from unetr.io import case_name, check_same_grid, read_label, read_volume
+from unetr.io import check_same_grid, read_dicom, read_label, read_volume
 from unetr.prepare import layouts_files, layouts_json
-from unetr.prepare.dataset import Case, Dataset, sorted_cases
+from unetr.prepare.dataset import Case, Dataset
+from unetr.prepare.inputs import Inputs, prediction_inputs
 
 __all__ = [
     "LAYOUTS",
     "Case",
     "Dataset",
+    "Inputs",
     "Layout",
     "open_dataset",
     "prediction_inputs",
     "read_case",
     "read_image",
+    "read_scan",
     "stack_channels",
 ]
 
@@ -85,6 +89,29 @@ def read_image(case: Case, n_channels: int) -> Volume:
     return image
 
 
+def read_scan(
+    case: Case,
+    channel_names: Sequence[str],
+    *,
+    series: Sequence[str] = (),
+    assume_affine: bool = False,
+    accept_shear: bool = False,
+) -> Volume:
+    """All channels of a case, float32 [C, X, Y, Z]. Raises InputError that names the file for what cannot be used."""
+    if series:
+        volume = stack_channels([(case.images[0], read_dicom(case.images[0], series))])
+    else:
+        read = partial(read_volume, assume_affine=assume_affine, accept_shear=accept_shear)
+        volume = stack_channels([(path, read(path)) for path in case.images])
+    found, expected = len(volume.data), len(channel_names)
+    if found != expected:
+        raise InputError(
+            f"{case.images[0]}: has {found} channel{'' if found == 1 else 's'}; "
+            f"the model expects {expected} ({', '.join(channel_names)})"
+        )
+    return volume
+
+
 def stack_channels(scans: Sequence[tuple[Path, Volume]]) -> Volume:
     """One scan [C, X, Y, Z] in float32 out of the file with all channels, or a file per channel in order.
 
@@ -103,55 +130,3 @@ def stack_channels(scans: Sequence[tuple[Path, Volume]]) -> Volume:
     if any(volume.data.dtype == np.float64 for _, volume in scans) and not np.isfinite(data).all():
         raise InputError(f"{first_path}: has voxels beyond 3.4e38; expected values in the range of float32")
     return first.with_data(data)
-
-
-def prediction_inputs(path: Path, n_channels: int) -> list[Case]:
-    """The cases to predict in a scan file or a folder of scans, sorted by id.
-
-    CASE.nii.gz is a case with all its channels; CASE_0000.nii.gz, CASE_0001.nii.gz, ... are a case with a file per
-    channel. Four digits that are no channel of the model belong to the name, as in scan_2021. Raises InputError.
-    """
-    if path.is_file():
-        files = [path]
-        suffix = layouts_files.CHANNEL_SUFFIX.match(case_name(path))
-        if suffix and int(suffix[2]) < n_channels:
-            channels = [f"{suffix[1]}_{channel:04d}" for channel in range(n_channels)]
-            files = [other for other in layouts_files.scans_in(path.parent) if case_name(other) in channels]
-    elif path.is_dir():
-        files = layouts_files.scans_in(path)
-        if not files:
-            raise InputError(f"{path}: holds no scan; expected files such as case.nii.gz")
-    else:
-        raise InputError(f"{path}: no such file or folder; expected a scan or a folder of scans")
-    return _group_channels(files, n_channels, path)
-
-
-def _channel_of(path: Path, n_channels: int) -> tuple[str, int | None]:
-    """Case id and channel number of a file; None where the file holds the whole case."""
-    name = case_name(path)
-    suffix = layouts_files.CHANNEL_SUFFIX.match(name)
-    if suffix and int(suffix[2]) < n_channels:
-        return suffix[1], int(suffix[2])
-    return name, None
-
-
-def _group_channels(files: list[Path], n_channels: int, source: Path) -> list[Case]:
-    whole: list[Case] = []
-    channels: dict[str, dict[int, Path]] = {}
-    for path in files:
-        name, channel = _channel_of(path, n_channels)
-        if channel is None:
-            whole.append(Case(id=name, images=(path,), label=None, subject=name))
-        elif channel in channels.setdefault(name, {}):
-            raise InputError(f"{path}: and {channels[name][channel].name} are both channel {channel} of case {name!r}")
-        else:
-            channels[name][channel] = path
-    for name, found in channels.items():
-        missing = [f"{name}_{channel:04d}" for channel in range(n_channels) if channel not in found]
-        if missing:
-            raise InputError(
-                f"{source}: case {name!r} lacks the channel file {missing[0]}; expected {n_channels} channels"
-            )
-        images = tuple(found[channel] for channel in range(n_channels))
-        whole.append(Case(id=name, images=images, label=None, subject=name))
-    return list(sorted_cases(whole, source))

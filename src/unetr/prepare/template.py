@@ -46,6 +46,7 @@ COMMENTS: dict[str, str] = {
     "inference.overlap": "of neighbouring windows",
     "inference.blending": "gaussian or constant",
     "inference.mirror_axes": "for test-time augmentation",
+    "postprocess": "{organ: {largest_component: true, minimum_volume_ml: 0.5}}",
     "reasons": "notes on choices, for people",
 }
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import Device, Engine, Json, ModelPath, Precision, print_json, print_table, progress, say
+from unetr.app.options import Device, Engine, Json, ModelPath, Precision, print_json, print_table
 from unetr.errors import BatchError, InputError
 
 if TYPE_CHECKING:
-    from unetr.infer.predict import Prediction
-    from unetr.prepare.cases import Case
+    from unetr.infer.batch_report import CaseRecord
 
 
 def predict(
     model: ModelPath,
-    scans: Annotated[Path, typer.Argument(help="A scan, or a folder of scans.", show_default=False)],
+    scans: Annotated[
+        Path, typer.Argument(help="A scan, a folder or zip of DICOM, or a folder of these.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Label file, or folder for a folder of scans.")],
     tta: Annotated[bool, typer.Option("--tta", help="Average over the mirrors that the plan allows.")] = False,
     probabilities: Annotated[
@@ -29,6 +29,18 @@ def predict(
     ] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Also write an overlay picture NAME.png.")] = False,
     stats: Annotated[Path | None, typer.Option(help="Write the volumes of each case to this CSV file.")] = None,
+    result_format: Annotated[
+        str, typer.Option("--format", help="nifti (or the scan's own format); for DICOM also dicom-seg, rtstruct.")
+    ] = "nifti",
+    series: Annotated[
+        list[str] | None, typer.Option("--series", help="SeriesInstanceUID; once for each channel of the model.")
+    ] = None,
+    continued: Annotated[
+        bool, typer.Option("--continue", help="Skip what report.json proves to be finished and unchanged.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Where the report goes; OUT/report.json for a folder of scans.")
+    ] = None,
     assume_affine: Annotated[
         bool, typer.Option("--assume-affine", help="Accept scans without orientation: take axes as R, A, S.")
     ] = False,
@@ -42,120 +54,80 @@ def predict(
 ) -> None:
     """Segment scans. Each label file has its scan's grid and carries the label names.
 
-    In a folder, a scan that cannot be used is reported and the others finish (exit code 3).
+    In a folder, a scan that cannot be used is reported and the others finish (exit code 3). OUT/report.json names
+    every case. Label files of the same names are replaced; with --continue only where they are not proven finished.
 
     Example: unetr predict model.safetensors scan.nii.gz -o segmentation.nii.gz
     """
+    from unetr.app.predict_files import output_files
+    from unetr.app.predict_options import PredictOptions
+    from unetr.app.predict_run import Job, run_job
+    from unetr.infer.batch_report import REPORT_NAME, remove_leftovers
     from unetr.infer.predict import load
     from unetr.prepare.cases import prediction_inputs
 
+    options = PredictOptions(
+        engine=engine,
+        device=device,
+        precision=precision,
+        tta=tta,
+        probabilities=probabilities,
+        preview=preview,
+        assume_affine=assume_affine,
+        accept_shear=accept_shear,
+        series=tuple(series or ()),
+        result_format=result_format,
+    )
     segmenter = load(model, engine=engine, device=device, precision=precision)
-    cases = prediction_inputs(scans, len(segmenter.plan.channels))
-    single = scans.is_file()
-    files = {case.id: _files(_target(case, out, single), probabilities, preview) for case in cases}
-    _refuse_overwriting(cases, [path for of_case in files.values() for path in of_case.values()])
-
-    def segment(case: Case) -> dict[str, float]:
-        result = segmenter.predict(
-            case.images,
-            tta=tta,
-            probabilities=probabilities,
-            assume_affine=assume_affine,
-            accept_shear=accept_shear,
-        )
-        _write(result, files[case.id])
-        return result.volumes_ml
-
-    volumes, failed = _each(cases, segment, single)
+    inputs = prediction_inputs(scans, len(segmenter.plan.channels), options.series)
+    files = output_files(inputs, scans, out, options)
+    if report is None and not inputs.single:
+        report = out / REPORT_NAME
+    if continued:
+        if report is None:
+            raise InputError(f"{scans}: is a single scan; --continue needs a folder of scans, or --report")
+        remove_leftovers({report.parent, *(path.parent for of_case in files.values() for path in of_case.values())})
+    records = run_job(Job(segmenter, model, inputs, files, options, report, continued))
+    finished = {name: record for name, record in records.items() if record.finished}
+    failed = {name: record.error for name, record in records.items() if record.state == "failed"}
     if stats is not None:
-        _write_stats(stats, volumes)
+        _write_stats(stats, finished)
     if as_json:
-        written = {name: str(files[name]["label"]) for name in volumes}
-        print_json({"volumes_ml": volumes, "files": written, "failed": failed})
+        _print_json(finished, failed, {name: files[name]["label"] for name in finished}, report)
     else:
-        _print_volumes(volumes)
+        _print_volumes(finished)
     if failed:
-        raise BatchError(f"{scans}: {len(failed)} of {len(cases)} scans failed: {', '.join(sorted(failed))}")
+        raise BatchError(f"{scans}: {len(failed)} of {len(records)} scans failed: {', '.join(sorted(failed))}")
 
 
-def _target(case: Case, out: Path, single: bool) -> Path:
-    """The label file of a case: OUT itself for a single scan and a file name, else OUT/CASE with the scan's suffix."""
-    from unetr.io import FORMATS, is_scan, scan_suffix
-
-    if is_scan(out) and not out.is_dir():
-        if single:
-            return out
-        raise InputError(f"{out}: is named like a scan; expected a folder, since the input is a folder")
-    if single and out.suffix and not out.is_dir():
-        raise InputError(f"{out}: unknown format; expected a name ending in {', '.join(FORMATS)}, or a folder")
-    return out / f"{case.id}{scan_suffix(case.images[0])}"
-
-
-def _files(target: Path, probabilities: bool, preview: bool) -> dict[str, Path]:
-    """What is written for a case -> where."""
-    from unetr.io import case_name
-
-    extras = {"probabilities": (probabilities, "_probabilities.nii.gz"), "preview": (preview, ".png")}
-    files = {what: target.with_name(f"{case_name(target)}{end}") for what, (wanted, end) in extras.items() if wanted}
-    return {**files, "label": target}
+def _print_json(
+    finished: Mapping[str, CaseRecord], failed: Mapping[str, str | None], files: Mapping[str, Path], report: Path | None
+) -> None:
+    print_json(
+        {
+            "volumes_ml": {name: record.volumes_ml for name, record in finished.items()},
+            "files": {name: str(path) for name, path in files.items()},
+            "skipped": [name for name, record in finished.items() if record.state == "skipped"],
+            "failed": dict(failed),
+            "report": None if report is None else str(report),
+        }
+    )
 
 
-def _refuse_overwriting(cases: list[Case], files: list[Path]) -> None:
-    """Raises InputError when a file would take the place of a scan or of another file of the same batch."""
-    scans = {path.resolve() for case in cases for path in case.images}
-    for path, times in Counter(files).items():
-        if path.resolve() in scans:
-            raise InputError(f"{path}: is a scan and would be overwritten; choose another output")
-        if times > 1:
-            raise InputError(f"{path}: would be written for two cases; rename one of the scans")
-
-
-def _each(
-    cases: list[Case], segment: Callable[[Case], dict[str, float]], single: bool
-) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Segments one case after another: the volumes of those that worked, the errors of those that did not."""
-    volumes: dict[str, dict[str, float]] = {}
-    failed: dict[str, str] = {}
-    with progress() as bar:
-        task = bar.add_task("predicting", total=len(cases), note="")
-        for case in cases:
-            bar.update(task, note=case.id)
-            try:
-                volumes[case.id] = segment(case)
-            except InputError as error:
-                if single:
-                    raise
-                failed[case.id] = str(error)
-                say(f"unetr: {error}")
-            bar.advance(task)
-    return volumes, failed
-
-
-def _write(result: Prediction, files: dict[str, Path]) -> None:
-    """The extras go first: when the label file is there, all of them are."""
-    from unetr.app.pictures import write_preview
-    from unetr.io import write_volume
-
-    if result.probabilities is not None:
-        write_volume(files["probabilities"], result.probabilities)
-    if "preview" in files:
-        write_preview(files["preview"], result)
-    result.save(files["label"])
-
-
-def _print_volumes(volumes: dict[str, dict[str, float]]) -> None:
-    if not volumes:
+def _print_volumes(finished: Mapping[str, CaseRecord]) -> None:
+    if not finished:
         return
-    names = list(next(iter(volumes.values())))
-    rows = [(case, *(f"{found[name]:.3f}" for name in names)) for case, found in volumes.items()]
+    names = list(next(iter(finished.values())).volumes_ml)
+    rows = [(case, *(f"{record.volumes_ml[name]:.3f}" for name in names)) for case, record in finished.items()]
     print_table("volumes in ml", ("case", *names), rows)
 
 
-def _write_stats(path: Path, volumes: dict[str, dict[str, float]]) -> None:
+def _write_stats(path: Path, finished: Mapping[str, CaseRecord]) -> None:
     from unetr.core.files import write_text
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["case", "label", "volume_ml"])
-    writer.writerows([case, name, f"{value:.6g}"] for case, found in volumes.items() for name, value in found.items())
+    for case, record in finished.items():
+        writer.writerows([case, name, f"{value:.6g}"] for name, value in record.volumes_ml.items())
     write_text(path, text.getvalue())

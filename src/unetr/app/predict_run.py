@@ -1,0 +1,198 @@
+"""A run of `unetr predict` over its cases: what is read, computed, written, skipped and reported. Prints failures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unetr.app.options import progress, say
+from unetr.app.predict_files import write_prediction
+from unetr.app.predict_options import PredictOptions
+from unetr.errors import InputError, MachineError
+
+if TYPE_CHECKING:
+    from unetr.core.volume import Volume
+    from unetr.infer.batch import Outcome
+    from unetr.infer.batch_report import CaseRecord, FileDigest, Report
+    from unetr.infer.predict import Prediction, Segmenter
+    from unetr.prepare.cases import Case, Inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything a run is made of.
+
+    files: case id -> what -> where (see `output_files`). report_path: None for a single scan without report.
+    continued: what the report there says is finished, and proves to be unchanged, is not computed again.
+    """
+
+    segmenter: Segmenter
+    model: Path
+    inputs: Inputs
+    files: Mapping[str, Mapping[str, Path]]
+    options: PredictOptions
+    report_path: Path | None = None
+    continued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A scan that is ready to be segmented, and the digests of its files."""
+
+    scan: Volume
+    inputs: tuple[FileDigest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Segmented:
+    result: Prediction
+    inputs: tuple[FileDigest, ...]
+
+
+def run_job(job: Job) -> dict[str, CaseRecord]:
+    """Predicts every case that is not finished yet; returns case id -> record, in the order of the ids.
+
+    A case that cannot be used is said and recorded, except a single one, whose InputError is raised. The report is
+    written before the first case and after each. Raises InputError, before anything is computed, where results of
+    another model would be left among this run's; MachineError when the machine refuses: what is finished stays.
+    """
+    from unetr.infer.batch import overlap
+
+    report = _first_report(job)
+    records = {record.id: record for record in report.cases}
+    _save(job, report, records)
+    for problem in job.inputs.problems.values():
+        say(f"unetr: {problem}")
+    with progress() as bar:
+        task = bar.add_task("predicting", total=len(job.inputs.cases), note="")
+
+        def compute(case: Case, loaded: _Loaded | CaseRecord) -> _Segmented | CaseRecord:
+            bar.update(task, note=case.id)
+            if not isinstance(loaded, _Loaded):
+                return loaded
+            return _Segmented(job.options.segment(case, loaded.scan, job.segmenter), loaded.inputs)
+
+        def finished(outcome: Outcome[Case, CaseRecord]) -> None:
+            records[outcome.case.id] = _record(outcome)
+            # An error of the machine ends the run and is the one to tell, even where the report cannot be written now.
+            with suppress(MachineError) if isinstance(outcome.error, MachineError) else nullcontext():
+                _save(job, report, records)
+            if outcome.written is not None and outcome.written.state == "done":
+                for warning in outcome.written.warnings:
+                    say(f"unetr: {outcome.case.id}: {warning}")
+            if isinstance(outcome.error, InputError):
+                if job.inputs.single:
+                    raise outcome.error
+                say(f"unetr: {outcome.error}")
+            bar.advance(task)
+
+        overlap(
+            job.inputs.cases,
+            lambda case: _read(job, records[case.id], case),
+            compute,
+            lambda case, found: _write(job, case, found),
+            finished,
+        )
+    return dict(sorted(records.items()))
+
+
+def _first_report(job: Job) -> Report:
+    """Failed: the inputs' problems. Taken over: what an earlier run finished, unverified. Pending: the rest."""
+    from unetr import __version__
+    from unetr.infer.batch_report import CaseRecord, Report, digest_of, read_report
+
+    problems = [CaseRecord(id=name, state="failed", error=error) for name, error in job.inputs.problems.items()]
+    cases = {case.id: CaseRecord(id=case.id) for case in job.inputs.cases}
+    if job.report_path is None:
+        return Report(unetr=__version__, models=(), settings={}, cases=(*cases.values(), *problems))
+    empty = Report(unetr=__version__, models=(digest_of(job.model),), settings=job.options.settings(), cases=())
+    before = read_report(job.report_path)
+    if before is not None and not before.same_origin(empty):
+        _refuse_mixture(job, before)
+        if job.continued:
+            say(f"{job.report_path} is of another model, settings or version: every case is computed again")
+    elif before is not None and job.continued:
+        cases |= {record.id: record for record in before.cases if record.id in cases and record.finished}
+    return empty.model_copy(update={"cases": (*cases.values(), *problems)})
+
+
+def _refuse_mixture(job: Job, before: Report) -> None:
+    """Raises InputError where results that `before` names, of another origin, would not be replaced by this run's."""
+    mine = {path.name for files in job.files.values() for path in files.values()}
+    folders = {path.parent for files in job.files.values() for path in files.values()}
+    theirs = [output.file for record in before.cases if record.finished for output in record.outputs]
+    left = [folder / name for name in theirs if name not in mine for folder in folders if (folder / name).exists()]
+    if left:
+        raise InputError(
+            f"{left[0]}: is one of {len(left)} results of another model, settings or version, which this run would "
+            "not replace; choose another folder, or remove them"
+        )
+
+
+def _save(job: Job, report: Report, records: Mapping[str, CaseRecord]) -> None:
+    from unetr.infer.batch_report import write_report
+
+    if job.report_path is not None:
+        write_report(job.report_path, report.model_copy(update={"cases": tuple(v for _, v in sorted(records.items()))}))
+
+
+def _read(job: Job, known: CaseRecord, case: Case) -> _Loaded | CaseRecord:
+    """The scan, or the record of an earlier run that needs nothing more. Runs in a thread. Raises InputError."""
+    from unetr.infer.batch_report import digest_of, still_valid
+
+    if job.report_path is None:
+        return _Loaded(job.options.read(case, job.segmenter), ())
+    stamps = [_stamp(path) for path in case.images]
+    inputs = tuple(digest_of(path) for path in case.images)
+    if still_valid(known, inputs, job.files[case.id]):
+        return known.model_copy(update={"state": "skipped"})
+    scan = job.options.read(case, job.segmenter)
+    if stamps != [_stamp(path) for path in case.images]:
+        raise InputError(f"{case.images[0]}: was changed while it was read; predict it again")
+    return _Loaded(scan, inputs)
+
+
+def _write(job: Job, case: Case, found: _Segmented | CaseRecord) -> CaseRecord:
+    """Writes a case's files. Runs in a thread. Raises MachineError."""
+    from unetr.infer.batch_report import CaseRecord, digest_of
+
+    if not isinstance(found, _Segmented):
+        return found
+    files = job.files[case.id]
+    write_prediction(found.result, files, job.options, job.segmenter.plan.dataset)
+    return CaseRecord(
+        id=case.id,
+        state="done",
+        warnings=tuple(getattr(found.result, "warnings", ())),
+        volumes_ml=found.result.volumes_ml,
+        inputs=found.inputs,
+        outputs=tuple(digest_of(path) for path in files.values()) if job.report_path is not None else (),
+    )
+
+
+def _record(outcome: Outcome[Case, CaseRecord]) -> CaseRecord:
+    """What is reported of a case; a skipped one keeps the figures of the run that made it."""
+    from unetr.infer.batch_report import CaseRecord, CaseSeconds, peak_memory_mb
+
+    if outcome.written is not None and outcome.written.state == "skipped":
+        return outcome.written
+    took = outcome.seconds
+    figures = {
+        "seconds": CaseSeconds(read=round(took.read, 4), compute=round(took.compute, 4), write=round(took.write, 4)),
+        "peak_memory_mb": peak_memory_mb(),
+    }
+    if outcome.written is not None:
+        return outcome.written.model_copy(update=figures)
+    return CaseRecord(id=outcome.case.id, state="failed", error=str(outcome.error)).model_copy(update=figures)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written to, or a folder's files come and go; None where there is nothing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

@@ -1,0 +1,357 @@
+"""overlap: order, errors and interruptions against a plain loop; the report's digests against sha256sum's way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unetr.errors import CancelledError, InputError, MachineError, StoppedError
+from unetr.infer.batch import Outcome, overlap
+from unetr.infer.batch_report import (
+    CaseRecord,
+    FileDigest,
+    Report,
+    digest_of,
+    read_report,
+    remove_leftovers,
+    still_valid,
+    write_report,
+)
+
+WAIT_SECONDS = 20.0
+STAGES = ("read", "compute", "write")
+
+
+class Line:
+    """Three stages that note what happens. raises: (stage, case) -> error. Values are what each stage was given."""
+
+    def __init__(self, raises: dict[tuple[str, int], Exception] | None = None) -> None:
+        self.raises = raises or {}
+        self.begun: list[tuple[str, int]] = []
+        self.told: list[Outcome[int, str]] = []
+
+    def _stage(self, stage: str, case: int) -> None:
+        self.begun.append((stage, case))
+        if (stage, case) in self.raises:
+            raise self.raises[stage, case]
+
+    def read(self, case: int) -> str:
+        self._stage("read", case)
+        return f"scan {case}"
+
+    def compute(self, case: int, scan: str) -> str:
+        assert threading.current_thread() is threading.main_thread()
+        self._stage("compute", case)
+        return f"result of {scan}"
+
+    def write(self, case: int, result: str) -> str:
+        self._stage("write", case)
+        return f"file of {result}"
+
+    def run(self, cases: int) -> None:
+        overlap(range(cases), self.read, self.compute, self.write, self.told.append)
+
+    @property
+    def summary(self) -> list[tuple[int, str]]:
+        return [(o.case, str(o.error) if o.error else str(o.written)) for o in self.told]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 7), st.dictionaries(st.integers(0, 6), st.sampled_from(STAGES)))
+def test_the_outcomes_are_those_of_a_plain_loop(cases: int, bad: dict[int, str]) -> None:
+    line = Line({(stage, case): InputError(f"{stage} {case}") for case, stage in bad.items()})
+    line.run(cases)
+    expected = [
+        (case, f"{bad[case]} {case}" if case in bad else f"file of result of scan {case}") for case in range(cases)
+    ]
+    assert line.summary == expected
+    for stage in STAGES:
+        begun = [case for name, case in line.begun if name == stage]
+        late = STAGES.index(stage)
+        assert begun == [c for c in range(cases) if c not in bad or STAGES.index(bad[c]) >= late]
+
+
+def test_the_stages_of_neighbours_overlap() -> None:
+    """Each stage of the middle case's moment waits for the others to have begun: one after another would hang."""
+    reading, writing, computing = threading.Event(), threading.Event(), threading.Event()
+
+    def read(case: int) -> int:
+        if case == 2:
+            reading.set()
+            assert computing.wait(WAIT_SECONDS)
+        return case
+
+    def compute(case: int, scan: int) -> int:
+        if case == 1:
+            computing.set()
+            assert reading.wait(WAIT_SECONDS) and writing.wait(WAIT_SECONDS)
+        return scan
+
+    def write(case: int, result: int) -> int:
+        if case == 0:
+            writing.set()
+            assert computing.wait(WAIT_SECONDS)
+        return result
+
+    told: list[Outcome[int, int]] = []
+    overlap(range(3), read, compute, write, told.append)
+    assert [outcome.written for outcome in told] == [0, 1, 2]
+
+
+class _Held:
+    """Something that takes memory."""
+
+
+def test_at_most_one_ahead_and_one_behind() -> None:
+    lock = threading.Lock()
+    active = dict.fromkeys(STAGES, 0)
+    most = dict(active)
+    begun, done = [0], [0]
+    most_cases = [0]
+
+    @contextmanager
+    def busy(stage: str) -> Iterator[None]:
+        with lock:
+            active[stage] += 1
+            most[stage] = max(most[stage], active[stage])
+            most_cases[0] = max(most_cases[0], begun[0] - done[0])
+        time.sleep({"read": 0.001, "compute": 0.004, "write": 0.009}[stage])
+        yield
+        with lock:
+            active[stage] -= 1
+
+    def read(case: int) -> int:
+        begun[0] += 1
+        with busy("read"):
+            return case
+
+    def compute(case: int, scan: int) -> int:
+        with busy("compute"):
+            return scan
+
+    def write(case: int, result: int) -> int:
+        with busy("write"):
+            done[0] += 1
+            return result
+
+    overlap(range(20), read, compute, write, lambda _: None)
+    assert most == {"read": 1, "compute": 1, "write": 1}
+    assert most_cases[0] <= 3 and done[0] == 20
+
+
+def test_what_is_no_longer_needed_is_let_go() -> None:
+    scans: list[weakref.ref[_Held]] = []
+    results: list[weakref.ref[_Held]] = []
+    alive = []
+
+    def held(refs: list[weakref.ref[_Held]]) -> _Held:
+        thing = _Held()
+        refs.append(weakref.ref(thing))
+        return thing
+
+    def compute(case: int, scan: _Held) -> _Held:
+        end = time.monotonic() + WAIT_SECONDS
+        # The writer's thread may need a moment more to let go of the last but one.
+        while sum(ref() is not None for ref in results) > 1 and time.monotonic() < end:
+            time.sleep(0.001)
+        alive.append((sum(r() is not None for r in scans), sum(r() is not None for r in results)))
+        return held(results)
+
+    overlap(range(6), lambda _: held(scans), compute, lambda case, _: case, lambda _: None)
+    assert max(n for n, _ in alive) <= 2 and max(n for _, n in alive) <= 1
+
+
+@pytest.mark.parametrize("error", [CancelledError("ctrl"), StoppedError("term"), KeyboardInterrupt(), SystemExit(1)])
+def test_an_interruption_lets_the_previous_case_be_written_and_told(error: BaseException) -> None:
+    line = Line({("compute", 2): error})  # type: ignore[dict-item]
+    slow = line.write
+
+    def write(case: int, result: str) -> str:
+        time.sleep(0.05)
+        return slow(case, result)
+
+    line.write = write  # type: ignore[method-assign]
+    with pytest.raises(type(error)):
+        line.run(9)
+    assert [case for case, _ in line.summary] == [0, 1]
+    assert line.summary[1][1] == "file of result of scan 1"
+    assert ("read", 4) not in line.begun
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_signal_while_the_main_thread_waits(stage: str) -> None:
+    """The handler raises in the main thread, wherever that is."""
+
+    def stop(*_: object) -> None:
+        raise StoppedError("stopped")
+
+    line = Line()
+
+    def slow(case: int) -> None:
+        if case == 1:
+            time.sleep(0.1)  # so that the main thread waits for this stage by now
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            time.sleep(0.1)
+
+    kept = signal.signal(signal.SIGTERM, stop)
+    original = getattr(line, stage)
+
+    def wrapped(case: int, *rest: str) -> str:
+        slow(case)
+        return str(original(case, *rest))
+
+    setattr(line, stage, wrapped)
+    try:
+        with pytest.raises(StoppedError):
+            line.run(3 if stage != "write" else 2)
+    finally:
+        signal.signal(signal.SIGTERM, kept)
+    # What was computed has been written and told; what was not has left nothing.
+    told = [case for case, _ in line.summary]
+    assert told == ([0, 1] if stage == "write" else [0])
+    assert {case for name, case in line.begun if name == "write"} == set(told)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_error_of_the_machine_ends_the_run_and_is_told(stage: str) -> None:
+    line = Line({(stage, 2): MachineError("disk full")})
+    with pytest.raises(MachineError, match="disk full"):
+        line.run(9)
+    assert line.summary == [
+        (0, "file of result of scan 0"),
+        (1, "file of result of scan 1"),
+        (2, "disk full"),
+    ]
+    assert max(case for name, case in line.begun if name == "write") <= 2
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_defect_is_raised_after_the_previous_case_was_told(stage: str) -> None:
+    line = Line({(stage, 2): ZeroDivisionError("ours")})
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        line.run(5)
+    assert [case for case, _ in line.summary] == [0, 1]
+
+
+def test_an_error_of_telling_ends_the_run() -> None:
+    line = Line()
+
+    def finished(outcome: Outcome[int, str]) -> None:
+        line.told.append(outcome)
+        if outcome.case == 1:
+            raise MachineError("no room for the report")
+
+    with pytest.raises(MachineError, match="no room"):
+        overlap(range(9), line.read, line.compute, line.write, finished)
+    # Case 2 was being computed, not written.
+    assert [case for case, _ in line.summary] == [0, 1]
+
+
+def test_seconds_are_those_of_the_stages() -> None:
+    took = {"read": 0.03, "compute": 0.06, "write": 0.09}
+
+    def stage(name: str) -> None:
+        time.sleep(took[name])
+
+    told: list[Outcome[int, None]] = []
+    overlap(range(2), lambda _: stage("read"), lambda *_: stage("compute"), lambda *_: stage("write"), told.append)
+    for outcome in told:
+        for name, seconds in took.items():
+            assert seconds * 0.9 <= getattr(outcome.seconds, name) < seconds + 1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The report
+
+
+def _report(**changes: object) -> Report:
+    model = FileDigest(file="m.safetensors", bytes=3, sha256="0" * 64)
+    whole = {"unetr": "1", "models": (model,), "settings": {"tta": False, "series": ["1.2"]}, "cases": ()} | changes
+    return Report.model_validate(whole)
+
+
+def test_a_report_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    cases = (
+        CaseRecord(id="a", state="done", volumes_ml={"ball": 0.1 + 0.2}, warnings=("w",)),
+        CaseRecord(id="ü", state="failed", error="why"),
+        CaseRecord(id="z"),
+    )
+    report = _report(cases=cases)
+    write_report(tmp_path / "report.json", report)
+    assert read_report(tmp_path / "report.json") == report
+    said = json.loads((tmp_path / "report.json").read_text())
+    assert said["counts"] == {"done": 1, "skipped": 0, "failed": 1, "pending": 1}
+    assert read_report(tmp_path / "none.json") is None
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", "null", '{"format": "other"}', "\x00", "[" * 100_000])
+def test_another_file_in_the_place_of_the_report_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(InputError, match=r"report\.json: .*report of unetr predict"):
+        read_report(tmp_path / "report.json")
+
+
+def test_origin_is_version_models_and_settings() -> None:
+    other_model = FileDigest(file="m.safetensors", bytes=3, sha256="1" * 64)
+    renamed = FileDigest(file="renamed.safetensors", bytes=3, sha256="0" * 64)
+    report = _report()
+    assert report.same_origin(_report(models=(renamed,), cases=(CaseRecord(id="a"),)))
+    for change in ({"unetr": "2"}, {"models": (other_model,)}, {"models": ()}, {"settings": {"tta": True}}):
+        assert not report.same_origin(_report(**change))
+
+
+def test_digest_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "scan"
+    (folder / "b").mkdir(parents=True)
+    for name, content in {"z.dcm": b"1", "b/y.dcm": b"22", ".DS_Store": b"x"}.items():
+        (folder / name).write_bytes(content)
+    one, two = (hashlib.sha256(content).hexdigest() for content in (b"1", b"22"))
+    assert digest_of(folder / "z.dcm") == FileDigest(file="z.dcm", bytes=1, sha256=one)
+    listing = f"{two}  b/y.dcm\n{one}  z.dcm\n"
+    assert digest_of(folder) == FileDigest(file="scan", bytes=3, sha256=hashlib.sha256(listing.encode()).hexdigest())
+    (folder / "z.dcm").rename(folder / "a.dcm")
+    assert digest_of(folder).sha256 != hashlib.sha256(listing.encode()).hexdigest()
+    with pytest.raises(InputError, match="absent"):
+        digest_of(tmp_path / "absent")
+
+
+def test_only_what_is_proven_is_still_valid(tmp_path: Path) -> None:
+    scan, label, extra = tmp_path / "scan.nii", tmp_path / "label.nii", tmp_path / "extra.png"
+    for path in (scan, label, extra):
+        path.write_bytes(path.name.encode())
+    inputs = (digest_of(scan),)
+    record = CaseRecord(id="a", state="done", inputs=inputs, outputs=(digest_of(label),))
+    assert still_valid(record, inputs, {"label": label})
+    assert still_valid(record.model_copy(update={"state": "skipped"}), inputs, {"label": label})
+    for state in ("failed", "pending"):
+        assert not still_valid(record.model_copy(update={"state": state}), inputs, {"label": label})
+    assert not still_valid(record, inputs, {"label": label, "preview": extra})  # it is there, but not in the report
+    scan.write_bytes(b"scam.nii")
+    assert not still_valid(record, (digest_of(scan),), {"label": label})
+    label.write_bytes(b"babel.nii")
+    assert not still_valid(record, inputs, {"label": label})
+    label.write_bytes(b"label.ni")
+    assert not still_valid(record, inputs, {"label": label})
+    label.unlink()
+    assert not still_valid(record, inputs, {"label": label})
+
+
+def test_only_our_leftovers_are_removed(tmp_path: Path) -> None:
+    ours = [".unetr-0123456789ab.nii.gz", ".unetr-ffffffffffff.json", ".unetr-000000000000"]
+    others = [".unetr-cache", "scan.nii.gz", ".unetr-0123456789abc.nii", "x.unetr-0123456789ab.nii", ".hidden"]
+    for name in ours + others:
+        (tmp_path / name).touch()
+    (tmp_path / ".unetr-0123456789aa").mkdir()
+    remove_leftovers([tmp_path, tmp_path / "absent"])
+    assert {path.name for path in tmp_path.iterdir()} == {*others, ".unetr-0123456789aa"}
