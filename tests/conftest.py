@@ -17,6 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import matplotlib.image
+import numpy as np
 import pytest
 
 TESTS = Path(__file__).resolve().parent
@@ -173,3 +175,16 @@ def sound_scan(tmp_path_factory: pytest.TempPathFactory, datasets: ModuleType) -
     sample = datasets.KINDS["balls"].make(50, 1)
     path: Path = datasets.save_scan(tmp_path_factory.mktemp("scan") / "scan.nii.gz", sample.channels[0], sample.affine)
     return path
+
+
+@pytest.fixture
+def decode():
+    """PNG bytes -> float array [rows, columns, 4] in 0..1, read by matplotlib."""
+
+    def read(png: bytes) -> np.ndarray:
+        pixels = matplotlib.image.imread(io.BytesIO(png), format="png")
+        if pixels.shape[2] == 3:
+            pixels = np.concatenate([pixels, np.ones((*pixels.shape[:2], 1))], axis=2)
+        return pixels
+
+    return read

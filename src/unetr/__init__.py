@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unetr.core.volume import Volume
-    from unetr.infer.predict import Segmenter, load
+    from unetr.infer.load import load
+    from unetr.infer.predict import Segmenter
     from unetr.io import read_volume, write_volume
 
 __version__ = "0.1.0"
@@ -15,7 +16,7 @@ __all__ = ["Segmenter", "Volume", "__version__", "load", "read_volume", "write_v
 _LAZY = {
     "Segmenter": "unetr.infer.predict",
     "Volume": "unetr.core.volume",
-    "load": "unetr.infer.predict",
+    "load": "unetr.infer.load",
     "read_volume": "unetr.io",
     "write_volume": "unetr.io",
 }

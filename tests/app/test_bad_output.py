@@ -158,7 +158,7 @@ def test_no_memory(
     def refuse(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("unetr.infer.predict.sliding_window", refuse)
+    monkeypatch.setattr("unetr.infer.predict.sweep", refuse)
     outcome = unetr("predict", tiny_model, sound_scan, "-o", tmp_path / "out.nii.gz")
     assert_refused(outcome, 4, "not enough memory")
     assert files_in(tmp_path) == []
@@ -175,7 +175,7 @@ def test_a_defect_of_ours_shows_its_traceback(
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("shapes do not fit")
 
-    monkeypatch.setattr("unetr.infer.predict.sliding_window", refuse)
+    monkeypatch.setattr("unetr.infer.predict.sweep", refuse)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         unetr("predict", tiny_model, sound_scan, "-o", tmp_path / "out.nii.gz")
     assert files_in(tmp_path) == []

@@ -286,7 +286,7 @@ def test_signals_while_predicting(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("unetr.infer.predict.sliding_window", lambda *_: signal.raise_signal(number))
+    monkeypatch.setattr("unetr.infer.predict.sweep", lambda *_: signal.raise_signal(number))
     assert_refused(unetr("predict", tiny_model, sound_scan, "-o", tmp_path / "out.nii.gz"), code, "stopped by")
     assert list(tmp_path.iterdir()) == []
 

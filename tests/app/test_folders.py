@@ -287,15 +287,15 @@ def test_signals_leave_whole_files_and_a_true_report(
     from unetr.infer.predict import Segmenter
 
     out, count = tmp_path / "out", iter(range(9))
-    predict = Segmenter.predict
+    segment = Segmenter.segment
 
     def signalled(*arguments: Any, **options: Any) -> Any:
         if next(count) == 2:
             signal.raise_signal(number)
-        return predict(*arguments, **options)
+        return segment(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Segmenter, "predict", signalled)
+        patch.setattr(Segmenter, "segment", signalled)
         assert_refused(unetr("predict", tiny_model, scans, "-o", out), code, "stopped by")
     assert states(out) == {"case 0": "done", "case 1": "done", "case 2": "pending", "case 3": "pending"}
     assert files_in(out) == ["case 0.nii.gz", "case 1.nii.gz", "report.json"]

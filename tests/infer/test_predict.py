@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from unetr.core.plan import ChannelPlan, InferencePlan, Plan, Region
 from unetr.core.volume import Volume
 from unetr.errors import InputError
-from unetr.infer.predict import Segmenter, decide, mirror_views, output_values, outside_scores, predict_scores
+from unetr.infer.combine import combined, mirror_views
+from unetr.infer.predict import Segmenter, predict_scores
+from unetr.infer.scores import decide, label_values, output_values, outside_scores
 from unetr.io import read_label, write_volume
 
 ORIENTATIONS = [
@@ -143,7 +145,7 @@ def test_tta_is_the_mean_over_the_mirrors_of_the_plan() -> None:
         return np.concatenate([np.zeros_like(windows), windows + ramp], axis=1)
 
     plain = predict_scores(image, made, engine)
-    averaged = predict_scores(image, made, engine, tta=True)
+    averaged = predict_scores(image, made, combined([engine], mirror_views((0,)), regions=False))
 
     def logistic(x: np.ndarray) -> np.ndarray:
         return 1 / (1 + np.exp(-x))
@@ -155,7 +157,7 @@ def test_tta_is_the_mean_over_the_mirrors_of_the_plan() -> None:
 def test_decide_keeps_values_above_a_byte() -> None:
     made = plan(labels={"background": 0, "one": 1, "far": 300})
     scores = np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)
-    labels = decide(scores, made)
+    labels = label_values(decide(scores, made), made)
     assert labels.ravel().tolist() == [0, 1, 300]
 
 

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.infer.plain import sliding_window
+from tests.infer.test_predict import plan
 
-from unetr.infer.window import LEAST_WEIGHT, blending_weights, sliding_window, window_grid, window_starts
+from unetr.core.plan import ChannelPlan
+from unetr.infer.sweep import Route, sweep
+from unetr.infer.window import LEAST_WEIGHT, blending_weights, window_starts
 
 
 @given(st.integers(1, 300), st.integers(1, 128), st.floats(0, 0.95))
@@ -42,21 +46,7 @@ def test_gaussian_by_hand() -> None:
     assert (blending_weights((3, 4, 5), "constant") == 1).all()
 
 
-def voxelwise(windows: np.ndarray) -> np.ndarray:
-    """A network that looks at one voxel at a time, so that blending must give its values back exactly."""
-    return np.concatenate([windows, 2 * windows + 1], axis=1)
-
-
-@pytest.mark.parametrize("blending", ["gaussian", "constant"])
-@pytest.mark.parametrize("shape", [(20, 31, 17), (5, 40, 16), (3, 4, 5), (16, 16, 16)])
-@pytest.mark.parametrize("batch_size", [1, 3])
-def test_a_voxelwise_network_is_reproduced(shape: tuple[int, int, int], blending: str, batch_size: int) -> None:
-    image = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
-    found = sliding_window(image, voxelwise, (16, 16, 16), 0.5, blending, batch_size)
-    np.testing.assert_allclose(found, voxelwise(image[None])[0], atol=1e-5)
-
-
-def test_the_sweep_equals_monais() -> None:
+def test_the_sweep_and_its_oracle_equal_monais() -> None:
     torch = pytest.importorskip("torch")
     inferers = pytest.importorskip("monai.inferers")
     torch.manual_seed(0)
@@ -68,13 +58,11 @@ def test_the_sweep_equals_monais() -> None:
             return network(torch.from_numpy(windows)).numpy()
 
     found = sliding_window(image, engine, (16, 24, 16), 0.5, "gaussian")
+    made = plan(window=(16, 24, 16), channels=[ChannelPlan(name=name, normalisation="none") for name in ("a", "b")])
+    swept = np.concatenate([slab.copy() for slab in sweep(image, engine, made, Route.whole((33, 21, 45)), (0, 21))], 1)
     with torch.inference_mode():
         expected = inferers.sliding_window_inference(
             torch.from_numpy(image)[None], (16, 24, 16), 4, network, overlap=0.5, mode="gaussian"
         )[0].numpy()
     np.testing.assert_allclose(found, expected, atol=2e-5)
-
-
-def test_grid_goes_along_the_last_axis_first() -> None:
-    grid = window_grid((8, 4, 8), (4, 4, 4), 0.0)
-    assert grid == [(0, 0, 0), (0, 0, 4), (4, 0, 0), (4, 0, 4)]
+    np.testing.assert_allclose(swept, expected, atol=2e-5)

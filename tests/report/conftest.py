@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
 
-import matplotlib.image
-import numpy as np
 import pytest
 
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
@@ -70,16 +67,3 @@ def fingerprint() -> Fingerprint:
         labels=labels,
         intensity_scale_spread=123.0,
     )
-
-
-@pytest.fixture
-def decode():
-    """PNG bytes -> float array [rows, columns, 4] in 0..1, read by matplotlib."""
-
-    def read(png: bytes) -> np.ndarray:
-        pixels = matplotlib.image.imread(io.BytesIO(png), format="png")
-        if pixels.shape[2] == 3:
-            pixels = np.concatenate([pixels, np.ones((*pixels.shape[:2], 1))], axis=2)
-        return pixels
-
-    return read

@@ -9,8 +9,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from unetr.draw.colours import shortened
 from unetr.report.page import ReportInput, WorstCase, report_html, write_report
-from unetr.report.text import Html, element, joined, markup, number, shortened, table
+from unetr.report.text import Html, element, joined, markup, number, table
 
 PNG = b"\x89PNG\r\n\x1a\n not really"
 VOID = {"meta", "img", "br", "link", "hr", "input"}

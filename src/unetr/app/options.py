@@ -28,7 +28,7 @@ DatasetPath = Annotated[
 ModelPath = Annotated[Path, typer.Argument(help="A model file (.safetensors).", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Engine = Annotated[str, typer.Option(help="What runs the network: torch.")]
+Engine = Annotated[str, typer.Option(help="What runs the network: auto, openvino, torch or onnx.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16; auto is bf16 where the device has it in hardware.")]
 
 # A table that goes to a file or a pipe has no terminal to fit into.
@@ -51,6 +51,11 @@ def write_out(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def write_line(text: str) -> None:
+    """A line for people on standard output."""
+    write_out(f"{text}\n")
 
 
 def print_json(data: Any) -> None:

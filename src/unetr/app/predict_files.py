@@ -42,13 +42,14 @@ def output_files(inputs: Inputs, scans: Path, out: Path, options: PredictOptions
 
 def write_prediction(result: Prediction, files: Mapping[str, Path], options: PredictOptions, model: str) -> None:
     """The extras go first: when the label file is there, all of them are. model: its name. Raises MachineError."""
-    from unetr.app.pictures import write_preview
     from unetr.io import write_volume
 
     if result.probabilities is not None and "probabilities" in files:
         write_volume(files["probabilities"], result.probabilities)
+    if result.uncertainty is not None and "uncertainty" in files:
+        write_volume(files["uncertainty"], result.uncertainty)
     if "preview" in files:
-        write_preview(files["preview"], result)
+        result.preview(files["preview"])
     if options.result_format == "nifti":
         result.save(files["label"])
     else:
@@ -104,9 +105,12 @@ def _files(target: Path, options: PredictOptions) -> dict[str, Path]:
     ends = (RESULT_FORMATS[options.result_format] or _DICOM, _DICOM, *FORMATS)
     end = next(end for end in ends if target.name.lower().endswith(end))
     name = target.name[: -len(end)]
-    extras = {"probabilities": f"{name}_probabilities.nii.gz", "preview": f"{name}.png"}
-    wanted = {"probabilities": options.probabilities, "preview": options.preview}
-    return {**{what: target.with_name(file) for what, file in extras.items() if wanted[what]}, "label": target}
+    extras = {
+        "probabilities": (options.probabilities, f"{name}_probabilities.nii.gz"),
+        "uncertainty": (options.uncertainty, f"{name}_uncertainty.nii.gz"),
+        "preview": (options.preview, f"{name}.png"),
+    }
+    return {**{what: target.with_name(file) for what, (wanted, file) in extras.items() if wanted}, "label": target}
 
 
 def _refuse_overwriting(cases: Sequence[Case], files: Sequence[Path]) -> None:

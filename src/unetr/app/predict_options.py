@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
-    from unetr.core.volume import Volume
     from unetr.infer.batch_report import Setting
-    from unetr.infer.predict import Prediction, Segmenter
+    from unetr.infer.predict import Prediction, Prepared, Segmenter, Wanted
+    from unetr.infer.sweep import Route
     from unetr.prepare.cases import Case
 
 # --format -> the end of a label file's name; nothing: the scan's own suffix.
@@ -21,15 +24,18 @@ RESULT_FORMATS = {"nifti": "", "dicom-seg": ".seg.dcm", "rtstruct": ".rtstruct.d
 class PredictOptions:
     """What `unetr predict` was asked for.
 
-    A further option of `Segmenter.predict` is a field here, an argument in `segment`, and, if it changes results, an
-    entry in `settings`. result_format: a key of RESULT_FORMATS. series: SeriesInstanceUIDs, a channel each.
+    A further option of `Segmenter.predict` is a field here, an argument in `prepare` or `wanted`, and, if it changes
+    results, an entry in `settings`. result_format: a key of RESULT_FORMATS. series: SeriesInstanceUIDs, a channel each.
     """
 
-    engine: str = "torch"
+    engine: str = "auto"
     device: str = "auto"
     precision: str = "auto"
     tta: bool = False
     probabilities: bool = False
+    uncertainty: bool = False
+    strict: bool = False
+    memory_limit_bytes: int | None = None
     preview: bool = False
     assume_affine: bool = False
     accept_shear: bool = False
@@ -52,25 +58,40 @@ class PredictOptions:
             "series": list(self.series),
         }
 
-    def read(self, case: Case, segmenter: Segmenter) -> Volume:
-        """The case's scan with the model's channels. Raises InputError that names the file."""
+    def prepare(self, case: Case, segmenter: Segmenter) -> Prepared:
+        """The case's scan, read, judged and brought to the network's grid. Raises InputError that names the file."""
         from unetr.prepare.cases import read_scan
 
-        return read_scan(
+        read = partial(
+            read_scan,
             case,
             [channel.name for channel in segmenter.plan.channels],
             series=self.series,
             assume_affine=self.assume_affine,
             accept_shear=self.accept_shear,
         )
+        with naming(case):
+            return segmenter.prepare(read, strict=self.strict)
 
-    def segment(self, case: Case, scan: Volume, segmenter: Segmenter) -> Prediction:
-        """Segments a scan that `read` returned. Raises InputError that names the file."""
-        try:
-            return segmenter.predict(scan, tta=self.tta, probabilities=self.probabilities)
-        except InputError as error:
-            reason = str(error)
-            if str(case.images[0]) in reason:
-                raise
-            # What gets a Volume cannot know which file it was.
-            raise InputError(f"{case.images[0]}: {reason.removeprefix('the scan: ')}") from error
+    def wanted(self) -> Wanted:
+        """What the Segmenter is asked for."""
+        from unetr.infer.predict import Wanted
+
+        return Wanted(self.tta, self.probabilities, self.uncertainty, self.memory_limit_bytes)
+
+    def segment(self, case: Case, prepared: Prepared, segmenter: Segmenter, route: Route) -> Prediction:
+        """Segments a scan that `prepare` returned. Raises InputError that names the file."""
+        with naming(case):
+            return segmenter.segment(prepared, self.wanted(), route)
+
+
+@contextmanager
+def naming(case: Case) -> Iterator[None]:
+    """InputErrors name the case's file: what gets a Volume cannot know which file it was."""
+    try:
+        yield
+    except InputError as error:
+        reason = str(error)
+        if str(case.images[0]) in reason:
+            raise
+        raise InputError(f"{case.images[0]}: {reason.removeprefix('the scan: ')}") from error

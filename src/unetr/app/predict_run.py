@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unetr.app.options import progress, say
+from unetr.app.options import progress, say, write_line
 from unetr.app.predict_files import write_prediction
-from unetr.app.predict_options import PredictOptions
+from unetr.app.predict_options import PredictOptions, naming
 from unetr.errors import InputError, MachineError
 
 if TYPE_CHECKING:
-    from unetr.core.volume import Volume
     from unetr.infer.batch import Outcome
     from unetr.infer.batch_report import CaseRecord, FileDigest, Report
-    from unetr.infer.predict import Prediction, Segmenter
+    from unetr.infer.memory import Budget
+    from unetr.infer.predict import Prediction, Prepared, Segmenter
     from unetr.prepare.cases import Case, Inputs
 
 
@@ -27,22 +28,24 @@ class Job:
 
     files: case id -> what -> where (see `output_files`). report_path: None for a single scan without report.
     continued: what the report there says is finished, and proves to be unchanged, is not computed again.
+    announce: gets a line for people about what is going to be used, before it is.
     """
 
     segmenter: Segmenter
-    model: Path
+    models: tuple[Path, ...]
     inputs: Inputs
     files: Mapping[str, Mapping[str, Path]]
     options: PredictOptions
     report_path: Path | None = None
     continued: bool = False
+    announce: Callable[[str], None] = write_line
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     """A scan that is ready to be segmented, and the digests of its files."""
 
-    scan: Volume
+    scan: Prepared
     inputs: tuple[FileDigest, ...]
 
 
@@ -61,6 +64,7 @@ def run_job(job: Job) -> dict[str, CaseRecord]:
     """
     from unetr.infer.batch import overlap
 
+    announce = _announcer(job)
     report = _first_report(job)
     records = {record.id: record for record in report.cases}
     _save(job, report, records)
@@ -73,14 +77,17 @@ def run_job(job: Job) -> dict[str, CaseRecord]:
             bar.update(task, note=case.id)
             if not isinstance(loaded, _Loaded):
                 return loaded
-            return _Segmented(job.options.segment(case, loaded.scan, job.segmenter), loaded.inputs)
+            with naming(case):
+                budget = job.segmenter.budget(loaded.scan, job.options.wanted())
+            announce(budget, loaded.scan)
+            return _Segmented(job.options.segment(case, loaded.scan, job.segmenter, budget.route), loaded.inputs)
 
         def finished(outcome: Outcome[Case, CaseRecord]) -> None:
             records[outcome.case.id] = _record(outcome)
             # An error of the machine ends the run and is the one to tell, even where the report cannot be written now.
             with suppress(MachineError) if isinstance(outcome.error, MachineError) else nullcontext():
                 _save(job, report, records)
-            if outcome.written is not None and outcome.written.state == "done":
+            if outcome.written is not None and (outcome.written.state, outcome.written.verdict) == ("done", "warned"):
                 for warning in outcome.written.warnings:
                     say(f"unetr: {outcome.case.id}: {warning}")
             if isinstance(outcome.error, InputError):
@@ -99,6 +106,28 @@ def run_job(job: Job) -> dict[str, CaseRecord]:
     return dict(sorted(records.items()))
 
 
+def _announcer(job: Job) -> Callable[[Budget, Prepared], None]:
+    """Tells the estimated peak memory before the first scan, and again before one that needs much more."""
+    from unetr.infer.memory import gigabytes
+
+    told = 0
+
+    def announce(budget: Budget, scan: Prepared) -> None:
+        nonlocal told
+        if budget.peak_bytes <= 1.1 * told:
+            return
+        parts = [f"estimated peak memory {gigabytes(budget.peak_bytes)}"]
+        if len(budget.route.pieces) > 1:
+            parts.append(f"scores in {len(budget.route.pieces)} pieces")
+        parts.append(job.segmenter.choice)
+        if not told and scan.verdict.state == "unknown":
+            parts += scan.verdict.warnings
+        job.announce("; ".join(part for part in parts if part))
+        told = budget.peak_bytes
+
+    return announce
+
+
 def _first_report(job: Job) -> Report:
     """Failed: the inputs' problems. Taken over: what an earlier run finished, unverified. Pending: the rest."""
     from unetr import __version__
@@ -108,7 +137,12 @@ def _first_report(job: Job) -> Report:
     cases = {case.id: CaseRecord(id=case.id) for case in job.inputs.cases}
     if job.report_path is None:
         return Report(unetr=__version__, models=(), settings={}, cases=(*cases.values(), *problems))
-    empty = Report(unetr=__version__, models=(digest_of(job.model),), settings=job.options.settings(), cases=())
+    empty = Report(
+        unetr=__version__,
+        models=tuple(digest_of(model) for model in job.models),
+        settings=job.options.settings(),
+        cases=(),
+    )
     before = read_report(job.report_path)
     if before is not None and not before.same_origin(empty):
         _refuse_mixture(job, before)
@@ -144,12 +178,12 @@ def _read(job: Job, known: CaseRecord, case: Case) -> _Loaded | CaseRecord:
     from unetr.infer.batch_report import digest_of, still_valid
 
     if job.report_path is None:
-        return _Loaded(job.options.read(case, job.segmenter), ())
+        return _Loaded(job.options.prepare(case, job.segmenter), ())
     stamps = [_stamp(path) for path in case.images]
     inputs = tuple(digest_of(path) for path in case.images)
     if still_valid(known, inputs, job.files[case.id]):
         return known.model_copy(update={"state": "skipped"})
-    scan = job.options.read(case, job.segmenter)
+    scan = job.options.prepare(case, job.segmenter)
     if stamps != [_stamp(path) for path in case.images]:
         raise InputError(f"{case.images[0]}: was changed while it was read; predict it again")
     return _Loaded(scan, inputs)
@@ -166,8 +200,10 @@ def _write(job: Job, case: Case, found: _Segmented | CaseRecord) -> CaseRecord:
     return CaseRecord(
         id=case.id,
         state="done",
-        warnings=tuple(getattr(found.result, "warnings", ())),
+        verdict=found.result.verdict.state,
+        warnings=found.result.verdict.warnings,
         volumes_ml=found.result.volumes_ml,
+        confidence={name: None if math.isnan(p) else p for name, p in found.result.confidence.items()},
         inputs=found.inputs,
         outputs=tuple(digest_of(path) for path in files.values()) if job.report_path is not None else (),
     )

@@ -61,7 +61,7 @@ def write_run_report(
 
 def _picture(case: ShownCase) -> bytes:
     """The overlay of truth and prediction; also written beside the prediction."""
-    from unetr.app.pictures import overlay, write_png
+    from unetr.draw.picture import overlay, write_png
     from unetr.io import case_name, read_label, read_volume
     from unetr.prepare.cases import stack_channels
 

@@ -15,12 +15,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from unetr.core.parallel import in_threads, ranges
 from unetr.core.volume import Affine, Array, Volume, affine_spacing_mm
 
 Kernel = Literal["nearest", "linear", "cubic"]
 Shape = tuple[int, int, int]
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
+# Resampled at a time by a thread: what fits its cache.
+_SLAB_BYTES = 2**20
 _POSITIVE = "RAS"
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 
@@ -120,6 +123,19 @@ def restore(data: Array, placement: Placement, kernel: Kernel, outside: Any = 0)
     return np.ascontiguousarray(data.transpose(0, *(1 + i for i in back)))
 
 
+def placed_view(data: Array, placement: Placement) -> Array:
+    """A view of data [..., *source_shape] with the axes, directions and crop of the network's grid, not resampled.
+
+    Writing to it writes to the data, so that results on the scan's grid can be filled in from the network's side.
+    """
+    lead = data.ndim - 3
+    turned = data.transpose(*range(lead), *(lead + axis for axis in placement.axes))
+    turned = np.flip(turned, tuple(lead + axis for axis in range(3) if placement.flips[axis]))
+    box: list[Any] = [..., *(slice(low, high) for low, high in placement.crop)]
+    view: Array = turned[tuple(box)]
+    return view
+
+
 def resample(data: Array, shape: Shape, kernel: Kernel) -> Array:
     """Data [C, X, Y, Z] on a grid of `shape` voxels with the same outer edges.
 
@@ -128,8 +144,6 @@ def resample(data: Array, shape: Shape, kernel: Kernel) -> Array:
     """
     if data.shape[1:] == tuple(shape):
         return data
-    if kernel != "nearest":
-        data = data.astype(np.float32, copy=False)
     # The axis that shrinks most goes first, so that the others have less to do.
     order = sorted(range(3), key=lambda axis: shape[axis] / data.shape[1 + axis])
     for axis in order:
@@ -167,18 +181,33 @@ def _keys(distance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _resample_axis(data: Array, axis: int, n_target: int, kernel: Kernel) -> Array:
+    """In threads, slab by slab in the order of memory: what is converted to float32 is a slab, never the volume."""
     index, weight = axis_kernel(data.shape[axis], n_target, kernel)
-    if kernel == "nearest":
-        return np.take(data, index[:, 0], axis=axis)
-    shape = [1] * data.ndim
-    shape[axis] = n_target
-    result: Array | None = None
-    for k in range(index.shape[1]):
-        term = np.take(data, index[:, k], axis=axis)
-        term *= weight[:, k].reshape(shape)
-        result = term if result is None else np.add(result, term, out=result)
-    assert result is not None  # every kernel has at least one tap  # noqa: S101
-    return result
+    memory = sorted(range(data.ndim), key=lambda a: -abs(data.strides[a]))
+    ordered, at = data.transpose(memory), memory.index(axis)
+    result = np.empty(
+        [n_target if a == at else n for a, n in enumerate(ordered.shape)],
+        dtype=data.dtype if kernel == "nearest" else np.float32,
+    )
+    along = max((a for a in range(data.ndim) if a != at), key=lambda a: (ordered.shape[a] > 1, -a))
+    row_bytes = 4 * ordered.size // ordered.shape[along]
+
+    def slab(some: slice) -> None:
+        where = tuple(some if a == along else slice(None) for a in range(data.ndim))
+        source = np.ascontiguousarray(ordered[where], dtype=result.dtype)
+        if kernel == "nearest":
+            result[where] = source.take(index[:, 0], axis=at)
+            return
+        shape = [n_target if a == at else 1 for a in range(data.ndim)]
+        target = result[where]
+        np.multiply(source.take(index[:, 0], axis=at), weight[:, 0].reshape(shape), out=target)
+        for k in range(1, index.shape[1]):
+            term = source.take(index[:, k], axis=at)
+            term *= weight[:, k].reshape(shape)
+            target += term
+
+    in_threads(slab, ranges(ordered.shape[along], max(1, _SLAB_BYTES // row_bytes)))
+    return result.transpose(np.argsort(memory))
 
 
 def _turn(source: str, target: str) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:

@@ -30,7 +30,7 @@ class Volume:
     qform_code: int = 1
     sform_code: int = 1
     label_names: dict[int, str] = field(default_factory=dict)
-    source: object | None = None
+    source: object | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.data.ndim != 4:

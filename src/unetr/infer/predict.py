@@ -1,202 +1,212 @@
-"""Predict: a scan in, a segmentation on its own grid out. One path serves the command, Python and validation."""
+"""Predict: a scan in, a segmentation on its own grid out. One path serves the command and Python."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.geometry import restore
+from unetr.core.fingerprint import Fingerprint
+from unetr.core.geometry import Placement
 from unetr.core.plan import Plan
 from unetr.core.volume import Volume
 from unetr.errors import InputError
-from unetr.infer.engines import ENGINES
-from unetr.infer.window import Engine, Float, sliding_window
+from unetr.infer.combine import combined, mirror_views
+from unetr.infer.memory import Budget, Demand, choose_route
+from unetr.infer.postprocess import apply_rules, extent_values
+from unetr.infer.restore import Canvas, draw
+from unetr.infer.scores import output_values, probabilities
+from unetr.infer.sweep import Route, sweep
+from unetr.infer.uncertainty import ConfidenceSum
+from unetr.infer.verdict import Verdict, judge
+from unetr.infer.window import Engine, Float
 from unetr.io import read_volume, write_volume
 from unetr.prepare.cases import stack_channels
 from unetr.prepare.preprocess import preprocess_image
 
 if TYPE_CHECKING:
-    from unetr.model.file import ModelFile
+    from numpy.typing import ArrayLike
 
-# One window at a time measured fastest on CPUs: a window already fills all cores, and larger batches leave the caches.
-CPU_BATCH = 1
-PRECISIONS = ("auto", "fp32", "bf16")
+Scan = str | Path | Volume | Sequence[str | Path]
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a prediction is to contain and how it is made.
+
+    tta: average over the mirrors that the plan allows. probabilities, uncertainty: keep these volumes.
+    memory_limit_bytes: of the whole process; None for what the machine has free.
+    """
+
+    tta: bool = False
+    probabilities: bool = False
+    uncertainty: bool = False
+    memory_limit_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A scan that is ready for the network; its own voxels are not needed any more.
+
+    image: float32 [C, X, Y, Z] on the plan's grid, and its placement. grid: the scan without voxels (all zero, in no
+    memory). scan: gets the voxels again.
+    """
+
+    image: Float
+    placement: Placement
+    grid: Volume
+    verdict: Verdict
+    scan: Callable[[], Volume] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
     """A segmentation on the scan's own grid.
 
-    scan: what was segmented. labels: Volume [1, X, Y, Z] of label values, with their names. volumes_ml: name ->
-    volume of each foreground class or region. probabilities: Volume [J, X, Y, Z] float32 when they were asked for.
+    labels: Volume [1, X, Y, Z] of label values, with their names. volumes_ml: name -> volume of each foreground class
+    or region. confidence: name -> mean probability, on the network's grid, of the voxels given to it, NaN for what does
+    not occur. verdict: whether the scan looks like the training scans. probabilities: Volume [J, X, Y, Z], and
+    uncertainty: Volume [1, X, Y, Z] from 0 (sure) to 1 (a guess), both float32, where they were asked for.
     """
 
-    scan: Volume
     labels: Volume
     volumes_ml: dict[str, float]
+    confidence: dict[str, float]
+    verdict: Verdict
+    scan: Callable[[], Volume] = field(repr=False)
     probabilities: Volume | None = None
+    uncertainty: Volume | None = None
 
     def save(self, path: str | Path) -> Path:
         """Writes the label file, atomically and verified; the suffix chooses the format."""
         write_volume(Path(path), self.labels)
         return Path(path)
 
+    def preview(self, path: str | Path) -> Path:
+        """Writes a PNG of the segmentation over the scan's first channel. Raises MachineError."""
+        from unetr.draw.picture import overlay, write_png
 
-@dataclass(frozen=True, slots=True)
+        write_png(Path(path), overlay(self.scan(), self.labels))
+        return Path(path)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Segmenter:
-    """A plan and an engine that runs its network; make one with `unetr.load`."""
+    """A plan and an engine that runs its network; make one with `unetr.load`.
+
+    fingerprint: of the training scans, where it is known. network_bytes: memory the engine takes when it runs.
+    choice: which engine, device and precision, and why, for people. source: the model file's name, for errors.
+    """
 
     plan: Plan
     engine: Engine
+    fingerprint: Fingerprint | None = None
+    network_bytes: int = 0
+    choice: str = ""
+    source: str = "the model"
 
     def predict(
         self,
-        scan: str | Path | Volume | Sequence[str | Path],
+        scan: Scan | ArrayLike,
+        affine: ArrayLike | None = None,
         *,
         tta: bool = False,
         probabilities: bool = False,
+        uncertainty: bool = False,
+        strict: bool = False,
         assume_affine: bool = False,
         accept_shear: bool = False,
+        memory_limit_bytes: int | None = None,
     ) -> Prediction:
-        """Segments one scan: a file, one file per channel, or a Volume.
+        """Segments one scan: a file, one file per channel, a Volume, or an array [X, Y, Z] or [C, X, Y, Z] and affine.
 
-        tta: average over the mirrors that the plan allows. assume_affine: take the axes of a scan without geometry as
-        R, A, S. accept_shear: segment a scan whose axes are not perpendicular on its own grid.
-        Raises InputError for a scan that cannot be used.
+        affine: 4x4, voxel index -> RAS millimetres. tta: average over the mirrors that the plan allows. probabilities,
+        uncertainty: return these volumes too. strict: refuse a scan that does not look like the training scans.
+        assume_affine: take the axes of a scan without geometry as R, A, S. accept_shear: segment a scan whose axes are
+        not perpendicular on its own grid. memory_limit_bytes: of the whole process.
+        Raises InputError for a scan that cannot be used, or not within the memory.
         """
-        volume = _as_volume(scan, self.plan, assume_affine, accept_shear)
+        given = cast("Scan", scan) if affine is None else _from_array(scan, affine)
+        read = partial(_as_volume, given, self.plan, assume_affine, accept_shear)
+        return self.segment(
+            self.prepare(read, strict=strict), Wanted(tta, probabilities, uncertainty, memory_limit_bytes)
+        )
+
+    def prepare(self, read: Callable[[], Volume], *, strict: bool = False) -> Prepared:
+        """Reads a scan and brings it to the network's grid; `read` may be called again for a preview.
+
+        Raises InputError: what `read` raises, for channels that are not the plan's, and, if `strict`, for a scan that
+        does not look like the training scans.
+        """
+        volume = check_channels(read(), self.plan)
+        verdict = judge(volume, self.plan, self.fingerprint)
+        if strict and verdict.state == "warned":
+            raise InputError(f"the scan: {'; '.join(verdict.warnings)}; refused because of --strict")
         image, placement = preprocess_image(volume, self.plan)
-        scores = predict_scores(image, self.plan, self.engine, tta=tta)
-        scores = restore(scores, placement, "linear", outside=outside_scores(self.plan))
-        labels = decide(scores, self.plan)
-        names = {value: name for name, value in output_values(self.plan).items()}
-        result = volume.with_data(labels[None], label_names=names)
+        nothing = np.broadcast_to(np.uint8(0), (1, *volume.shape))
+        return Prepared(image, placement, volume.with_data(nothing, label_names={}), verdict, read)
+
+    def budget(self, prepared: Prepared, wanted: Wanted) -> Budget:
+        """The route of a prediction and its expected peak memory. Raises InputError where the limit cannot be met."""
+        demand = Demand.of(
+            prepared.placement.shape,
+            prepared.placement.source_shape,
+            self.plan,
+            with_probabilities=wanted.probabilities,
+            with_uncertainty=wanted.uncertainty,
+            network_bytes=self.network_bytes,
+        )
+        return choose_route(demand, self.plan, wanted.memory_limit_bytes)
+
+    def segment(self, prepared: Prepared, wanted: Wanted, route: Route | None = None) -> Prediction:
+        """Segments a prepared scan. Raises InputError where the memory limit cannot be met."""
+        plan = self.plan
+        route = route or self.budget(prepared, wanted).route
+        views = mirror_views(plan.inference.mirror_axes) if wanted.tta else [()]
+        engine = combined([self.engine], views, regions=bool(plan.regions))
+        canvas = Canvas.blank(
+            prepared.placement, plan, with_probabilities=wanted.probabilities, with_uncertainty=wanted.uncertainty
+        )
+        voxels = np.zeros(plan.outputs, dtype=np.int64)
+        confidence = ConfidenceSum.start(plan)
+        columns = prepared.placement.shape[route.axes[1]]
+        for low, high in route.pieces:
+            # One column more than the piece has: voxels behind its last one lie between the two.
+            slabs = sweep(prepared.image, engine, plan, route, (low, min(high + 1, columns)))
+            drawn = draw(slabs, prepared.placement, plan, route, (low, high), canvas)
+            voxels += drawn.voxels
+            confidence = confidence.plus(drawn.confidence)
+        labels = apply_rules(canvas.labels, plan, prepared.grid.voxel_ml)
+        if labels is not canvas.labels:
+            voxels = _voxels_of(labels, plan)
+        grid = prepared.grid
+        names = {value: name for name, value in output_values(plan).items()}
+        counts = (voxels if plan.regions else voxels[1:]).tolist()
         return Prediction(
-            scan=volume,
-            labels=result,
-            volumes_ml=volumes_ml(result, self.plan, scores),
-            probabilities=volume.with_data(scores, label_names={}) if probabilities else None,
+            labels=grid.with_data(labels[None], label_names=names),
+            volumes_ml={name: count * grid.voxel_ml for name, count in zip(output_values(plan), counts, strict=True)},
+            confidence=confidence.mean(),
+            verdict=prepared.verdict,
+            scan=prepared.scan,
+            probabilities=None if canvas.probabilities is None else grid.with_data(canvas.probabilities),
+            uncertainty=None if canvas.uncertainty is None else grid.with_data(canvas.uncertainty[None]),
         )
 
 
-def load(model: str | Path, *, engine: str = "torch", device: str = "auto", precision: str = "auto") -> Segmenter:
-    """Opens a model file for prediction. Raises InputError (file), MachineError (device, missing dependency)."""
-    from unetr.model.file import read_model
-
-    opened = read_model(Path(model))
-    return segmenter_for(opened, engine=engine, device=device, precision=precision)
-
-
-def segmenter_for(
-    model: ModelFile, *, engine: str = "torch", device: str = "auto", precision: str = "auto"
-) -> Segmenter:
-    """A Segmenter for a model file that is already in memory."""
-    if engine not in ENGINES:
-        raise InputError(f"engine {engine}: is unknown; expected one of {', '.join(sorted(ENGINES))}")
-    if precision not in PRECISIONS:
-        raise InputError(f"precision {precision}: is unknown; expected one of {', '.join(PRECISIONS)}")
-    return Segmenter(model.plan, ENGINES[engine](model, device, precision))
+def predict_scores(image: Float, plan: Plan, engine: Engine) -> Float:
+    """Probabilities [J, X, Y, Z] of a prepared image [C, X, Y, Z] on the network's grid, all in memory."""
+    x, y, z = image.shape[1:]
+    slabs = [slab.copy() for slab in sweep(image, engine, plan, Route.whole((x, y, z)), (0, y))]
+    return probabilities(np.concatenate(slabs, axis=1), regions=bool(plan.regions))
 
 
-def predict_scores(image: Float, plan: Plan, engine: Engine, *, tta: bool = False) -> Float:
-    """Probabilities [J, X, Y, Z] of a prepared image [C, X, Y, Z]: softmax over classes, or sigmoid per region.
-
-    With `tta`, the mean of the probabilities over all combinations of the plan's mirror axes.
-    """
-    inference = plan.inference
-    total: Float | None = None
-    views = mirror_views(inference.mirror_axes) if tta else [()]
-    for axes in views:
-        flipped = tuple(1 + axis for axis in axes)
-        logits = sliding_window(
-            np.flip(image, flipped), engine, plan.window, inference.overlap, inference.blending, CPU_BATCH
-        )
-        scores = np.flip(_probabilities(logits, regions=bool(plan.regions)), flipped)
-        total = scores if total is None else total + scores
-    if total is None:
-        raise ValueError("there is always the view without mirrors")
-    return total / np.float32(len(views))
-
-
-def outside_scores(plan: Plan) -> list[float]:
-    """Probabilities [J] of a voxel that the crop left out: background for sure, in no region."""
-    return [0.0] * plan.outputs if plan.regions else [1.0] + [0.0] * (plan.outputs - 1)
-
-
-def mirror_views(axes: Sequence[int]) -> list[tuple[int, ...]]:
-    """All combinations of mirror axes, the unmirrored view first: axes (0, 1) give (), (0,), (1,), (0, 1)."""
-    return [view for size in range(len(axes) + 1) for view in combinations(axes, size)]
-
-
-def decide(scores: Float, plan: Plan) -> NDArray[np.integer]:
-    """Label values [X, Y, Z] from probabilities [J, X, Y, Z].
-
-    Classes: the largest wins. Regions: each region above 0.5 writes its value, later regions over earlier ones.
-    """
-    values = output_values(plan).values()
-    dtype = np.uint8 if max(values) < 256 else np.uint16
-    if plan.regions:
-        labels = np.zeros(scores.shape[1:], dtype=dtype)
-        for region, score in zip(plan.regions, scores, strict=True):
-            labels[score > 0.5] = region.written_as
-        return labels
-    table: NDArray[np.integer] = np.asarray(plan.class_values, dtype=dtype)
-    winners: NDArray[np.integer] = table[scores.argmax(axis=0)]
-    return winners
-
-
-def output_values(plan: Plan) -> dict[str, int]:
-    """Name -> value of what the label file holds besides the background."""
-    if plan.regions:
-        return {region.name: region.written_as for region in plan.regions}
-    return {name: value for name, value in plan.labels.items() if value != 0}
-
-
-def volumes_ml(labels: Volume, plan: Plan, scores: Float) -> dict[str, float]:
-    """Millilitres per foreground class, or per region (overlaps counted in each)."""
-    if plan.regions:
-        counts = [int(np.count_nonzero(score > 0.5)) for score in scores]
-    else:
-        histogram = np.bincount(labels.data.ravel(), minlength=max(plan.class_values) + 1)
-        counts = [int(histogram[value]) for value in output_values(plan).values()]
-    return {name: count * labels.voxel_ml for name, count in zip(output_values(plan), counts, strict=True)}
-
-
-def _probabilities(logits: Float, *, regions: bool) -> Float:
-    """In place: softmax over the first axis, or the logistic function."""
-    if regions:
-        np.negative(logits, out=logits)
-        np.exp(logits, out=logits)
-        logits += 1
-        return np.reciprocal(logits, out=logits)
-    logits -= logits.max(axis=0, keepdims=True)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(axis=0, keepdims=True)
-    return logits
-
-
-def _as_volume(
-    scan: str | Path | Volume | Sequence[str | Path], plan: Plan, assume_affine: bool, accept_shear: bool
-) -> Volume:
-    """Reads the scan and checks its channels against the plan's. Raises InputError that names the file."""
-    if isinstance(scan, Volume):
-        volume, source = scan, "the scan"
-        if not np.isfinite(volume.data).all():
-            raise InputError(f"{source}: has voxels that are NaN or infinite; expected numbers")
-    else:
-        paths = [Path(scan)] if isinstance(scan, str | Path) else [Path(path) for path in scan]
-        if not paths:
-            raise InputError("no file to predict; expected one, or one for each channel")
-        read = partial(read_volume, assume_affine=assume_affine, accept_shear=accept_shear)
-        volume = stack_channels([(path, read(path)) for path in paths])
-        source = str(paths[0])
+def check_channels(volume: Volume, plan: Plan, source: str = "the scan") -> Volume:
+    """The volume, if its channels are the plan's and none is constant. Raises InputError, naming `source`."""
     names = [channel.name for channel in plan.channels]
     if len(volume.data) != len(names):
         found = f"{len(volume.data)} channel{'' if len(volume.data) == 1 else 's'}"
@@ -205,3 +215,43 @@ def _as_volume(
         if data.min() == data.max():
             raise InputError(f"{source}: channel {name!r} is constant: every voxel is {data.flat[0]:g}")
     return volume
+
+
+def _voxels_of(labels: NDArray[np.unsignedinteger], plan: Plan) -> NDArray[np.int64]:
+    """Voxels [J] of each class, background first, or of each region, in label values [X, Y, Z]."""
+    largest = max(output_values(plan).values())
+    # Plane by plane: counting turns its input to eight bytes a voxel.
+    found = np.sum([np.bincount(plane.ravel(), minlength=largest + 1) for plane in labels.T], axis=0)
+    extents = extent_values(plan)
+    counts = [sum(int(found[value]) for value in extents[name]) for name in output_values(plan)]
+    return np.array(counts if plan.regions else [labels.size - sum(counts), *counts])
+
+
+def _from_array(data: Scan | ArrayLike, affine: ArrayLike) -> Volume:
+    """Raises InputError for an array that is no scan or an affine that is none."""
+    from unetr.io.checks import check_affine
+
+    voxels, matrix = np.asarray(data), np.asarray(affine, dtype=np.float64)
+    if voxels.ndim == 3:
+        voxels = voxels[None]
+    if voxels.ndim != 4 or voxels.dtype.kind not in "biuf":
+        raise InputError(
+            f"the array: is {voxels.dtype} {list(voxels.shape)}; expected numbers [X, Y, Z] or [C, X, Y, Z]"
+        )
+    if matrix.shape != (4, 4):
+        raise InputError(f"the affine: is {list(matrix.shape)}; expected 4x4, voxel index to RAS millimetres")
+    check_affine(Path("the affine"), matrix, "affine", accept_shear=False)
+    return Volume(voxels, matrix)
+
+
+def _as_volume(scan: Scan, plan: Plan, assume_affine: bool, accept_shear: bool) -> Volume:
+    """Reads the scan. Raises InputError that names the file."""
+    if isinstance(scan, Volume):
+        if not np.isfinite(scan.data).all():
+            raise InputError("the scan: has voxels that are NaN or infinite; expected numbers")
+        return scan
+    paths = [Path(scan)] if isinstance(scan, str | Path) else [Path(path) for path in scan]
+    if not paths:
+        raise InputError("no file to predict; expected one, or one for each channel")
+    read = partial(read_volume, assume_affine=assume_affine, accept_shear=accept_shear)
+    return check_channels(stack_channels([(path, read(path)) for path in paths]), plan, str(paths[0]))

@@ -97,6 +97,10 @@ class ConfidenceSum:
         totals = zip(self.names, self.sums, self.voxels, strict=True)
         return {name: total / count if count else math.nan for name, total, count in totals}
 
+    def plus(self, other: ConfidenceSum) -> ConfidenceSum:
+        """The sums of both."""
+        return self._plus(other.sums, other.voxels)
+
     def _plus(self, sums: Sequence[float], voxels: Sequence[int]) -> ConfidenceSum:
         return ConfidenceSum(
             self.names,

@@ -1,12 +1,11 @@
-"""Sliding windows: where they are, how much each voxel of a window counts, and the sweep that blends them.
+"""Sliding windows: where they are, and how much each voxel of a window counts (see `sweep`).
 
 Knows arrays only: the network is a function from windows to logits (see `engines`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import product
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +31,6 @@ def window_starts(length: int, window: int, overlap: float) -> list[int]:
     return [*range(0, length - window, step), length - window]
 
 
-def window_grid(shape: Shape, window: Shape, overlap: float) -> list[Shape]:
-    """Starts of all windows over a volume at least as large as the window, last axis fastest."""
-    x, y, z = (window_starts(n, w, overlap) for n, w in zip(shape, window, strict=True))
-    return list(product(x, y, z))
-
-
 def blending_weights(window: Shape, blending: str) -> Float:
     """Weight of each voxel of a window [H, W, D]: 1 everywhere (constant), or a Gaussian about its centre."""
     if blending == "constant":
@@ -54,38 +47,3 @@ def centre_padding(shape: Shape, window: Shape) -> list[tuple[int, int]]:
     """Voxels to add before and after each axis so that the volume is at least as large as the window."""
     missing = [max(0, w - n) for n, w in zip(shape, window, strict=True)]
     return [(m // 2, m - m // 2) for m in missing]
-
-
-def sliding_window(
-    image: Float, engine: Engine, window: Shape, overlap: float, blending: str, batch_size: int = 1
-) -> Float:
-    """Logits [J, X, Y, Z] of an image [C, X, Y, Z]: the weighted mean over all windows that cover a voxel.
-
-    An image smaller than the window is padded with zeros around its centre, as in training.
-    """
-    x, y, z = image.shape[1:]
-    padding = centre_padding((x, y, z), window)
-    if any(before or after for before, after in padding):
-        image = np.pad(image, [(0, 0), *padding])
-    px, py, pz = image.shape[1:]
-    weights = blending_weights(window, blending)
-    total = np.zeros((px, py, pz), dtype=np.float32)
-    summed: Float | None = None
-    for starts in _batches(window_grid((px, py, pz), window, overlap), batch_size):
-        places = [tuple(slice(s, s + w) for s, w in zip(start, window, strict=True)) for start in starts]
-        logits = engine(np.stack([image[:, *place] for place in places]).astype(np.float32, copy=False))
-        if summed is None:
-            summed = np.zeros((logits.shape[1], px, py, pz), dtype=np.float32)
-        for place, scores in zip(places, logits, strict=True):
-            summed[:, *place] += scores * weights
-            total[place] += weights
-    if summed is None:
-        raise ValueError("the image has no voxels")
-    summed /= total
-    inside = tuple(slice(before, before + n) for (before, _), n in zip(padding, (x, y, z), strict=True))
-    return summed[:, *inside]
-
-
-def _batches(items: list[Shape], size: int) -> Iterator[list[Shape]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,5 +19,5 @@ class DicomSource:
     """
 
     series_uid: str
-    headers: tuple[Dataset, ...]
+    headers: tuple[Dataset, ...] = field(repr=False)  # they name the patient
     frames: tuple[int, ...] = ()

@@ -152,7 +152,7 @@ def segment_code(name: str) -> SegmentCode:
         inner = segment_code(" ".join(rest)) if qualifier else None
         if inner and qualifier and not inner.is_own and not _has_side(inner, qualifier):
             return SegmentCode(inner.category, inner.type, (*inner.modifiers, _sct(qualifier)))
-    digest = hashlib.sha256(" ".join(words).encode()).hexdigest()[:12].upper()
+    digest = hashlib.sha256((" ".join(words) or name).encode()).hexdigest()[:12].upper()
     return SegmentCode(_sct(_ANATOMY), Code(digest, OWN_SCHEME, short_text(name) or "label"))
 
 

@@ -97,7 +97,7 @@ def read_scan(
     assume_affine: bool = False,
     accept_shear: bool = False,
 ) -> Volume:
-    """All channels of a case, float32 [C, X, Y, Z]. Raises InputError that names the file for what cannot be used."""
+    """All channels of a case, [C, X, Y, Z]. Raises InputError that names the file for what cannot be used."""
     if series:
         volume = stack_channels([(case.images[0], read_dicom(case.images[0], series))])
     else:
@@ -113,9 +113,9 @@ def read_scan(
 
 
 def stack_channels(scans: Sequence[tuple[Path, Volume]]) -> Volume:
-    """One scan [C, X, Y, Z] in float32 out of the file with all channels, or a file per channel in order.
+    """One scan [C, X, Y, Z] out of the file with all channels, or a file per channel in order.
 
-    Raises InputError for files on different grids, several channels in one of several files, and values that float32
+    In float32; numbers of one file that need no more than 16 bits stay as they are, in half the memory. Raises InputError for files on different grids, several channels in one of several files, and values that float32
     cannot hold.
     """
     (first_path, first), *others = scans
@@ -124,6 +124,8 @@ def stack_channels(scans: Sequence[tuple[Path, Volume]]) -> Volume:
     for path, volume in scans if others else ():
         if volume.data.shape[0] != 1:
             raise InputError(f"{path}: has {volume.data.shape[0]} channels; expected 1, as there is a file per channel")
+    if not others and np.can_cast(first.data.dtype, np.float32, "safe"):
+        return first
     data = np.empty((sum(volume.data.shape[0] for _, volume in scans), *first.shape), dtype=np.float32)
     with np.errstate(over="ignore"):
         np.concatenate([volume.data for _, volume in scans], out=data, casting="unsafe")

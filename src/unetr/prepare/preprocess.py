@@ -46,7 +46,8 @@ def preprocess_image(volume: Volume, plan: Plan) -> tuple[Image, Placement]:
     for index, channel in enumerate(plan.channels):
         data = placed.data[index].astype(np.float32, copy=False)
         if resampled:
-            data = np.clip(data, np.float32(volume.data[index].min()), np.float32(volume.data[index].max()))
+            values = volume.data[index]
+            np.clip(data, np.float32(values.min()), np.float32(values.max()), out=data)
         result[index] = NORMALISATIONS[channel.normalisation](data, channel)
     return result, placement
 
@@ -95,7 +96,9 @@ def _zscore(data: Image, _: ChannelPlan) -> Image:
     mean, std = float(clipped.mean(dtype=np.float64)), float(clipped.std(dtype=np.float64))
     if std <= max(_CONSTANT * abs(mean), _SMALLEST_STD):
         return np.zeros_like(data)
-    return ((clipped - mean) / std).astype(np.float32)
+    clipped -= np.float32(mean)
+    clipped /= np.float32(std)
+    return clipped.astype(np.float32, copy=False)
 
 
 def _ct(data: Image, channel: ChannelPlan) -> Image:

@@ -19,9 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from unetr.draw.colours import class_colour, shortened
 from unetr.evaluate.results import Results
-from unetr.report.colours import class_colour
-from unetr.report.text import shortened
 
 Columns = dict[str, NDArray[np.float64]]
 

@@ -61,9 +61,3 @@ def with_interval(found: Statistic, digits: int) -> str:
     if math.isnan(found.ci_low):
         return number(found.mean, digits)
     return f"{number(found.mean, digits)} ({number(found.ci_low, digits)}–{number(found.ci_high, digits)})"
-
-
-def shortened(name: str, longest: int) -> str:
-    """The name, cut in the middle if it is longer."""
-    half = (longest - 1) // 2
-    return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"

@@ -11,7 +11,7 @@ import torch
 from unetr.core.plan import Plan
 from unetr.evaluate.results import Results, write_results
 from unetr.evaluate.run import Pair, evaluate_pairs
-from unetr.infer.predict import load
+from unetr.infer.load import load
 from unetr.model.file import ModelFile, write_model
 from unetr.prepare.cases import Dataset
 from unetr.train.run import Run, Settings, read_fingerprint, read_settings
@@ -39,7 +39,7 @@ def finish(
     chosen = [case for case in dataset.labelled if case.id in set(settings.validation_cases)]
     if not chosen:
         return None
-    segmenter = load(run.model)
+    segmenter = load(run.model, engine="torch")
     pairs = []
     for done, case in enumerate(chosen, start=1):
         prediction = segmenter.predict(list(case.images)).save(run.predictions / f"{case.id}.nii.gz")

@@ -30,7 +30,7 @@ def demo(
     from unetr.app.run_report import ShownCase, write_run_report
     from unetr.evaluate.results import write_results
     from unetr.evaluate.run import Pair, evaluate_pairs
-    from unetr.infer.predict import load
+    from unetr.infer.load import load
     from unetr.prepare.cases import open_dataset
     from unetr.train.fit import Request
     from unetr.train.run import Run

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import Device, Engine, Json, ModelPath, Precision, print_json, print_table
+from unetr.app.options import Device, Engine, Json, Precision, print_json, print_table, write_line
 from unetr.errors import BatchError, InputError
 
 if TYPE_CHECKING:
@@ -18,17 +18,32 @@ if TYPE_CHECKING:
 
 
 def predict(
-    model: ModelPath,
-    scans: Annotated[
-        Path, typer.Argument(help="A scan, a folder or zip of DICOM, or a folder of these.", show_default=False)
+    inputs_: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL... SCANS",
+            help="Model files or a run (averaged), then a scan, a folder or zip of DICOM, or a folder of these.",
+            show_default=False,
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Label file, or folder for a folder of scans.")],
     tta: Annotated[bool, typer.Option("--tta", help="Average over the mirrors that the plan allows.")] = False,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write CASE_probabilities.nii.gz.")
     ] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Also write CASE_uncertainty.nii.gz, 0 (sure) to 1 (a guess).")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse scans that do not look like the training scans.")
+    ] = False,
+    memory_limit: Annotated[
+        str | None, typer.Option("--memory-limit", help="Of the whole process, such as 4GB; refuse what cannot fit.")
+    ] = None,
     preview: Annotated[bool, typer.Option("--preview", help="Also write an overlay picture NAME.png.")] = False,
-    stats: Annotated[Path | None, typer.Option(help="Write the volumes of each case to this CSV file.")] = None,
+    stats: Annotated[
+        Path | None, typer.Option(help="Write volumes and confidence of each case to this CSV file.")
+    ] = None,
     result_format: Annotated[
         str, typer.Option("--format", help="nifti (or the scan's own format); for DICOM also dicom-seg, rtstruct.")
     ] = "nifti",
@@ -47,7 +62,7 @@ def predict(
     accept_shear: Annotated[
         bool, typer.Option("--accept-shear", help="Accept scans whose axes are not perpendicular, on their own grid.")
     ] = False,
-    engine: Engine = "torch",
+    engine: Engine = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
     as_json: Json = False,
@@ -63,22 +78,30 @@ def predict(
     from unetr.app.predict_options import PredictOptions
     from unetr.app.predict_run import Job, run_job
     from unetr.infer.batch_report import REPORT_NAME, remove_leftovers
-    from unetr.infer.predict import load
+    from unetr.infer.load import load, model_paths
+    from unetr.infer.memory import parse_memory
     from unetr.prepare.cases import prediction_inputs
 
+    if len(inputs_) < 2:
+        raise InputError(f"{inputs_[0]}: is the only path given; expected a model, then a scan or a folder of scans")
+    *given, scans = inputs_
+    models = tuple(path for model in given for path in model_paths(model))
     options = PredictOptions(
         engine=engine,
         device=device,
         precision=precision,
         tta=tta,
         probabilities=probabilities,
+        uncertainty=uncertainty,
+        strict=strict,
+        memory_limit_bytes=None if memory_limit is None else parse_memory(memory_limit),
         preview=preview,
         assume_affine=assume_affine,
         accept_shear=accept_shear,
         series=tuple(series or ()),
         result_format=result_format,
     )
-    segmenter = load(model, engine=engine, device=device, precision=precision)
+    segmenter = load(models, engine=engine, device=device, precision=precision)
     inputs = prediction_inputs(scans, len(segmenter.plan.channels), options.series)
     files = output_files(inputs, scans, out, options)
     if report is None and not inputs.single:
@@ -87,13 +110,15 @@ def predict(
         if report is None:
             raise InputError(f"{scans}: is a single scan; --continue needs a folder of scans, or --report")
         remove_leftovers({report.parent, *(path.parent for of_case in files.values() for path in of_case.values())})
-    records = run_job(Job(segmenter, model, inputs, files, options, report, continued))
+    notes: list[str] = []
+    announce = notes.append if as_json else write_line
+    records = run_job(Job(segmenter, models, inputs, files, options, report, continued, announce))
     finished = {name: record for name, record in records.items() if record.finished}
     failed = {name: record.error for name, record in records.items() if record.state == "failed"}
     if stats is not None:
         _write_stats(stats, finished)
     if as_json:
-        _print_json(finished, failed, {name: files[name]["label"] for name in finished}, report)
+        _print_json(notes, finished, failed, {name: files[name]["label"] for name in finished}, report)
     else:
         _print_volumes(finished)
     if failed:
@@ -101,11 +126,18 @@ def predict(
 
 
 def _print_json(
-    finished: Mapping[str, CaseRecord], failed: Mapping[str, str | None], files: Mapping[str, Path], report: Path | None
+    notes: list[str],
+    finished: Mapping[str, CaseRecord],
+    failed: Mapping[str, str | None],
+    files: Mapping[str, Path],
+    report: Path | None,
 ) -> None:
     print_json(
         {
+            "notes": notes,
             "volumes_ml": {name: record.volumes_ml for name, record in finished.items()},
+            "confidence": {name: record.confidence for name, record in finished.items()},
+            "verdicts": {name: record.verdict for name, record in finished.items()},
             "files": {name: str(path) for name, path in files.items()},
             "skipped": [name for name, record in finished.items() if record.state == "skipped"],
             "failed": dict(failed),
@@ -127,7 +159,9 @@ def _write_stats(path: Path, finished: Mapping[str, CaseRecord]) -> None:
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "label", "volume_ml"])
+    writer.writerow(["case", "label", "volume_ml", "confidence"])
     for case, record in finished.items():
-        writer.writerows([case, name, f"{value:.6g}"] for name, value in record.volumes_ml.items())
+        for name, value in record.volumes_ml.items():
+            sure = record.confidence.get(name)
+            writer.writerow([case, name, f"{value:.6g}", "" if sure is None else f"{sure:.4f}"])
     write_text(path, text.getvalue())

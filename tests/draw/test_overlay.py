@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from unetr.core.volume import Volume
-from unetr.report.colours import class_colour, rgb
-from unetr.report.overlay import VIEWS, busiest_slices, outline, overlay_png, ras_view, view_slice
+from unetr.draw.colours import class_colour, rgb
+from unetr.draw.overlay import VIEWS, busiest_slices, outline, overlay_png, ras_view, view_slice
 
 SHAPE = (40, 60, 50)
 NAMES = {"background": 0, "first": 1, "second": 2}
@@ -110,7 +110,8 @@ def test_flat_and_unusable_scans(value, decode):
     assert saturated(pixels).any()
 
 
-def test_names_are_text(hostile, decode):
+def test_names_are_text(decode):
+    hostile = "<script>alert('x')</script> & \"$1^{2}$\" ${title}"
     label = np.ones((8, 8, 8), np.uint8)
     pixels = decode(overlay_png(grey((8, 8, 8)), label, (1.0, 1.0, 1.0), {hostile: 1}, title="$\\frac{$"))
     assert pixels.shape[2] == 4

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from unetr.core.geometry import orientation_of, place
 from unetr.core.volume import Array, Volume
-from unetr.report.colours import class_colour, rgb
-from unetr.report.text import shortened
+from unetr.draw.colours import class_colour, rgb, shortened
 
 Spacing = tuple[float, float, float]
 

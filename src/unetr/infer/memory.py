@@ -1,0 +1,164 @@
+"""How much memory a prediction takes, and the route that fits a limit. Knows sizes, not the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise, permutations
+from pathlib import Path
+
+from unetr.core.parallel import available_cores
+from unetr.core.plan import Plan
+from unetr.errors import InputError
+from unetr.infer.sweep import Route
+from unetr.infer.window import Shape, centre_padding, window_starts
+
+_FLOAT = 4
+_MEGABYTE = 10**6
+# Rows whose probabilities are in memory at a time: as many as share a line of the cache, fewer where they are large.
+_SLAB_ROWS = 16
+_SLAB_BYTES = 256 * _MEGABYTE
+# Of the memory that is free when a prediction starts, the share it takes without being told a limit.
+_SHARE_OF_FREE = 0.8
+# Fragments, pools of threads, and what reading and writing take beside the large arrays.
+_MARGIN = 1.1
+_SMALL_THINGS = 64 * _MEGABYTE
+# Where the process cannot be asked: interpreter and libraries.
+_PROCESS = 400 * _MEGABYTE
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What is to be computed, in sizes.
+
+    grid: voxels of the network's grid. scan: voxels of the scan's. result_bytes: per voxel of the scan, all that is
+    drawn. network_bytes: what the network takes when it runs, beyond what the process already has.
+    """
+
+    grid: Shape
+    scan: Shape
+    result_bytes: int
+    network_bytes: int
+
+    @classmethod
+    def of(
+        cls,
+        grid: Shape,
+        scan: Shape,
+        plan: Plan,
+        *,
+        with_probabilities: bool,
+        with_uncertainty: bool,
+        network_bytes: int,
+    ) -> Demand:
+        """Labels are one byte a voxel, two where values need them, and are there twice while they are verified."""
+        labels = 2 * (1 if max(plan.labels.values()) < 256 else 2)
+        per_voxel = labels + _FLOAT * (2 * plan.outputs * with_probabilities + 2 * with_uncertainty)
+        return cls(grid, scan, per_voxel, network_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A route and the peak memory it is expected to take, in bytes, all that the process has included."""
+
+    route: Route
+    peak_bytes: int
+
+
+def choose_route(demand: Demand, plan: Plan, limit_bytes: int | None) -> Budget:
+    """The route with the fewest windows whose peak is within the limit, and of these the one with the least memory.
+
+    Without a limit, within most of the memory that is free. Raises InputError where a limit cannot be met.
+    """
+    fixed = _fixed_bytes(demand)
+    allowed = limit_bytes if limit_bytes is not None else resident_bytes() + int(_SHARE_OF_FREE * free_bytes())
+    best: tuple[tuple[int, int], Route] | None = None
+    least = math.inf
+    for route, windows, bytes_ in _routes(demand.grid, plan):
+        peak = fixed + int(_MARGIN * bytes_)
+        least = min(least, peak)
+        if peak <= allowed and (best is None or (windows, bytes_) < best[0]):
+            best = ((windows, bytes_), route)
+    if best is None and limit_bytes is not None:
+        raise InputError(
+            f"this scan needs at least {gigabytes(int(least))} of memory, more than the limit of "
+            f"{gigabytes(limit_bytes)}; raise --memory-limit, or use a coarser spacing or smaller window in the plan"
+        )
+    if best is None:
+        # The machine may still manage, by swapping; nobody asked to be refused.
+        _, (route, _, bytes_) = min(enumerate(_routes(demand.grid, plan)), key=lambda item: (item[1][2], item[0]))
+        return Budget(route, fixed + int(_MARGIN * bytes_))
+    return Budget(best[1], fixed + int(_MARGIN * best[0][1]))
+
+
+def gigabytes(count: int) -> str:
+    """For people, e.g. "3.2 GB"; GB are 10^9 bytes."""
+    return f"{count / 10**9:.1f} GB"
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of e.g. "4GB", "800MB", "2.5 GB". Raises InputError."""
+    number, unit = text.strip().upper()[:-2].strip(), text.strip().upper()[-2:]
+    units = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+    try:
+        value = float(number) * units[unit]
+    except (ValueError, KeyError):
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"memory limit {text!r}: is not understood; expected a size such as 4GB or 800MB")
+    return int(value)
+
+
+def resident_bytes() -> int:
+    """Memory that this process has now."""
+    return _proc_kilobytes(Path("/proc/self/status"), "VmRSS") or _PROCESS
+
+
+def free_bytes() -> int:
+    """Memory that could be used without swapping; where the system does not say, as if there were plenty."""
+    return _proc_kilobytes(Path("/proc/meminfo"), "MemAvailable") or 2**62
+
+
+def _proc_kilobytes(path: Path, name: str) -> int:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
+
+
+def _fixed_bytes(demand: Demand) -> int:
+    """What every route takes: all that is there already, the network at work, and the results."""
+    voxels = math.prod(demand.scan)
+    return resident_bytes() + demand.network_bytes + demand.result_bytes * voxels + _SMALL_THINGS
+
+
+def _routes(grid: Shape, plan: Plan) -> Iterator[tuple[Route, int, int]]:
+    """Routes, the windows each runs, and the bytes its scores take."""
+    padded = [n + sum(pad) for n, pad in zip(grid, centre_padding(grid, plan.window), strict=True)]
+    for axes in permutations(range(3)):
+        row, column, depth = axes
+        for count in range(1, -(-2 * grid[column] // plan.window[column]) + 2):
+            if count > grid[column]:
+                break
+            edges = [round(index * grid[column] / count) for index in range(count + 1)]
+            pieces = tuple(pairwise(edges))
+            widest = max(high - low for low, high in pieces) + (count > 1)
+            row_bytes = _FLOAT * plan.outputs * widest * grid[depth]
+            rows = max(1, min(_SLAB_ROWS, _SLAB_BYTES // row_bytes))
+            cells = (plan.window[row] * (plan.outputs + 1) + (rows + 1) * (plan.outputs + 3)) * widest * grid[depth]
+            threads = available_cores() * 2 * _FLOAT * plan.outputs * grid[column] * 64
+            route = Route((row, column, depth), pieces, rows)
+            yield route, _windows(padded, grid, plan, route), _FLOAT * cells + threads
+
+
+def _windows(padded: list[int], grid: Shape, plan: Plan, route: Route) -> int:
+    starts = [window_starts(n, w, plan.inference.overlap) for n, w in zip(padded, plan.window, strict=True)]
+    row, column, depth = route.axes
+    before, width = (padded[column] - grid[column]) // 2, plan.window[column]
+    touched = 0
+    for low, high in route.pieces:
+        high = min(high + 1, grid[column])
+        touched += sum(s < high + before and s + width > low + before for s in starts[column])
+    return touched * len(starts[row]) * len(starts[depth])
