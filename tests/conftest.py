@@ -188,3 +188,9 @@ def decode():
         return pixels
 
     return read
+
+
+@pytest.fixture(scope="session")
+def maker() -> ModuleType:
+    """tests/io/dicom_maker.py: writes DICOM series."""
+    return _load("io/dicom_maker")

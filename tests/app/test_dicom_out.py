@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,17 +12,6 @@ import pytest
 
 Command = Callable[..., Any]
 FilesIn = Callable[[Path], list[str]]
-
-
-@pytest.fixture(scope="session")
-def maker() -> ModuleType:
-    """tests/io/dicom_maker.py."""
-    path = Path(__file__).parents[1] / "io" / "dicom_maker.py"
-    spec = importlib.util.spec_from_file_location("dicom_maker", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("orientation", ["axial", "sagittal", "oblique"])

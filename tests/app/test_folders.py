@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -366,17 +365,6 @@ def test_kills_then_continue_give_the_bytes_of_a_clean_run(
 
 # ---------------------------------------------------------------------------------------------------------------------
 # DICOM
-
-
-@pytest.fixture(scope="session")
-def maker() -> ModuleType:
-    """tests/io/dicom_maker.py."""
-    path = Path(__file__).parents[1] / "io" / "dicom_maker.py"
-    spec = importlib.util.spec_from_file_location("dicom_maker", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def write_dicom(maker: ModuleType, folder: Path, seed: int = 0, **tags: Any) -> Path:

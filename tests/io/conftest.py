@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from unetr.core.volume import Volume
+
+
+@pytest.fixture(scope="session")
+def dicom_errors() -> Callable[[Path], list[str]]:
+    """The errors that dciodvfy (Debian package dicom3tools) finds in a DICOM file."""
+    program = shutil.which("dciodvfy")
+    if program is None:
+        pytest.skip("dciodvfy is not installed: apt-get install dicom3tools")
+
+    def errors(path: Path) -> list[str]:
+        done = subprocess.run([program, str(path)], capture_output=True, check=False, timeout=300)
+        lines = (done.stdout + done.stderr).decode(errors="replace").splitlines()
+        assert lines, "dciodvfy names at least the kind of object"
+        return [line for line in lines if line.startswith("Error")]
+
+    return errors
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,16 +24,6 @@ from pydicom.uid import (
 
 from unetr.errors import MachineError
 from unetr.io.dicom import is_dicom, list_series, read_dicom
-
-
-@pytest.fixture(scope="session")
-def maker() -> ModuleType:
-    """tests/io/dicom_maker.py."""
-    spec = importlib.util.spec_from_file_location("dicom_maker", Path(__file__).with_name("dicom_maker.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def voxels(dtype: str = "int16", shape: tuple[int, ...] = (9, 8, 6), seed: int = 0) -> Any:

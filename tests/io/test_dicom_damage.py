@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import struct
 import warnings
@@ -21,16 +20,6 @@ from unetr.io.dicom import is_dicom, read_dicom
 
 SHAPE = (9, 8, 6)
 VOXELS = np.random.default_rng(0).integers(-1000, 1000, SHAPE, dtype=np.int16)
-
-
-@pytest.fixture(scope="session")
-def maker() -> ModuleType:
-    """tests/io/dicom_maker.py."""
-    spec = importlib.util.spec_from_file_location("dicom_maker", Path(__file__).with_name("dicom_maker.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def archive_of(maker: ModuleType, folder: Path, **changes: Any) -> bytes:

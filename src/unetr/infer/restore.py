@@ -32,7 +32,7 @@ from unetr.infer.sweep import Route
 from unetr.infer.uncertainty import ConfidenceSum, entropy
 
 # Above this share of undecided voxels in a plane it is quicker to interpolate all of it.
-_DENSE = 0.25
+_DENSE = 0.5
 # Columns turned to probabilities at a time, and voxels interpolated at a time: what stays in a core's cache.
 _COLUMNS = 4
 _VOXELS = 16384

@@ -123,8 +123,12 @@ def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
 
 
 def short_text(text_: str, length: int = _LONGEST_TEXT) -> str:
-    """As DICOM's short texts may be: printable, without backslash, of at most 64 characters."""
-    return "".join("/" if letter == "\\" else letter for letter in text_ if letter.isprintable()).strip()[:length]
+    """As DICOM's short texts may be: printable, without backslash, of at most 64 characters.
+
+    Cut to 64 bytes of UTF-8: the limit is one of characters, but programs (dciodvfy) count bytes.
+    """
+    printable = "".join("/" if letter == "\\" else letter for letter in text_ if letter.isprintable()).strip()
+    return printable.encode(errors="replace")[:length].decode(errors="ignore").strip()
 
 
 def colour(index: int) -> tuple[int, int, int]:

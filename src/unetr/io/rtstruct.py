@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.tag import Tag
 from pydicom.uid import UID, ImplicitVRLittleEndian, RTStructureSetStorage
@@ -68,7 +68,10 @@ def _summary(dataset: Dataset) -> list[tuple[int, str, Counter[str], str]]:
         for contour in roi.get("ContourSequence", []):
             image = contour.ContourImageSequence[0]
             contours[f"{image.ReferencedSOPInstanceUID} {image.get('ReferencedFrameNumber', '')}"] += 1
-            points.update(contour.get_item(_CONTOUR_DATA).value)  # as text: converting it takes longer than all else
+            text_ = contour.get_item(
+                _CONTOUR_DATA
+            ).value  # not converted to numbers: slower than all else; bytes if read
+            points.update(text_.encode() if isinstance(text_, str) else text_)
         found.append((number, names[number], contours, points.hexdigest()))
     return found
 
@@ -182,9 +185,10 @@ def _contours(result: Result, value: int, box: Sequence[slice], affine: Array) -
     return contours
 
 
-def _contour_data(points: Array) -> RawDataElement:
-    """Points [N, 3] in mm as decimal strings of at most 16 characters, to a millionth of a millimetre."""
-    numbers = (f"{number:.6f}".rstrip("0").rstrip(".") for number in (points + 0.0).ravel().tolist())
-    text_ = "\\".join(numbers).encode()
-    text_ += b" " * (len(text_) % 2)
-    return RawDataElement(_CONTOUR_DATA, "DS", len(text_), text_, 0, is_implicit_VR=True, is_little_endian=True)
+def _contour_data(points: Array) -> DataElement:
+    """Points [N, 3] in mm as decimal strings of at most 16 characters, to a millionth of a millimetre.
+
+    One text of even length, as it is stored: pydicom would make an object of every number.
+    """
+    text_ = "\\".join(f"{number:.6f}".rstrip("0").rstrip(".") for number in (points + 0.0).ravel().tolist())
+    return DataElement(_CONTOUR_DATA, "DS", text_ + " " * (len(text_) % 2), already_converted=True)
