@@ -17,6 +17,7 @@ from unetr.app.commands import (
     convert,
     demo,
     evaluate,
+    export,
     info,
     plan,
     predict,
@@ -34,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (check, plan, train, predict, evaluate, report, convert, info, demo):
+for command in (check, plan, train, predict, evaluate, report, convert, export, info, demo):
     name = command.__name__.rpartition(".")[2]
     app.command(name)(getattr(command, name))
 
@@ -45,7 +46,6 @@ _INSTALL = {
     "nilearn": "unetr[demo]",
     "onnxruntime": "unetr[onnx]",
     "onnx": "unetr[export]",
-    "onnxscript": "unetr[export]",
     "highdicom": "unetr[dicom]",
 }
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}

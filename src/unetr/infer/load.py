@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from unetr.core.plan import Plan
 from unetr.errors import InputError
 from unetr.infer.combine import combined
-from unetr.infer.engines import ENGINES
+from unetr.infer.engines import choose_engine, make_engine
 from unetr.infer.predict import Segmenter
-from unetr.model.file import ModelFile, read_model
+from unetr.model.artefact import Opened, open_model
 
 MODEL_NAME = "model.safetensors"
-PRECISIONS = ("auto", "fp32", "bf16")
+_FLOAT = 4
 
 
 def load(
@@ -27,7 +29,7 @@ def load(
     if not found:
         raise InputError("no model; expected at least one model file")
     return ensemble(
-        [segmenter_for(read_model(path), engine=engine, device=device, precision=precision) for path in found]
+        [segmenter_for(open_model(path), engine=engine, device=device, precision=precision) for path in found]
     )
 
 
@@ -43,16 +45,25 @@ def model_paths(path: Path) -> list[Path]:
     return folds
 
 
-def segmenter_for(
-    model: ModelFile, *, engine: str = "auto", device: str = "auto", precision: str = "auto"
-) -> Segmenter:
-    """A Segmenter for a model file that is already in memory."""
-    engine = "torch" if engine == "auto" else engine
-    if engine not in ENGINES:
-        raise InputError(f"engine {engine}: is unknown; expected one of {', '.join(sorted(ENGINES))}")
-    if precision not in PRECISIONS:
-        raise InputError(f"precision {precision}: is unknown; expected one of {', '.join(PRECISIONS)}")
-    return Segmenter(model.plan, ENGINES[engine](model, device, precision), model.fingerprint, source=model.source)
+def segmenter_for(opened: Opened, *, engine: str = "auto", device: str = "auto", precision: str = "auto") -> Segmenter:
+    """A Segmenter for a model that is already open."""
+    choice = choose_engine(opened, engine, device, precision)
+    return Segmenter(
+        opened.plan,
+        make_engine(opened, choice),
+        opened.fingerprint,
+        network_bytes=activation_bytes(opened.plan),
+        choice=str(choice),
+        source=opened.source,
+    )
+
+
+def activation_bytes(plan: Plan) -> int:
+    """About what a network takes while it runs, beside its weights.
+
+    Of the decoder's levels the finest counts: four tensors of its features at a time, and the scores, twice.
+    """
+    return int(_FLOAT * math.prod(plan.window) * (4 * plan.network.feature_size + 2 * plan.outputs))
 
 
 def ensemble(members: Sequence[Segmenter]) -> Segmenter:

@@ -161,7 +161,7 @@ def draw(
 
 
 def _row_parts(slabs: Iterable[Float], plan: Plan, owned: int) -> Iterator[tuple[int, _Rows, ConfidenceSum]]:
-    """First row, rows, and the confidence of the owned columns. A part starts with the row that the last one ended with.
+    """First row, rows, and the confidence of the owned columns. A part starts with the row the last one ended with.
 
     What is yielded is valid until the next part is asked for.
     """

@@ -44,16 +44,7 @@ class ModelFile:
 
 def write_model(path: Path, model: ModelFile) -> str:
     """Writes atomically and verifies what was written; returns the file's SHA-256. Raises MachineError."""
-    metadata = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "plan": model.plan.model_dump_json(),
-        "fingerprint": model.fingerprint.model_dump_json() if model.fingerprint else "",
-        "metrics": json.dumps(_finite(model.metrics), ensure_ascii=False, allow_nan=False),
-        "licence": model.licence,
-        "created_by": model.created_by or f"unetr {version('unetr')}",
-    }
-    return write_sealed(path, model.weights, metadata)
+    return write_sealed(path, model.weights, describe(model))
 
 
 def read_model(path: Path) -> ModelFile:
@@ -62,6 +53,24 @@ def read_model(path: Path) -> ModelFile:
     Whether the weights fit the plan's network is checked where the network is built (`build.network_from`).
     """
     weights, metadata = read_sealed(path, FORMAT, FORMAT_VERSION)
+    return described(metadata, weights, path)
+
+
+def describe(model: ModelFile) -> dict[str, str]:
+    """Everything about a model but its weights, as text, for the metadata of a file."""
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "plan": model.plan.model_dump_json(),
+        "fingerprint": model.fingerprint.model_dump_json() if model.fingerprint else "",
+        "metrics": json.dumps(_finite(model.metrics), ensure_ascii=False, allow_nan=False),
+        "licence": model.licence,
+        "created_by": model.created_by or f"unetr {version('unetr')}",
+    }
+
+
+def described(metadata: Mapping[str, str], weights: Mapping[str, ArrayLike], path: Path) -> ModelFile:
+    """The inverse of `describe`; "sha256" is the file's digest. Raises InputError that names the file."""
     try:
         plan = parse_plan(json.loads(metadata["plan"]), f"{path}: plan")
         fingerprint = Fingerprint.model_validate_json(metadata["fingerprint"]) if metadata["fingerprint"] else None

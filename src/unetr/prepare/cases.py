@@ -115,8 +115,9 @@ def read_scan(
 def stack_channels(scans: Sequence[tuple[Path, Volume]]) -> Volume:
     """One scan [C, X, Y, Z] out of the file with all channels, or a file per channel in order.
 
-    In float32; numbers of one file that need no more than 16 bits stay as they are, in half the memory. Raises InputError for files on different grids, several channels in one of several files, and values that float32
-    cannot hold.
+    In float32; numbers of one file that need no more than 16 bits stay as they are, in half the memory. Raises
+    InputError for files on different grids, several channels in one of several files, and values that float32 cannot
+    hold.
     """
     (first_path, first), *others = scans
     for path, volume in others:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from unetr.errors import InputError, MachineError
 from unetr.infer.window import Engine, Float
+from unetr.model.artefact import Opened
 from unetr.model.build import network_from
-
-if TYPE_CHECKING:
-    from unetr.model.file import ModelFile
 
 
 def has_fast_bf16(device: torch.device) -> bool:
@@ -56,8 +53,9 @@ def network_engine(network: torch.nn.Module, device: torch.device, bf16: bool) -
     return run
 
 
-def torch_engine(model: ModelFile, device_name: str, precision: str) -> Engine:
-    """precision: `fp32`, `bf16`, or `auto`: bf16 where the device has it in hardware."""
-    device = choose_device(device_name)
-    network = network_from(model).to(device).eval()
-    return network_engine(network, device, precision == "bf16" or (precision == "auto" and has_fast_bf16(device)))
+def torch_engine(opened: Opened, device: str, precision: str) -> Engine:
+    """device: as `choose_device` takes it. precision: fp32 or bf16. Raises InputError for what is no model file."""
+    if opened.kind != "model":
+        raise InputError(f"{opened.source}: engine torch runs model files (.safetensors), not exported networks")
+    found = choose_device(device)
+    return network_engine(network_from(opened.model).to(found).eval(), found, precision == "bf16")

@@ -1,0 +1,86 @@
+"""The OpenVINO engine, the default on CPUs: model files, exported OpenVINO networks and ONNX files. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unetr.core.parallel import available_cores
+from unetr.errors import InputError, MachineError
+from unetr.infer.window import Engine, Float
+from unetr.model.artefact import Opened
+
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+def has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX). Raises MachineError."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def openvino_engine(opened: Opened, precision: str) -> Engine:
+    """Compiles the network for this CPU. precision: fp32 or bf16.
+
+    Raises InputError for a network that does not fit its plan, MachineError where OpenVINO is missing.
+    """
+    core = _core()
+    network = openvino_network_of(core, opened)
+    config = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        # One window at a time on all cores: a window fills them, and memory is that of one.
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_NUM_THREADS": str(available_cores()),
+    }
+    request = core.compile_model(network, "CPU", config).create_infer_request()
+
+    def run(windows: Float) -> Float:
+        found = []
+        for window in windows:
+            one = np.ascontiguousarray(window[None])
+            logits = request.infer({0: one}, share_inputs=True, share_outputs=True)[0]
+            if len(windows) == 1:
+                return logits  # type: ignore[no-any-return]
+            found.append(logits.copy())
+        return np.concatenate(found)
+
+    return run
+
+
+def openvino_network_of(core: Any, opened: Opened) -> Any:
+    """The network of an opened model, not compiled. Raises InputError for one that OpenVINO cannot read."""
+    from unetr.model.graph import build_graph
+    from unetr.model.openvino_graph import OpenVINOOperations, openvino_network
+
+    if opened.kind == "model":
+        operations = OpenVINOOperations()
+        weights = {name: np.asarray(array) for name, array in opened.model.weights.items()}
+        return openvino_network(build_graph(operations, opened.plan, weights, opened.source), operations)
+    try:
+        if opened.kind == "openvino":
+            import openvino as ov
+
+            constants = np.frombuffer(opened.constants, np.uint8)
+            network = core.read_model(opened.network, ov.Tensor(constants))
+        else:
+            network = core.read_model(opened.network)
+    except RuntimeError as error:
+        raise InputError(
+            f"{opened.source}: OpenVINO cannot read it ({str(error).splitlines()[0]}); export it again"
+        ) from None
+    expected = (1, len(opened.plan.channels), *opened.plan.window)
+    found = tuple(network.inputs[0].shape)
+    if found != expected:
+        raise InputError(
+            f"{opened.source}: its network takes windows {found}, its plan says {expected}; export it again"
+        )
+    return network
+
+
+def _core() -> Any:
+    try:
+        import openvino as ov
+    except ImportError:
+        raise MachineError("engine openvino: OpenVINO is not installed; run: pip install openvino") from None
+    return ov.Core()

@@ -1,0 +1,98 @@
+"""Writes a model for other runtimes: an artefact with network, weights and plan, sealed (`artefact.py`)."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from unetr.core.files import atomic_path, machine_error
+from unetr.errors import MachineError
+from unetr.model.artefact import NO_DIGEST, openvino_entries, seal_offset
+from unetr.model.file import ModelFile, describe, write_model
+from unetr.model.graph import build_graph
+
+Verify = Callable[[Path], None]
+"""Gets the artefact before it takes its name, and raises if it is not to."""
+
+
+def export_onnx(model: ModelFile, path: Path, verify: Verify) -> None:
+    """One .onnx file. Raises InputError for weights that do not fit the plan, MachineError."""
+    try:
+        from unetr.model.onnx_graph import OnnxOperations
+    except ImportError:
+        raise MachineError(
+            "exporting to ONNX needs onnx, which is not installed; run: pip install 'unetr[export]'"
+        ) from None
+    operations = OnnxOperations()
+    logits = build_graph(operations, model.plan, _weights(model), model.source)
+    made = operations.model(logits, (model.plan.outputs, *model.plan.window), {**describe(model), "sha256": NO_DIGEST})
+    data = bytearray(made.SerializeToString())
+    _seal(data, path)
+    with atomic_path(path, verify) as temporary:
+        temporary.write_bytes(data)
+
+
+def export_openvino(model: ModelFile, path: Path, verify: Verify) -> None:
+    """OpenVINO IR: an .xml file, and the weights beside it in a .bin file of the same name. Raises as `export_onnx`."""
+    try:
+        import openvino as ov
+
+        from unetr.model.openvino_graph import OpenVINOOperations, openvino_network
+    except ImportError:
+        raise MachineError("exporting to OpenVINO needs it installed; run: pip install openvino") from None
+    operations = OpenVINOOperations()
+    network = openvino_network(build_graph(operations, model.plan, _weights(model), model.source), operations)
+    network.set_rt_info(openvino_entries({**describe(model), "sha256": NO_DIGEST}), "unetr")
+    folder = path.with_name(f".unetr-{secrets.token_hex(6)}")
+    try:
+        folder.mkdir(parents=True)
+        xml, constants = folder / "network.xml", folder / "network.bin"
+        ov.serialize(network, xml, constants)
+        data = bytearray(xml.read_bytes())
+        _seal(data, path, constants)
+        xml.write_bytes(data)
+        verify(xml)
+        # The weights take their name first; until the .xml has its own too, the pair does not match and is refused.
+        with atomic_path(path.with_suffix(".bin")) as temporary:
+            constants.replace(temporary)
+        with atomic_path(path) as temporary:
+            xml.replace(temporary)
+    except OSError as error:
+        raise machine_error(path, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def export_torch(model: ModelFile, path: Path, verify: Verify) -> None:
+    """A model file: its weights have torch's names, in safetensors, which torch reads without running code.
+
+    TorchScript and torch.export archives hold pickles, which this program neither writes nor reads.
+    """
+    with atomic_path(path, verify) as temporary:
+        write_model(temporary, model)
+
+
+# --to -> the writer and the file's suffix
+EXPORTS: dict[str, tuple[Callable[[ModelFile, Path, Verify], None], str]] = {
+    "onnx": (export_onnx, ".onnx"),
+    "openvino": (export_openvino, ".xml"),
+    "torch": (export_torch, ".safetensors"),
+}
+
+
+def _weights(model: ModelFile) -> dict[str, np.ndarray]:
+    return {name: np.asarray(array) for name, array in model.weights.items()}
+
+
+def _seal(data: bytearray, path: Path, *others: Path) -> None:
+    """In place: the digest of the data, and of the other files' bytes after it, goes to the place kept for it."""
+    offset = seal_offset(bytes(data), path)
+    digest = hashlib.sha256(data)
+    for other in others:
+        digest.update(other.read_bytes())
+    data[offset : offset + len(NO_DIGEST)] = digest.hexdigest().encode()

@@ -1,0 +1,104 @@
+"""The network as a list of primitive operations, for runtimes other than torch. Knows the forward pass, no runtime.
+
+`build_graph` walks through the same network as `unetr.model.unetr`, for one size of window, on a model file's numpy
+arrays, and says each operation to an `Operations`. So a model file becomes an OpenVINO or an ONNX network without
+torch, and in no time. That the result is the torch network is tested for every decoder and every option of the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from unetr.core.plan import NetworkPlan, Plan
+from unetr.errors import InputError
+from unetr.model.graph_builder import Builder, CheckedWeights, Node, Operations, Shape, Weights
+from unetr.model.graph_decoders import DECODER_GRAPHS
+
+
+def build_graph(ops: Operations, plan: Plan, weights: Weights, source: str) -> Node:
+    """The logits [B, J, H, W, D] of windows [B, C, H, W, D] of the plan's size.
+
+    Raises InputError, naming `source`, for weights that do not fit and for networks that cannot be.
+    """
+    network = plan.network
+    problem = _impossible(network)
+    if problem:
+        raise InputError(f"{source}: {problem}")
+    builder = Builder(ops, CheckedWeights(weights), network)
+    grid = _each(lambda size: -(-size // network.patch), plan.window)
+    padded = _each(lambda size: size * network.patch, grid)
+    x = ops.input((len(plan.channels), *plan.window))
+    if padded != plan.window:
+        x = ops.pad(x, (padded[0] - plan.window[0], padded[1] - plan.window[1], padded[2] - plan.window[2]))
+    features = _encoder(builder, x, len(plan.channels), grid)
+    logits = DECODER_GRAPHS[network.decoder](builder, x, features, len(plan.channels), plan.outputs)
+    problems = builder.weights.problems()
+    if problems:
+        raise InputError(f"{source}: the weights do not fit the plan's network: {'; '.join(problems)}")
+    return ops.crop(logits, plan.window) if padded != plan.window else logits
+
+
+def _each(change: Callable[[int], int], shape: Shape) -> Shape:
+    x, y, z = shape
+    return change(x), change(y), change(z)
+
+
+def _impossible(network: NetworkPlan) -> str | None:
+    levels = network.patch.bit_length() - 1
+    if network.decoder not in DECODER_GRAPHS:
+        return f"network.decoder: {network.decoder!r} is unknown; choose one of {', '.join(DECODER_GRAPHS)}"
+    if network.patch < 2 or network.patch != 1 << levels:
+        return f"network.patch: {network.patch} is not a power of two; the decoders double the size step by step"
+    if network.taps[-1] != network.depth:
+        return f"network.taps: the last tap {network.taps[-1]} must be the last block (depth {network.depth})"
+    if network.decoder == "unetr" and len(network.taps) != levels:
+        return f"network.taps: decoder unetr with patch {network.patch} needs {levels} taps"
+    return None
+
+
+def _encoder(b: Builder, x: Node, in_channels: int, grid: Shape) -> list[Node]:
+    """Tapped features [B, K, h, w, d], shallowest first."""
+    network = b.network
+    width, tokens = network.width, grid[0] * grid[1] * grid[2]
+    z = _embedding(b, x, in_channels, grid)
+    tapped = []
+    for number in range(1, network.depth + 1):
+        name = f"encoder.blocks.{number - 1}"
+        z = b.ops.add(z, _attention(b, b.layer_norm(z, f"{name}.attention_norm"), f"{name}.attention", tokens))
+        hidden = b.linear(b.layer_norm(z, f"{name}.mlp_norm"), f"{name}.mlp_hidden", width, network.mlp_width)
+        z = b.ops.add(z, b.linear(b.ops.gelu(hidden), f"{name}.mlp_output", network.mlp_width, width))
+        if number in network.taps:
+            tapped.append(z)
+    if network.final_norm:
+        tapped[-1] = b.layer_norm(tapped[-1], "encoder.norm")
+    return [b.ops.reshape(b.ops.transpose(tap, (0, 2, 1)), (width, *grid)) for tap in tapped]
+
+
+def _embedding(b: Builder, x: Node, in_channels: int, grid: Shape) -> Node:
+    """Tokens [B, N, K]: the patches' projection, as the strided convolution that it is, plus positions."""
+    p, width = b.network.patch, b.network.width
+    weight = b.weights.take("embedding.projection.weight", width, p**3 * in_channels)
+    if b.network.projection == "linear":  # voxels of a patch in the order P, P, P, C
+        kernel = np.moveaxis(weight.reshape(width, p, p, p, in_channels), 4, 1)
+    else:
+        kernel = weight.reshape(width, in_channels, p, p, p)
+    tokens = grid[0] * grid[1] * grid[2]
+    z = b.ops.convolve(x, np.ascontiguousarray(kernel), p, 0)
+    z = b.ops.transpose(b.ops.reshape(z, (width, tokens)), (0, 2, 1))
+    shift = b.weights.take("embedding.projection.bias", width) + b.weights.take("embedding.position", tokens, width)
+    return b.ops.add(z, b.ops.constant(shift[None]))
+
+
+def _attention(b: Builder, x: Node, name: str, tokens: int) -> Node:
+    """Multi-head self-attention, [B, N, K] -> [B, N, K]."""
+    width, heads = b.network.width, b.network.heads
+    head = width // heads
+    qkv = b.linear(x, f"{name}.qkv", width, 3 * width, bias=b.network.qkv_bias)
+    qkv = b.ops.transpose(b.ops.reshape(qkv, (tokens, 3, heads, head)), (0, 2, 3, 1, 4))
+    q, k, v = (b.ops.pick(qkv, index) for index in range(3))  # each [B, heads, N, K_h]
+    scores = b.ops.matmul(b.ops.scale(q, head**-0.5), k, transpose_b=True)
+    mixed = b.ops.matmul(b.ops.softmax(scores), v, transpose_b=False)
+    mixed = b.ops.reshape(b.ops.transpose(mixed, (0, 2, 1, 3)), (tokens, width))
+    return b.linear(mixed, f"{name}.output", width, width)

@@ -1,0 +1,173 @@
+"""What a network is said in, for runtimes other than torch: primitive operations, and the blocks made of them.
+
+An `Operations` is what a runtime can do: OpenVINO's is in `openvino_graph.py`, ONNX's in `onnx_graph.py`.
+The blocks are those of `blocks.py`, on numpy weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetr.core.plan import NetworkPlan
+
+Node = Any  # a runtime's own handle of a tensor
+Weights = Mapping[str, NDArray[Any]]
+Shape = tuple[int, int, int]
+
+LAYER_NORM_EPS = 1e-5
+NORM_EPS = 1e-5
+SLOPE = 0.01  # of the leaky rectifier, as in model/blocks.py
+
+
+class Operations(Protocol):
+    """What a runtime must be able to do. Tensors are float32: [B, channels, h, w, d] or [B, N, K]."""
+
+    def input(self, shape: Sequence[int]) -> Node:
+        """The windows, [B, C, H, W, D]; `shape` is C, H, W, D."""
+
+    def constant(self, array: NDArray[Any]) -> Node:
+        """An array of weights."""
+
+    def reshape(self, x: Node, shape: Sequence[int]) -> Node:
+        """To [B, *shape]."""
+
+    def transpose(self, x: Node, order: Sequence[int]) -> Node:
+        """Axes in another order."""
+
+    def pad(self, x: Node, after: Shape) -> Node:
+        """Zeros at the far ends of the last three axes."""
+
+    def crop(self, x: Node, shape: Shape) -> Node:
+        """The first voxels of the last three axes."""
+
+    def pick(self, x: Node, index: int) -> Node:
+        """x [B, 3, ...] -> x[:, index]."""
+
+    def add(self, a: Node, b: Node) -> Node:
+        """Elementwise, with broadcasting."""
+
+    def scale(self, x: Node, factor: float) -> Node:
+        """Every element times a number."""
+
+    def matmul(self, a: Node, b: Node, transpose_b: bool) -> Node:
+        """Matrix product over the last two axes; of b transposed, if asked for."""
+
+    def convolve(self, x: Node, kernel: NDArray[Any], stride: int, padding: int) -> Node:
+        """x [B, i, ...], kernel [o, i, k, k, k]."""
+
+    def deconvolve(self, x: Node, kernel: NDArray[Any]) -> Node:
+        """Transposed convolution, kernel [i, o, 2, 2, 2] and stride 2."""
+
+    def normalise(self, x: Node, axes: Sequence[int], eps: float) -> Node:
+        """(x - mean) / sqrt(variance + eps) over the last so many axes that `axes` names."""
+
+    def affine(self, x: Node, scale: NDArray[Any], shift: NDArray[Any]) -> Node:
+        """x * scale + shift, with broadcasting."""
+
+    def softmax(self, x: Node) -> Node:
+        """Over the last axis."""
+
+    def gelu(self, x: Node) -> Node:
+        """By the error function."""
+
+    def leaky_relu(self, x: Node, slope: float) -> Node:
+        """slope * x below zero."""
+
+    def concat(self, parts: Sequence[Node]) -> Node:
+        """Along the channels."""
+
+    def upsample(self, x: Node, factor: int) -> Node:
+        """Trilinear, centres of voxels aligned at half pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """What the parts of a network are built from: operations, weights by name, and the plan's choices."""
+
+    ops: Operations
+    weights: CheckedWeights
+    network: NetworkPlan
+
+    def linear(self, x: Node, name: str, inputs: int, outputs: int, bias: bool = True) -> Node:
+        """x [B, N, inputs] -> [B, N, outputs]."""
+        weight = self.weights.take(f"{name}.weight", outputs, inputs)
+        out = self.ops.matmul(x, self.ops.constant(weight), transpose_b=True)
+        return self.ops.add(out, self.ops.constant(self.weights.take(f"{name}.bias", outputs))) if bias else out
+
+    def layer_norm(self, x: Node, name: str) -> Node:
+        """x [B, N, K] -> the same shape."""
+        width = self.network.width
+        scale, shift = (self.weights.take(f"{name}.{part}", width) for part in ("weight", "bias"))
+        return self.ops.affine(self.ops.normalise(x, (2,), LAYER_NORM_EPS), scale, shift)
+
+    def conv_norm(self, x: Node, conv: str, norm: str, inputs: int, outputs: int, size: int) -> Node:
+        """Convolution without bias, then its norm; batch norm, whose figures are fixed, goes into the kernel."""
+        kernel = self.weights.take(f"{conv}.weight", outputs, inputs, size, size, size)
+        if self.network.norm == "instance":
+            return self.ops.normalise(self.ops.convolve(x, kernel, 1, size // 2), (2, 3, 4), NORM_EPS)
+        parts = ("weight", "bias", "running_mean", "running_var")
+        gain, bias, mean, variance = (self.weights.take(f"{norm}.{part}", outputs).astype(np.float64) for part in parts)
+        gain = gain / np.sqrt(variance + NORM_EPS)
+        folded = (kernel * gain[:, None, None, None, None]).astype(np.float32)
+        shift = self.channels(bias - mean * gain)
+        return self.ops.add(self.ops.convolve(x, folded, 1, size // 2), self.ops.constant(shift))
+
+    def conv_norm_act(self, x: Node, name: str, inputs: int, outputs: int, size: int) -> Node:
+        """`blocks.ConvNorm`."""
+        return self.ops.leaky_relu(self.conv_norm(x, f"{name}.0", f"{name}.1", inputs, outputs, size), SLOPE)
+
+    def conv_block(self, x: Node, name: str, inputs: int, outputs: int) -> Node:
+        """`blocks.ConvBlock`: x [B, inputs, h, w, d] -> [B, outputs, h, w, d]."""
+        out = self.conv_norm(x, f"{name}.conv_1", f"{name}.norm_1", inputs, outputs, 3)
+        out = self.ops.leaky_relu(out, SLOPE)
+        out = self.conv_norm(out, f"{name}.conv_2", f"{name}.norm_2", outputs, outputs, 3)
+        if self.network.residual:
+            if inputs != outputs:
+                x = self.conv_norm(x, f"{name}.shortcut.0", f"{name}.shortcut.1", inputs, outputs, 1)
+            out = self.ops.add(out, x)
+        return self.ops.leaky_relu(out, SLOPE)
+
+    def deconvolution(self, x: Node, name: str, inputs: int, outputs: int) -> Node:
+        """`blocks.Deconvolution`: twice the size."""
+        return self.ops.deconvolve(x, self.weights.take(f"{name}.weight", inputs, outputs, 2, 2, 2))
+
+    def head(self, x: Node, name: str, inputs: int, outputs: int) -> Node:
+        """1x1x1 convolution with bias to the logits."""
+        out = self.ops.convolve(x, self.weights.take(f"{name}.weight", outputs, inputs, 1, 1, 1), 1, 0)
+        return self.ops.add(out, self.ops.constant(self.channels(self.weights.take(f"{name}.bias", outputs))))
+
+    @staticmethod
+    def channels(values: NDArray[Any]) -> NDArray[np.float32]:
+        """One number per channel, as an array that broadcasts over [B, channels, h, w, d]."""
+        return values.astype(np.float32).reshape(1, -1, 1, 1, 1)
+
+
+class CheckedWeights:
+    """Hands out weights by name and notes every one that is missing, of another shape, or never asked for."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+        self._taken: set[str] = set()
+        self._shapes: list[str] = []
+
+    def take(self, name: str, *shape: int) -> NDArray[Any]:
+        """The array, or zeros in its place, so that all problems are found at once."""
+        self._taken.add(name)
+        array = self._weights.get(name)
+        if array is not None and array.shape == shape:
+            return array
+        if array is not None:
+            self._shapes.append(f"{name} is {array.shape}, not {shape}")
+        return np.broadcast_to(np.float32(0), shape)
+
+    def problems(self) -> list[str]:
+        """One text for each kind of difference, as `build.weight_problems` says them."""
+        missing = sorted(self._taken - self._weights.keys())
+        left = sorted(name for name in self._weights.keys() - self._taken if not name.endswith(".num_batches_tracked"))
+        texts = [f"missing {', '.join(missing)}"] if missing else []
+        return [*texts, *([f"unexpected {', '.join(left)}"] if left else []), *sorted(self._shapes)]

@@ -1,0 +1,66 @@
+"""The decoders of `model/decoders`, said in primitive operations; a new decoder is a function and a line below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from unetr.model.graph_builder import Builder, Node
+
+# (builder, input [B, C, H, W, D], tapped features, C, J) -> logits [B, J, H, W, D]
+DecoderGraph = Callable[[Builder, Node, list[Node], int, int], Node]
+
+
+def _unetr(b: Builder, x: Node, taps: list[Node], in_channels: int, outputs: int) -> Node:
+    network = b.network
+    levels = network.patch.bit_length() - 1
+    channels = [network.feature_size * 2**level for level in range(levels)]
+    skips = [b.conv_block(x, "decoder.input_path", in_channels, channels[0])]
+    for level in range(1, levels):
+        name, size = f"decoder.tap_paths.{level - 1}", channels[level]
+        skip = b.deconvolution(taps[level - 1], f"{name}.first", network.width, size)
+        for step in range(levels - level - 1):
+            skip = b.deconvolution(skip, f"{name}.steps.{step}.0", size, size)
+            if network.tap_convolutions:
+                skip = b.conv_block(skip, f"{name}.steps.{step}.1", size, size)
+        skips.append(skip)
+    deep, deeper = taps[-1], network.width
+    for index, level in enumerate(reversed(range(levels))):
+        name, size = f"decoder.fusions.{index}", channels[level]
+        up = b.deconvolution(deep, f"{name}.up", deeper, size)
+        deep = b.conv_block(b.ops.concat([up, skips[level]]), f"{name}.fuse", 2 * size, size)
+        deeper = size
+    return b.head(deep, "decoder.head", channels[0], outputs)
+
+
+def _nup(b: Builder, x: Node, taps: list[Node], in_channels: int, outputs: int) -> Node:
+    channels = b.network.feature_size * b.network.patch
+    hidden = b.conv_norm_act(taps[-1], "decoder.hidden", b.network.width, channels, 1)
+    return b.ops.upsample(b.head(hidden, "decoder.head", channels, outputs), b.network.patch)
+
+
+def _pup(b: Builder, x: Node, taps: list[Node], in_channels: int, outputs: int) -> Node:
+    levels = b.network.patch.bit_length() - 1
+    channels = [b.network.width, *(b.network.feature_size * 2**level for level in reversed(range(levels)))]
+    out = taps[-1]
+    for step in range(levels):
+        out = b.conv_norm_act(out, f"decoder.steps.{step}", channels[step], channels[step + 1], 3)
+        out = b.ops.upsample(out, 2)
+    return b.head(out, "decoder.head", channels[-1], outputs)
+
+
+def _mla(b: Builder, x: Node, taps: list[Node], in_channels: int, outputs: int) -> Node:
+    channels = b.network.feature_size * b.network.patch
+    first = 2 ** (b.network.patch.bit_length() // 2)
+    streams: list[Node] = []
+    deeper: Node | None = None
+    for index in reversed(range(len(taps))):
+        reduced = b.conv_norm_act(taps[index], f"decoder.reduces.{index}", b.network.width, channels, 1)
+        deeper = reduced if deeper is None else b.ops.add(reduced, deeper)
+        refined = b.conv_norm_act(deeper, f"decoder.refines.{index}.0", channels, channels, 3)
+        refined = b.conv_norm_act(refined, f"decoder.refines.{index}.1", channels, channels // 2, 3)
+        streams.append(b.ops.upsample(refined, first))
+    joined = b.head(b.ops.concat(streams), "decoder.head", channels // 2 * len(taps), outputs)
+    return b.ops.upsample(joined, b.network.patch // first)
+
+
+DECODER_GRAPHS: dict[str, DecoderGraph] = {"unetr": _unetr, "nup": _nup, "pup": _pup, "mla": _mla}

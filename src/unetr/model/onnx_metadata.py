@@ -1,0 +1,61 @@
+"""Reads an ONNX file's metadata without the onnx package: a few fields of its outermost message.
+
+ONNX files are protocol buffers (https://protobuf.dev/programming-guides/encoding/): fields of a key, number * 8 + type,
+and a value. `metadata_props` are field 14 of ModelProto, each a message with key (1) and value (2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+_METADATA_PROPS = 14
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_LONGEST_VARINT = 10
+
+
+def onnx_metadata(data: bytes) -> dict[str, str] | None:
+    """Key -> value of the file's `metadata_props`; None for bytes that are no protocol buffer."""
+    view = memoryview(data)
+    found = {}
+    try:
+        for number, value in _fields(view):
+            if number == _METADATA_PROPS:
+                entry = dict(_fields(value))
+                found[bytes(entry[1]).decode()] = bytes(entry.get(2, b"")).decode()
+    except (ValueError, KeyError):
+        return None
+    return found
+
+
+def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Number and value of each length-delimited field; others are passed over. Raises ValueError."""
+    at = 0
+    while at < len(view):
+        key, at = _varint(view, at)
+        number, kind = key >> 3, key & 7
+        if kind == _VARINT:
+            _, at = _varint(view, at)
+        elif kind in (_FIXED32, _FIXED64):
+            at += 4 if kind == _FIXED32 else 8
+        elif kind == _BYTES:
+            length, at = _varint(view, at)
+            if at + length > len(view):
+                raise ValueError("a field is longer than the file")
+            yield number, view[at : at + length]
+            at += length
+        else:
+            raise ValueError(f"field type {kind} is unknown")
+    if at != len(view):
+        raise ValueError("the last field is cut off")
+
+
+def _varint(view: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for index in range(_LONGEST_VARINT):
+        if at + index >= len(view):
+            raise ValueError("a number is cut off")
+        byte = view[at + index]
+        value |= (byte & 127) << (7 * index)
+        if byte < 128:
+            return value, at + index + 1
+    raise ValueError("a number is too long")
