@@ -26,9 +26,9 @@ def build_graph(ops: Operations, plan: Plan, weights: Weights, source: str) -> N
     problem = _impossible(network)
     if problem:
         raise InputError(f"{source}: {problem}")
-    builder = Builder(ops, CheckedWeights(weights), network)
     grid = _each(lambda size: -(-size // network.patch), plan.window)
     padded = _each(lambda size: size * network.patch, grid)
+    builder = Builder(ops, CheckedWeights(weights), network, min(padded))
     x = ops.input((len(plan.channels), *plan.window))
     if padded != plan.window:
         x = ops.pad(x, (padded[0] - plan.window[0], padded[1] - plan.window[1], padded[2] - plan.window[2]))

@@ -61,7 +61,7 @@ class Operations(Protocol):
         """x [B, i, ...], kernel [o, i, k, k, k]."""
 
     def deconvolve(self, x: Node, kernel: NDArray[Any]) -> Node:
-        """Transposed convolution, kernel [i, o, 2, 2, 2] and stride 2."""
+        """Transposed convolution to twice the size: kernel [i, o, k, k, k], stride 2, padding k / 2 - 1."""
 
     def normalise(self, x: Node, axes: Sequence[int], eps: float) -> Node:
         """(x - mean) / sqrt(variance + eps) over the last so many axes that `axes` names."""
@@ -87,11 +87,15 @@ class Operations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """What the parts of a network are built from: operations, weights by name, and the plan's choices."""
+    """What the parts of a network are built from: operations, weights by name, the plan's choices.
+
+    across: voxels along the shortest side of the window, padded to whole patches.
+    """
 
     ops: Operations
     weights: CheckedWeights
     network: NetworkPlan
+    across: int
 
     def linear(self, x: Node, name: str, inputs: int, outputs: int, bias: bool = True) -> Node:
         """x [B, N, inputs] -> [B, N, outputs]."""
@@ -107,15 +111,24 @@ class Builder:
 
     def conv_norm(self, x: Node, conv: str, norm: str, inputs: int, outputs: int, size: int) -> Node:
         """Convolution without bias, then its norm; batch norm, whose figures are fixed, goes into the kernel."""
+        kernel, shift = self._folded(conv, norm, inputs, outputs, size)
+        out = self.ops.convolve(x, kernel, 1, size // 2)
+        if shift is None:
+            return self.ops.normalise(out, (2, 3, 4), NORM_EPS)
+        return self.ops.add(out, self.ops.constant(shift))
+
+    def _folded(
+        self, conv: str, norm: str, inputs: int, outputs: int, size: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """The kernel, with a batch norm in it, and that norm's shift; None for an instance norm, which comes after."""
         kernel = self.weights.take(f"{conv}.weight", outputs, inputs, size, size, size)
         if self.network.norm == "instance":
-            return self.ops.normalise(self.ops.convolve(x, kernel, 1, size // 2), (2, 3, 4), NORM_EPS)
+            return kernel, None
         parts = ("weight", "bias", "running_mean", "running_var")
         gain, bias, mean, variance = (self.weights.take(f"{norm}.{part}", outputs).astype(np.float64) for part in parts)
         gain = gain / np.sqrt(variance + NORM_EPS)
         folded = (kernel * gain[:, None, None, None, None]).astype(np.float32)
-        shift = self.channels(bias - mean * gain)
-        return self.ops.add(self.ops.convolve(x, folded, 1, size // 2), self.ops.constant(shift))
+        return folded, self.channels(bias - mean * gain)
 
     def conv_norm_act(self, x: Node, name: str, inputs: int, outputs: int, size: int) -> Node:
         """`blocks.ConvNorm`."""
@@ -131,6 +144,38 @@ class Builder:
                 x = self.conv_norm(x, f"{name}.shortcut.0", f"{name}.shortcut.1", inputs, outputs, 1)
             out = self.ops.add(out, x)
         return self.ops.leaky_relu(out, SLOPE)
+
+    def doubled_conv_block(
+        self, deep: Node, skip: Node | None, up_name: str, name: str, channels: tuple[int, int]
+    ) -> Node:
+        """A `blocks.ConvBlock` on [deep doubled by a deconvolution, skip], without convolving what was doubled.
+
+        Both are linear: a 3x3x3 convolution of a stride-2 deconvolution is a deconvolution of 4x4x4, 8 products a voxel
+        in place of 27. channels: of deep, and of skip and the result. deep [B, i, h, w, d], skip [B, o, 2h, 2w, 2d] or
+        None -> [B, o, 2h, 2w, 2d].
+        """
+        inputs, outputs = channels
+        up = self.weights.take(f"{up_name}.weight", inputs, outputs, 2, 2, 2)
+        out = self._doubled_conv_norm(deep, skip, up, (f"{name}.conv_1", f"{name}.norm_1", 3))
+        out = self.ops.leaky_relu(out, SLOPE)
+        out = self.conv_norm(out, f"{name}.conv_2", f"{name}.norm_2", outputs, outputs, 3)
+        if self.network.residual and skip is None:
+            out = self.ops.add(out, self.ops.deconvolve(deep, up))
+        elif self.network.residual:
+            names = (f"{name}.shortcut.0", f"{name}.shortcut.1", 1)
+            out = self.ops.add(out, self._doubled_conv_norm(deep, skip, up, names))
+        return self.ops.leaky_relu(out, SLOPE)
+
+    def _doubled_conv_norm(self, deep: Node, skip: Node | None, up: NDArray[Any], names: tuple[str, str, int]) -> Node:
+        conv, norm, size = names
+        middle = up.shape[1]
+        kernel, shift = self._folded(conv, norm, middle if skip is None else 2 * middle, middle, size)
+        out = self.ops.deconvolve(deep, composed_kernel(up, kernel[:, :middle]))
+        if skip is not None:
+            out = self.ops.add(self.ops.convolve(skip, np.ascontiguousarray(kernel[:, middle:]), 1, size // 2), out)
+        if shift is None:
+            return self.ops.normalise(out, (2, 3, 4), NORM_EPS)
+        return self.ops.add(out, self.ops.constant(shift))
 
     def deconvolution(self, x: Node, name: str, inputs: int, outputs: int) -> Node:
         """`blocks.Deconvolution`: twice the size."""
@@ -171,3 +216,19 @@ class CheckedWeights:
         left = sorted(name for name in self._weights.keys() - self._taken if not name.endswith(".num_batches_tracked"))
         texts = [f"missing {', '.join(missing)}"] if missing else []
         return [*texts, *([f"unexpected {', '.join(left)}"] if left else []), *sorted(self._shapes)]
+
+
+def composed_kernel(up: NDArray[Any], conv: NDArray[Any]) -> NDArray[np.float32]:
+    """The stride-2 deconvolution [i, o, k+1, k+1, k+1] that is `conv` [o, m, k, k, k] of `up` [i, m, 2, 2, 2].
+
+    Voxel x reaches voxel 2x + a of the doubled grid by up[a], and from there voxel 2x + a - t + k // 2 by conv[t]: with
+    padding (k + 1) / 2 - 1 that is the kernel's place a - t + k - 1.
+    """
+    size, inputs, outputs = conv.shape[-1], up.shape[0], conv.shape[0]
+    kernel = np.zeros((inputs, outputs, size + 1, size + 1, size + 1))
+    flat = up.reshape(inputs, up.shape[1], -1).astype(np.float64)
+    for t in np.ndindex(size, size, size):
+        x, y, z = (size - 1 - place for place in t)
+        paths = conv[:, :, *t].astype(np.float64) @ flat
+        kernel[:, :, x : x + 2, y : y + 2, z : z + 2] += paths.reshape(inputs, outputs, 2, 2, 2)
+    return kernel.astype(np.float32)

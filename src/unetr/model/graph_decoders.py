@@ -10,6 +10,10 @@ from unetr.model.graph_builder import Builder, Node
 DecoderGraph = Callable[[Builder, Node, list[Node], int, int], Node]
 
 
+# Below so many voxels across, the 4x4x4 deconvolution in place of two steps is not quicker in the runtimes.
+_COMPOSED_FROM = 24
+
+
 def _unetr(b: Builder, x: Node, taps: list[Node], in_channels: int, outputs: int) -> Node:
     network = b.network
     levels = network.patch.bit_length() - 1
@@ -19,15 +23,22 @@ def _unetr(b: Builder, x: Node, taps: list[Node], in_channels: int, outputs: int
         name, size = f"decoder.tap_paths.{level - 1}", channels[level]
         skip = b.deconvolution(taps[level - 1], f"{name}.first", network.width, size)
         for step in range(levels - level - 1):
-            skip = b.deconvolution(skip, f"{name}.steps.{step}.0", size, size)
+            up, block = f"{name}.steps.{step}.0", f"{name}.steps.{step}.1"
+            if network.tap_convolutions and b.across >> (levels - 2 - step) >= _COMPOSED_FROM:
+                skip = b.doubled_conv_block(skip, None, up, block, (size, size))
+                continue
+            skip = b.deconvolution(skip, up, size, size)
             if network.tap_convolutions:
-                skip = b.conv_block(skip, f"{name}.steps.{step}.1", size, size)
+                skip = b.conv_block(skip, block, size, size)
         skips.append(skip)
     deep, deeper = taps[-1], network.width
     for index, level in enumerate(reversed(range(levels))):
         name, size = f"decoder.fusions.{index}", channels[level]
-        up = b.deconvolution(deep, f"{name}.up", deeper, size)
-        deep = b.conv_block(b.ops.concat([up, skips[level]]), f"{name}.fuse", 2 * size, size)
+        if b.across >> level >= _COMPOSED_FROM:
+            deep = b.doubled_conv_block(deep, skips[level], f"{name}.up", f"{name}.fuse", (deeper, size))
+        else:
+            up = b.deconvolution(deep, f"{name}.up", deeper, size)
+            deep = b.conv_block(b.ops.concat([up, skips[level]]), f"{name}.fuse", 2 * size, size)
         deeper = size
     return b.head(deep, "decoder.head", channels[0], outputs)
 

@@ -69,7 +69,8 @@ class OnnxOperations(Operations):
         return self._node("Conv", [x, self.constant(kernel)], strides=[stride] * 3, pads=[padding] * 6)
 
     def deconvolve(self, x: Node, kernel: NDArray[Any]) -> Node:
-        return self._node("ConvTranspose", [x, self.constant(kernel)], strides=[2] * 3)
+        padding = [kernel.shape[-1] // 2 - 1] * 6
+        return self._node("ConvTranspose", [x, self.constant(kernel)], strides=[2] * 3, pads=padding)
 
     def normalise(self, x: Node, axes: Sequence[int], eps: float) -> Node:
         where = self._integers(axes)

@@ -56,8 +56,9 @@ class OpenVINOOperations(Operations):
         return op.convolution(x, self.constant(kernel), [stride] * 3, [padding] * 3, [padding] * 3, [1] * 3)
 
     def deconvolve(self, x: Node, kernel: NDArray[Any]) -> Node:
+        padding = [kernel.shape[-1] // 2 - 1] * 3
         return op.convolution_backprop_data(
-            x, self.constant(kernel), [2] * 3, pads_begin=[0] * 3, pads_end=[0] * 3, dilations=[1] * 3
+            x, self.constant(kernel), [2] * 3, pads_begin=padding, pads_end=padding, dilations=[1] * 3
         )
 
     def normalise(self, x: Node, axes: Sequence[int], eps: float) -> Node:

@@ -9,13 +9,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from unetr.app.options import ModelPath, say
 from unetr.errors import InputError, MachineError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 # Of the largest logit: rounding of float32 in another order. A wrong layer or weight is off by the whole of it.
@@ -56,8 +56,8 @@ def export(
 
     def verify(artefact: Path) -> None:
         found = _in_a_fresh_process(artefact, to, target)
-        difference = float(np.abs(found - expected).max())
-        if not difference <= _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        difference = float(abs(found - expected).max())
+        if not difference <= _TOLERANCE * max(1.0, float(abs(expected).max())):
             raise MachineError(
                 f"{target}: was not written: its logits differ by up to {difference:.3g} from {reference}'s; "
                 "please report this with the model's plan"
@@ -70,6 +70,8 @@ def export(
 
 
 def _in_a_fresh_process(artefact: Path, engine: str, target: Path) -> NDArray[np.float32]:
+    import numpy as np
+
     with tempfile.TemporaryDirectory() as folder:
         logits = Path(folder) / "logits.npy"
         command = [sys.executable, "-m", "unetr.app.export_check", str(artefact), engine, str(logits)]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 
+from unetr import __version__
 from unetr.core.parallel import available_cores
 from unetr.errors import InputError, MachineError
+from unetr.infer.engines.compiled_cache import cache_path, read_compiled, write_compiled
 from unetr.infer.window import Engine, Float
 from unetr.model.artefact import Opened
 
@@ -25,7 +29,6 @@ def openvino_engine(opened: Opened, precision: str) -> Engine:
     Raises InputError for a network that does not fit its plan, MachineError where OpenVINO is missing.
     """
     core = _core()
-    network = openvino_network_of(core, opened)
     config = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         # One window at a time on all cores: a window fills them, and memory is that of one.
@@ -33,7 +36,7 @@ def openvino_engine(opened: Opened, precision: str) -> Engine:
         "NUM_STREAMS": "1",
         "INFERENCE_NUM_THREADS": str(available_cores()),
     }
-    request = core.compile_model(network, "CPU", config).create_infer_request()
+    request = _compiled(core, opened, config).create_infer_request()
 
     def run(windows: Float) -> Float:
         found = []
@@ -46,6 +49,25 @@ def openvino_engine(opened: Opened, precision: str) -> Engine:
         return np.concatenate(found)
 
     return run
+
+
+def _compiled(core: Any, opened: Opened, config: dict[str, str]) -> Any:
+    """From the cache, or compiled and put there."""
+    import openvino as ov
+
+    made_by = (__version__, ov.get_version(), core.get_property("CPU", "FULL_DEVICE_NAME"), sorted(config.items()))
+    path = cache_path(opened, repr((made_by, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))))
+    blob = None if path is None else read_compiled(path)
+    if blob is not None:
+        # A blob of another build of the runtime that calls itself the same is refused by it.
+        with suppress(RuntimeError):
+            return core.import_model(ov.Tensor(blob), "CPU", config)
+    compiled = core.compile_model(openvino_network_of(core, opened), "CPU", config)
+    if path is not None:
+        stream = BytesIO()
+        compiled.export_model(stream)
+        write_compiled(path, stream.getvalue())
+    return compiled
 
 
 def openvino_network_of(core: Any, opened: Opened) -> Any:
