@@ -56,7 +56,7 @@ def measure(command: list[str]) -> Run:
         err.seek(0)
         if child.returncode:
             raise SystemExit(f"{' '.join(command)}: ended with {child.returncode}: {err.read()[-2000:]}")
-        return Run(wall, usage.ru_maxrss / 1024, out.read())
+        return Run(wall, usage.ru_maxrss * 1024 / 1e6, out.read())
 
 
 def random_model(folder: Path) -> Path:
@@ -118,8 +118,9 @@ def main() -> None:
         for who in contestants:
             inner = json.loads(runs[who][-1].stdout.splitlines()[-1]) if who.startswith("MONAI") else {}
             agree = float(np.mean(labels(results[who]) == truth))
+            within = f"{inner.get('imports', '')} | {inner.get('network', '')}"
             print(
-                f"| {who} | {wall[who]:.2f} | {inner.get('imports', '')} | {inner.get('network', '')} | {peak[who]:.0f} "
+                f"| {who} | {wall[who]:.2f} | {within} | {peak[who]:.0f} "
                 f"| {wall[best] / wall[who]:.2f} × | {peak[who] / peak[best]:.2f} | {100 * agree:.3f} % |"
             )
         print(f"\nClasses in MONAI's labels: {len(np.unique(truth))}. Compared with: {best}.")

@@ -66,7 +66,7 @@ def main() -> None:
         whole = {who: len(scans) / wall[who, "all"] for who in names}
         steady = {who: (len(scans) - 1) / (wall[who, "all"] - wall[who, "one"]) for who in names}
         print(
-            "| | wall, s | start-up and one scan, s | scans/s | faster | scans/s without start-up | faster | MB | agree |"
+            "| | wall, s | start-up and one scan, s | scans/s | faster | scans/s after start-up | faster | MB | agree |"
         )
         print("|---|---|---|---|---|---|---|---|---|")
         for who in names:

@@ -80,9 +80,8 @@ def main() -> None:
     parser.add_argument("--only", choices=["free", "limited"], help="leave out the runs with or without the limit")
     parser.add_argument("--precision", default="auto")
     asked = parser.parse_args()
-    print(
-        "| slices | memory limit | exit | wall, s | peak, MB | against the first | said |\n|---|---|---|---|---|---|---|"
-    )
+    print("| slices | memory limit | exit | wall, s | peak, MB | against the first | said |")
+    print("|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_model(folder / "model.safetensors", asked.spacing, asked.classes)

@@ -4,9 +4,9 @@
 
 nnU-Net: `resample_data_or_seg_to_shape` with its default arguments for probabilities (order 1, order_z 0, separate z
 decided by anisotropy), then arg-max, as `convert_predicted_logits_to_segmentation_with_correct_shape` does; reading
-and writing files are left out on both sides. The scores (seed 0) are logits of overlapping blobs with soft edges; both
-get the same array. nnU-Net resamples whatever it is given, logits by default; --probabilities gives both softmax
-scores. The contestants take turns in one process.
+and writing files are left out on both sides. The logits (seed 0) are of overlapping blobs with soft edges. unetr gets
+them and makes probabilities of them as it goes; nnU-Net gets the probabilities, ready made, so that both interpolate
+the same; with --logits it gets the logits, which is its default. The contestants take turns in one process.
 """
 
 from __future__ import annotations
@@ -19,17 +19,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.geometry import Placement, place, restore
+from unetr.core.geometry import Placement, place
+from unetr.core.parallel import ranges
 from unetr.core.plan import ChannelPlan, NetworkPlan, Plan
 from unetr.core.volume import Volume
+from unetr.infer.restore import Canvas, draw
+from unetr.infer.sweep import Route
 
 Float = NDArray[np.float32]
 GRID_MM = 1.5
 
 
-def ours(scores: Float, placement: Placement, plan: Plan) -> NDArray[Any]:
-    """The one place to replace when the streaming restorer is to be measured: scores [J, *grid] -> labels."""
-    return np.argmax(restore(scores, placement, "linear"), axis=0).astype(np.uint8)
+def ours(logits: Float, placement: Placement, plan: Plan) -> NDArray[Any]:
+    """Softmax, restoring and arg-max of logits [J, *grid], a slab at a time, as in a prediction."""
+    route = Route((2, 0, 1), ((0, placement.shape[0]),), 16)
+    canvas = Canvas.blank(placement, plan, with_probabilities=False, with_uncertainty=False)
+    turned = logits.transpose(0, *(1 + axis for axis in route.axes))
+    slabs = (turned[:, rows] for rows in ranges(turned.shape[1], route.slab_rows))
+    draw(slabs, placement, plan, route, route.pieces[0], canvas)
+    return canvas.labels
 
 
 def nnunet(scores: Float, shape: tuple[int, ...], spacing: tuple[float, ...], grid: tuple[float, ...]) -> NDArray[Any]:
@@ -66,7 +74,7 @@ def main() -> None:
     parser.add_argument("--spacing", type=float, nargs=3, default=[0.75, 0.75, 1.0], help="of the scan, mm")
     parser.add_argument("--classes", type=int, default=14)
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--probabilities", action="store_true", help="softmax scores instead of logits")
+    parser.add_argument("--logits", action="store_true", help="nnU-Net interpolates logits, as it does by default")
     asked = parser.parse_args()
     shape = tuple(asked.shape)
     # A volume that takes no memory: only its grid is of interest.
@@ -80,14 +88,14 @@ def main() -> None:
         window=(96, 96, 96),
         network=NetworkPlan(),
     )
-    scores = organs(placement.shape, asked.classes, seed=0)
-    if asked.probabilities:
-        scores -= scores.max(axis=0)
-        np.exp(scores, out=scores)
+    logits = organs(placement.shape, asked.classes, seed=0)
+    scores = logits
+    if not asked.logits:
+        scores = np.exp(logits - logits.max(axis=0))
         scores /= scores.sum(axis=0)
     contestants = {
         "nnU-Net": lambda: nnunet(scores, shape, tuple(asked.spacing), (GRID_MM,) * 3),
-        "unetr": lambda: ours(scores, placement, plan),
+        "unetr": lambda: ours(logits, placement, plan),
     }
     seconds: dict[str, list[float]] = {who: [] for who in contestants}
     labels: dict[str, NDArray[Any]] = {}
@@ -103,9 +111,8 @@ def main() -> None:
     for who, some in seconds.items():
         ratio = median["nnU-Net"] / median[who]
         print(f"| {who} | {median[who]:.2f} | {min(some):.2f} | {max(some):.2f} | {ratio:.2f} × |")
-    print(
-        f"\nGrid {placement.shape} to {shape}, {asked.classes} classes. Labels agree: {100 * same.mean():.4f} % of voxels,"
-    )
+    print(f"\nGrid {placement.shape} to {shape}, {asked.classes} classes.")
+    print(f"Labels agree: {100 * same.mean():.4f} % of voxels,")
     print(f"{100 * same[inside].mean():.4f} % of those that either calls foreground ({100 * inside.mean():.1f} %).")
 
 
