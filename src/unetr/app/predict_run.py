@@ -78,7 +78,7 @@ def run_job(job: Job) -> dict[str, CaseRecord]:
             if not isinstance(loaded, _Loaded):
                 return loaded
             with naming(case):
-                budget = job.segmenter.budget(loaded.scan, job.options.wanted())
+                budget = job.segmenter.budget(loaded.scan, job.options.wanted(), prefetch=len(job.inputs.cases) > 1)
             announce(budget, loaded.scan)
             return _Segmented(job.options.segment(case, loaded.scan, job.segmenter, budget.route), loaded.inputs)
 

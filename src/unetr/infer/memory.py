@@ -33,34 +33,30 @@ class Demand:
     """What is to be computed, in sizes.
 
     grid: voxels of the network's grid. scan: voxels of the scan's. result_bytes: per voxel of the scan, all that is
-    drawn. network_bytes: what the network takes when it runs, beyond what the process already has.
+    drawn and written. other_bytes: what else comes beyond what the process already has: the network at work, and the
+    next scan of a folder, which is read meanwhile.
     """
 
     grid: Shape
     scan: Shape
     result_bytes: int
-    network_bytes: int
+    other_bytes: int
 
-    @classmethod
-    def of(
-        cls,
-        grid: Shape,
-        scan: Shape,
-        plan: Plan,
-        *,
-        with_probabilities: bool,
-        with_uncertainty: bool,
-        network_bytes: int,
-    ) -> Demand:
-        """Labels are one byte a voxel, two where values need them, and are there twice while they are verified."""
-        labels = 2 * (1 if max(plan.labels.values()) < 256 else 2)
-        per_voxel = labels + _FLOAT * (2 * plan.outputs * with_probabilities + 2 * with_uncertainty)
-        return cls(grid, scan, per_voxel, network_bytes)
+
+def result_bytes(plan: Plan, *, probabilities: bool, uncertainty: bool) -> int:
+    """Per voxel of the scan. Labels are one byte, or two where values need them; all is there twice when verified."""
+    labels = 1 if max(plan.labels.values()) < 256 else 2
+    return 2 * (labels + _FLOAT * (plan.outputs * probabilities + uncertainty))
+
+
+def next_scan_bytes(grid: Shape, scan: Shape, channels: int) -> int:
+    """About what reading and preparing another scan of this size takes."""
+    return channels * _FLOAT * (math.prod(scan) + 2 * math.prod(grid))
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A route and the peak memory it is expected to take, in bytes, all that the process has included."""
+    """A route and the peak memory of the process that is expected, in bytes, what it has already taken included."""
 
     route: Route
     peak_bytes: int
@@ -88,8 +84,13 @@ def choose_route(demand: Demand, plan: Plan, limit_bytes: int | None) -> Budget:
     if best is None:
         # The machine may still manage, by swapping; nobody asked to be refused.
         _, (route, _, bytes_) = min(enumerate(_routes(demand.grid, plan)), key=lambda item: (item[1][2], item[0]))
-        return Budget(route, fixed + int(_MARGIN * bytes_))
-    return Budget(best[1], fixed + int(_MARGIN * best[0][1]))
+        return _budget(route, fixed + int(_MARGIN * bytes_))
+    return _budget(best[1], fixed + int(_MARGIN * best[0][1]))
+
+
+def _budget(route: Route, to_come: int) -> Budget:
+    before = _proc_kilobytes(Path("/proc/self/status"), "VmHWM")
+    return Budget(route, max(before, to_come))
 
 
 def gigabytes(count: int) -> str:
@@ -129,9 +130,9 @@ def _proc_kilobytes(path: Path, name: str) -> int:
 
 
 def _fixed_bytes(demand: Demand) -> int:
-    """What every route takes: all that is there already, the network at work, and the results."""
+    """What every route takes: all that is there already, what comes with it, and the results."""
     voxels = math.prod(demand.scan)
-    return resident_bytes() + demand.network_bytes + demand.result_bytes * voxels + _SMALL_THINGS
+    return resident_bytes() + demand.other_bytes + demand.result_bytes * voxels + _SMALL_THINGS
 
 
 def _routes(grid: Shape, plan: Plan) -> Iterator[tuple[Route, int, int]]:

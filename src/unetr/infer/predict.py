@@ -17,7 +17,7 @@ from unetr.core.plan import Plan
 from unetr.core.volume import Volume
 from unetr.errors import InputError
 from unetr.infer.combine import combined, mirror_views
-from unetr.infer.memory import Budget, Demand, choose_route
+from unetr.infer.memory import Budget, Demand, choose_route, next_scan_bytes, result_bytes
 from unetr.infer.postprocess import apply_rules, extent_values
 from unetr.infer.restore import Canvas, draw
 from unetr.infer.scores import output_values, probabilities
@@ -151,16 +151,15 @@ class Segmenter:
         nothing = np.broadcast_to(np.uint8(0), (1, *volume.shape))
         return Prepared(image, placement, volume.with_data(nothing, label_names={}), verdict, read)
 
-    def budget(self, prepared: Prepared, wanted: Wanted) -> Budget:
-        """The route of a prediction and its expected peak memory. Raises InputError where the limit cannot be met."""
-        demand = Demand.of(
-            prepared.placement.shape,
-            prepared.placement.source_shape,
-            self.plan,
-            with_probabilities=wanted.probabilities,
-            with_uncertainty=wanted.uncertainty,
-            network_bytes=self.network_bytes,
-        )
+    def budget(self, prepared: Prepared, wanted: Wanted, *, prefetch: bool = False) -> Budget:
+        """The route of a prediction and its expected peak memory. prefetch: another scan is read meanwhile.
+
+        Raises InputError where the limit cannot be met.
+        """
+        grid, scan = prepared.placement.shape, prepared.placement.source_shape
+        following = next_scan_bytes(grid, scan, len(self.plan.channels)) if prefetch else 0
+        per_voxel = result_bytes(self.plan, probabilities=wanted.probabilities, uncertainty=wanted.uncertainty)
+        demand = Demand(grid, scan, per_voxel, self.network_bytes + following)
         return choose_route(demand, self.plan, wanted.memory_limit_bytes)
 
     def segment(self, prepared: Prepared, wanted: Wanted, route: Route | None = None) -> Prediction:
