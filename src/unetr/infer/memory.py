@@ -94,8 +94,8 @@ def _budget(route: Route, to_come: int) -> Budget:
 
 
 def gigabytes(count: int) -> str:
-    """For people, e.g. "3.2 GB"; GB are 10^9 bytes."""
-    return f"{count / 10**9:.1f} GB"
+    """For people, e.g. "3.20 GB"; GB are 10^9 bytes."""
+    return f"{count / 10**9:.2f} GB"
 
 
 def parse_memory(text: str) -> int:
