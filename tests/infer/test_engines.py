@@ -151,6 +151,22 @@ def test_predicting_with_openvino_imports_no_torch(make: Make) -> None:
     assert done.stdout.split("\n")[-2] == "(1, 20, 20, 20) False"
 
 
+def test_a_signal_after_several_models_reaches_its_handler(make: Make) -> None:
+    code = (
+        "import gc, os, signal, unetr\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('handled'))\n"
+        f"held = [unetr.load({str(make())!r}, engine='openvino') for _ in range(3)]\n"
+        "while held:\n"
+        "    held.pop(0)\n"
+        "    gc.collect()\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    # faulthandler gives the process an alternate signal stack, as pytest and many a server do.
+    run = [sys.executable, "-X", "faulthandler", "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert done.stdout.split().count("handled") == 3
+
+
 def test_an_ensemble_is_the_mean_of_its_members(make: Make) -> None:
     paths = [make(f"fold{seed}/model.safetensors", seed) for seed in range(2)]
     scan = scan_of((18, 16, 20), "LPS", (1.0, 1.0, 1.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -102,7 +103,17 @@ def openvino_network_of(core: Any, opened: Opened) -> Any:
 
 def _core() -> Any:
     try:
-        import openvino as ov
+        import openvino  # noqa: F401
     except ImportError:
         raise MachineError("engine openvino: OpenVINO is not installed; run: pip install openvino") from None
+    return _core_of_the_process()
+
+
+@cache
+def _core_of_the_process() -> Any:
+    # One, never given back: a CPU plugin puts its own alternate signal stack on the thread that made it and takes it
+    # away when it goes. Of two that go in the order they came, the second puts back a stack that the first has
+    # unmapped, and the next signal (Ctrl-C, SIGTERM) ends the process as a segmentation fault.
+    import openvino as ov
+
     return ov.Core()
