@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import helper
+from onnx import TensorProto, helper
 
 from unetr.core.plan import ChannelPlan, NetworkPlan, Plan
 from unetr.errors import InputError
@@ -18,7 +19,7 @@ from unetr.model.artefact import open_model
 from unetr.model.build import build_network
 from unetr.model.export import EXPORTS
 from unetr.model.file import ModelFile
-from unetr.model.onnx_metadata import onnx_metadata
+from unetr.model.onnx_metadata import has_external_data, onnx_metadata
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +122,43 @@ def test_metadata_are_read_as_onnx_reads_them(entries: dict[str, str]) -> None:
     made = helper.make_model(graph)
     helper.set_model_props(made, entries)
     assert onnx_metadata(made.SerializeToString()) == entries
+
+
+def _with_external(place: str) -> onnx.ModelProto:
+    """A network in which one tensor's values are in another file, at one of the places where tensors can be."""
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="../../secret")
+    inside = helper.make_graph([helper.make_node("Constant", [], ["w"], value=tensor)], "inside", [], [])
+    nodes, initialisers = [], []
+    if place == "initializer":
+        initialisers = [tensor]
+    elif place == "constant":
+        nodes = list(inside.node)
+    else:
+        nodes = [helper.make_node("If", ["c"], ["y"], then_branch=inside, else_branch=inside)]
+    return helper.make_model(helper.make_graph(nodes, "graph", [], [], initialisers))
+
+
+@pytest.mark.parametrize("place", ["initializer", "constant", "subgraph"])
+def test_weights_in_other_files_are_found(place: str) -> None:
+    network = _with_external(place)
+    assert has_external_data(network.SerializeToString())
+    every = [*network.graph.initializer, *(a.t for n in network.graph.node for a in n.attribute)]
+    every += [a.t for n in network.graph.node for b in n.attribute for m in b.g.node for a in m.attribute]
+    for tensor in every:
+        del tensor.external_data[:]
+    assert not has_external_data(network.SerializeToString())
+
+
+def test_a_sealed_file_with_weights_elsewhere_is_refused(exported: Callable[[str], Path]) -> None:
+    path = exported("onnx")
+    network = onnx.load(path)
+    weights = network.graph.initializer[0]
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="/etc/hostname")
+    (seal,) = (entry for entry in network.metadata_props if entry.key == "sha256")
+    seal.value = "0" * 64
+    seal.value = hashlib.sha256(network.SerializeToString()).hexdigest()
+    path.write_bytes(network.SerializeToString())
+    with pytest.raises(InputError, match="keeps weights in another file"):
+        open_model(path)

@@ -16,7 +16,7 @@ from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan
 from unetr.errors import InputError
 from unetr.model.file import ModelFile, described, read_model
-from unetr.model.onnx_metadata import onnx_metadata
+from unetr.model.onnx_metadata import has_external_data, onnx_metadata
 
 NO_DIGEST = "0" * 64
 # Before each entry in OpenVINO's XML, so that it is found without a parser that follows references.
@@ -82,6 +82,8 @@ def _open_onnx(path: Path) -> Opened:
     if metadata is None or "plan" not in metadata:
         raise InputError(f"{path}: is not an ONNX file written by unetr export; expected one with a plan")
     _verify(path, metadata.get("sha256", ""), data)
+    if has_external_data(data):
+        raise InputError(f"{path}: keeps weights in another file; expected all in one, as unetr export writes it")
     return Opened("onnx", described(metadata, {}, path), data)
 
 

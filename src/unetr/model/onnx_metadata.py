@@ -1,7 +1,8 @@
 """Reads an ONNX file's metadata without the onnx package: a few fields of its outermost message.
 
 ONNX files are protocol buffers (https://protobuf.dev/programming-guides/encoding/): fields of a key, number * 8 + type,
-and a value. `metadata_props` are field 14 of ModelProto, each a message with key (1) and value (2).
+and a value. `metadata_props` are field 14 of ModelProto, each a message with key (1) and value (2). The other numbers
+are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 """
 
 from __future__ import annotations
@@ -11,6 +12,25 @@ from collections.abc import Iterator
 _METADATA_PROPS = 14
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
+# Message -> field number -> message in it, of all that can hold a tensor.
+_PARTS = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "node": {5: "attribute"},
+    "attribute": {
+        5: "tensor",
+        6: "graph",
+        10: "tensor",
+        11: "graph",
+        22: "sparse tensor",
+        23: "sparse tensor",
+    },
+    "sparse tensor": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+_EXTERNAL_DATA = 13
 
 
 def onnx_metadata(data: bytes) -> dict[str, str] | None:
@@ -25,6 +45,25 @@ def onnx_metadata(data: bytes) -> dict[str, str] | None:
     except (ValueError, KeyError):
         return None
     return found
+
+
+def has_external_data(data: bytes) -> bool:
+    """Whether any tensor's values are in another file, which a runtime would then open, wherever the path points.
+
+    True, too, for what cannot be followed to its end.
+    """
+    waiting = [("model", memoryview(data))]
+    try:
+        while waiting:
+            message, view = waiting.pop()
+            for number, value in _fields(view):
+                if message == "tensor" and number == _EXTERNAL_DATA:
+                    return True
+                if number in _PARTS[message]:
+                    waiting.append((_PARTS[message][number], value))
+    except ValueError:
+        return True
+    return False
 
 
 def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:
