@@ -2,27 +2,26 @@
 
     uv run python benchmarks/file_to_file.py ../shared/data/ct/torso_1.5mm.nii.gz --repetitions 3 [--model MODEL]
 
-Whole processes that take turns; wall time and peak memory (ru_maxrss, by os.wait4) are measured by this one. MONAI is
-given its best of sw_batch_size 1, 2 and 4. Without --model the weights are random (seed 0, 14 classes, 96^3) and
-converted by `unetr convert monai`: their labels are decided by hairs, so agreement there is a lower bound; judge
-agreement with a trained model. See monai_predict.py for how conventions were matched.
+Whole processes that take turns; wall time and peak memory by measured.py. MONAI is given its best of sw_batch_size 1, 2
+and 4. Without --model the weights are random (seed 0, 14 classes, 96^3) and converted by `unetr convert monai`: the two
+best classes of a voxel are then often nearly equal, which a trained model's seldom are. See monai_predict.py for how
+conventions were matched.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
 import numpy as np
+
+from measured import Measured, measure
 
 HERE = Path(__file__).parent
 UNETR = (sys.executable, "-m", "unetr")
@@ -35,28 +34,6 @@ PLAN = {
     "spacing_mm": [1.5, 1.5, 1.5],
     "window": [96, 96, 96],
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    wall_s: float
-    peak_mb: float
-    stdout: str
-
-
-def measure(command: list[str]) -> Run:
-    """Runs a command; peak memory is that of the largest process it was. Ends the benchmark if it fails."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        start = time.perf_counter()
-        child = subprocess.Popen(command, stdout=out, stderr=err)
-        _, status, usage = os.wait4(child.pid, 0)
-        wall = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        if child.returncode:
-            raise SystemExit(f"{' '.join(command)}: ended with {child.returncode}: {err.read()[-2000:]}")
-        return Run(wall, usage.ru_maxrss * 1024 / 1e6, out.read())
 
 
 def random_model(folder: Path) -> Path:
@@ -104,7 +81,7 @@ def main() -> None:
             command = [*UNETR, "predict", str(model), str(asked.scan), "-o", str(out), "--precision", precision]
             contestants[f"unetr {precision}"] = command
             results[f"unetr {precision}"] = out
-        runs: dict[str, list[Run]] = {who: [] for who in contestants}
+        runs: dict[str, list[Measured]] = {who: [] for who in contestants}
         for _ in range(asked.repetitions):
             for who, command in contestants.items():
                 results[who].unlink(missing_ok=True)

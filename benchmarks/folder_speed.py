@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from file_to_file import HERE, UNETR, labels, measure
+from file_to_file import HERE, UNETR, labels
+from measured import measure
 from monai_predict import export
 
 

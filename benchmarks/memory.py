@@ -4,22 +4,21 @@
 
 Synthetic int16 scans (seed 0) of 0.8x0.8x1.0 mm and a model with random weights, in a temporary folder. The number of
 windows grows with the third power of 1 / --spacing: 3 mm needs an eighth of the time of 1.5 mm, but says less of
-memory, since the network's grid is smaller. Peaks are the kernel's (ru_maxrss, by os.wait4). Each scan is run without
+memory, since the network's grid is smaller. Peaks are the kernel's (measured.py). Each scan is run without
 and with --memory-limit; a run that is refused (exit 2 or 4) is a row that says so.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import nibabel
 import numpy as np
+
+from measured import measure
 
 
 def make_scan(path: Path, size: int, slices: int) -> None:
@@ -58,18 +57,6 @@ def make_model(path: Path, spacing_mm: float, classes: int) -> None:
     write_model(path, ModelFile(plan, None, {}, "CC0", {n: t.numpy() for n, t in network.state_dict().items()}))
 
 
-def measure(command: list[str]) -> tuple[int, float, float, str]:
-    """Exit code, seconds, peak in MB, and the last line of what it said."""
-    with tempfile.TemporaryFile("w+") as said:
-        start = time.perf_counter()
-        child = subprocess.Popen(command, stdout=said, stderr=said)
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        lines = said.read().strip().splitlines()
-        return child.returncode, time.perf_counter() - start, usage.ru_maxrss * 1024 / 1e6, lines[-1] if lines else ""
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=512)
@@ -95,10 +82,11 @@ def main() -> None:
                 out = folder / f"out{slices}{kind}.nii.gz"
                 job = ["predict", str(folder / "model.safetensors"), str(scan), "-o", str(out)]
                 command = [sys.executable, "-m", "unetr", *job, "--precision", asked.precision, *options]
-                code, seconds, peak, said = measure(command)
+                code, seconds, peak, *texts = measure(command, must_succeed=False)
                 ratio = f"{peak / first.setdefault(kind, peak):.3f}" if not code else ""
                 limit = asked.limit if options else "none"
-                said = said.replace(str(folder), "").replace("|", "/") if code else ""
+                lines = "".join(texts).strip().splitlines() if code else []
+                said = lines[-1].replace(str(folder), "").replace("|", "/") if lines else ""
                 print(f"| {slices} | {limit} | {code} | {seconds:.1f} | {peak:.0f} | {ratio} | {said} |", flush=True)
             scan.unlink()
 
