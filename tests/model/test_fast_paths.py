@@ -85,7 +85,7 @@ def test_bfloat16_is_close_to_float32(small_network: Callable[..., NetworkPlan])
 def test_the_input_path_runs_with_channels_innermost(channels: int, small_network: Callable[..., NetworkPlan]) -> None:
     network = build_network(small_network(), channels, 3, (16, 16, 16))
     layouts = []
-    network.decoder.register_forward_pre_hook(lambda module, inputs: layouts.append(inputs[0].stride()))
+    network.decoder.register_forward_pre_hook(lambda module, inputs: layouts.append(inputs[0][0].stride()))
     network(torch.randn(1, channels, 16, 16, 16))
     assert layouts[0][1] == 1
 

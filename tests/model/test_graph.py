@@ -76,8 +76,8 @@ def assert_same_as_torch(made: Plan) -> None:
         np.testing.assert_allclose(found, expected, atol=1e-3 * max(1.0, np.abs(expected).max()), err_msg=name)
 
 
-@pytest.mark.parametrize("decoder", ["unetr", "nup", "pup", "mla"])
-@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize("decoder", ["unetr", "nup", "pup", "mla", "stem"])
+@pytest.mark.parametrize("norm", ["instance", "instance_affine", "batch"])
 def test_every_decoder_and_norm(decoder: str, norm: str) -> None:
     assert_same_as_torch(plan(decoder=decoder, norm=norm))
 
@@ -95,6 +95,10 @@ def test_every_decoder_and_norm(decoder: str, norm: str) -> None:
         {"patch": 16, "depth": 4, "taps": (1, 2, 3, 4), "window": (48, 32, 48)},
         {"patch": 16, "depth": 4, "taps": (1, 2, 3, 4), "window": (48, 48, 48), "norm": "batch", "residual": False},
         {"patch": 4, "depth": 2, "taps": (1, 2), "feature_size": 6},
+        {"decoder": "stem", "layer_scale": 0.1, "channels": 2, "window": (24, 32, 16)},
+        {"decoder": "stem", "norm": "instance_affine", "projection": "conv", "window": (48, 48, 48)},
+        {"decoder": "stem", "patch": 4, "residual": False, "qkv_bias": True, "window": (20, 13, 9)},
+        {"layer_scale": 0.1, "norm": "instance_affine", "window": (48, 48, 48)},
     ],
 )
 def test_every_option_of_the_network(changes: dict[str, Any]) -> None:

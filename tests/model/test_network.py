@@ -170,7 +170,7 @@ def test_first_logits_are_moderate(small_network: Small) -> None:
         ({"taps": (1, 3)}, "needs 3 taps"),
         ({"patch": 12}, "12 is not a power of two"),
         ({"patch": 1}, "1 is not a power of two"),
-        ({"decoder": "fpn"}, "choose one of unetr, nup, pup, mla"),
+        ({"decoder": "fpn"}, "choose one of unetr, nup, pup, mla, stem"),
         ({"depth": 5}, "last tap 3 must be the last block"),
     ],
 )

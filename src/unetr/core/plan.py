@@ -64,7 +64,12 @@ class Region(Record):
 
 
 class NetworkPlan(Record):
-    """The shape of the network (DESIGN section 3); the defaults are the paper's configuration."""
+    """The shape of the network (DESIGN section 3); the defaults are the paper's configuration.
+
+    decoder: a name of `model/decoders`; `stem` puts a convolutional stem before the transformer, too.
+    layer_scale: first value of a learned factor per channel on what a block adds to its input; 0 for no factors.
+    norm: of the convolutions; `instance_affine` has a learned scale and shift per channel.
+    """
 
     preset: str = "paper"
     decoder: str = "unetr"
@@ -76,11 +81,12 @@ class NetworkPlan(Record):
     taps: tuple[Count, ...] = (3, 6, 9, 12)
     final_norm: bool = False
     feature_size: Count = 16
-    norm: Literal["instance", "batch"] = "instance"
+    norm: Literal["instance", "instance_affine", "batch"] = "instance"
     residual: bool = True
     tap_convolutions: bool = True
     projection: Literal["linear", "conv"] = "linear"
     qkv_bias: bool = False
+    layer_scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")

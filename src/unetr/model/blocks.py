@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from unetr.core.plan import NetworkPlan
 
-NormKind = Literal["instance", "batch"]
+NormKind = Literal["instance", "instance_affine", "batch"]
 SLOPE = 0.01  # of the leaky rectifier, everywhere
 
 
 def norm_layer(kind: NormKind, channels: int) -> nn.Module:
-    """Instance normalisation has no parameters here; batch normalisation has scale, shift and running statistics."""
-    return InstanceNorm(channels) if kind == "instance" else nn.BatchNorm3d(channels)
+    """`instance` has no parameters, `instance_affine` scale and shift, `batch` these and running statistics."""
+    return nn.BatchNorm3d(channels) if kind == "batch" else InstanceNorm(channels, affine=kind == "instance_affine")
 
 
 class InstanceNorm(nn.InstanceNorm3d):
@@ -33,33 +33,33 @@ class InstanceNorm(nn.InstanceNorm3d):
             return super().forward(x)
         # Split and cat keep channels innermost, also in the gradient; unbind and stack do not.
         parts = [x] if x.shape[0] == 1 else torch.split(x, 1)
-        items = [F.batch_norm(part, None, None, training=True, eps=self.eps) for part in parts]
+        items = [F.batch_norm(part, None, None, self.weight, self.bias, training=True, eps=self.eps) for part in parts]
         return items[0] if len(items) == 1 else torch.cat(items)
 
 
 class ConvBlock(nn.Module):
-    """conv - norm - activation - conv - norm (- add the input) - activation; kernels `size`^3, no bias.
+    """conv - norm - activation - conv - norm (- add the input) - activation; kernels 3x3x3, no bias.
 
     residual: the input is added before the last activation, through a 1x1x1 convolution and norm where the
-    number of channels changes.
+    number of channels changes. stride: of the first convolution; the shortcut's is then stride^3, without overlap.
     """
 
-    def __init__(self, in_channels: int, channels: int, norm: NormKind, residual: bool, size: int = 3) -> None:
+    def __init__(self, in_channels: int, channels: int, norm: NormKind, residual: bool, stride: int = 1) -> None:
         super().__init__()
         self.residual = residual
-        self.conv_1 = nn.Conv3d(in_channels, channels, size, padding=size // 2, bias=False)
+        self.conv_1 = nn.Conv3d(in_channels, channels, 3, stride, padding=1, bias=False)
         self.norm_1 = norm_layer(norm, channels)
-        self.conv_2 = nn.Conv3d(channels, channels, size, padding=size // 2, bias=False)
+        self.conv_2 = nn.Conv3d(channels, channels, 3, padding=1, bias=False)
         self.norm_2 = norm_layer(norm, channels)
         self.shortcut: nn.Module = nn.Identity()
-        if residual and in_channels != channels:
+        if residual and (in_channels != channels or stride > 1):
             self.shortcut = nn.Sequential(
-                nn.Conv3d(in_channels, channels, 1, bias=False),
+                nn.Conv3d(in_channels, channels, stride, stride, bias=False),
                 norm_layer(norm, channels),
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [B, in_channels, H, W, D] -> [B, channels, H, W, D]."""
+        """x [B, in_channels, H, W, D] -> [B, channels, H/stride, W/stride, D/stride]."""
         out = F.leaky_relu(self.norm_1(self.conv_1(x)), SLOPE, inplace=True)
         out = self.norm_2(self.conv_2(out))
         if self.residual:
@@ -96,9 +96,9 @@ class Deconvolution(nn.ConvTranspose3d):
         return fine.permute(0, 4, 1, 2, 3)
 
 
-def conv_block(network: NetworkPlan, in_channels: int, channels: int) -> ConvBlock:
-    """The 3x3x3 block that the plan asks for."""
-    return ConvBlock(in_channels, channels, network.norm, network.residual)
+def conv_block(network: NetworkPlan, in_channels: int, channels: int, stride: int = 1) -> ConvBlock:
+    """The block that the plan asks for."""
+    return ConvBlock(in_channels, channels, network.norm, network.residual, stride)
 
 
 def upsample(x: Tensor, factor: int) -> Tensor:

@@ -13,6 +13,7 @@ from unetr.model.encoder import Block, Encoder
 from unetr.model.file import ModelFile
 from unetr.model.initialise import initialise
 from unetr.model.patch_embedding import PatchEmbedding, patch_grid
+from unetr.model.stem import stem, stem_channels
 from unetr.model.unetr import UNETR
 
 
@@ -32,6 +33,7 @@ def build_network(
 def empty_network(network: NetworkPlan, in_channels: int, outputs: int, window: tuple[int, int, int]) -> UNETR:
     """The same network on the meta device: shapes without memory, for weights that come from elsewhere."""
     _check(network, in_channels, outputs)
+    has_stem = network.decoder == "stem"
     with torch.device("meta"):
         embedding = PatchEmbedding(
             in_channels,
@@ -40,13 +42,22 @@ def empty_network(network: NetworkPlan, in_channels: int, outputs: int, window: 
             patch_grid(window, network.patch),
             network.projection,
             network.dropout,
+            stem_channels(network)[-1] if has_stem else None,
         )
         blocks = [
-            Block(network.width, network.heads, network.mlp_width, network.qkv_bias, network.dropout)
+            Block(
+                network.width,
+                network.heads,
+                network.mlp_width,
+                network.qkv_bias,
+                network.dropout,
+                network.layer_scale,
+            )
             for _ in range(network.depth)
         ]
         encoder = Encoder(blocks, network.taps, network.width, network.final_norm)
-        return UNETR(embedding, encoder, DECODERS[network.decoder](network, in_channels, outputs))
+        decoder = DECODERS[network.decoder](network, in_channels, outputs)
+        return UNETR(embedding, encoder, decoder, stem(network, in_channels) if has_stem else None)
 
 
 def network_from(model: ModelFile) -> UNETR:

@@ -41,10 +41,28 @@ class Attention(nn.Module):
         return out
 
 
-class Block(nn.Module):
-    """Pre-norm transformer block: z' = MSA(LN(z)) + z; MLP(LN(z')) + z' (UNETR paper, equations 2 and 3)."""
+class LayerScale(nn.Module):
+    """A learned factor per channel, small at first (Touvron et al., "Going deeper with image transformers", 2021)."""
 
-    def __init__(self, width: int, heads: int, mlp_width: int, qkv_bias: bool, dropout: float) -> None:
+    def __init__(self, width: int, initial: float) -> None:
+        super().__init__()
+        self.initial = initial
+        self.weight = nn.Parameter(torch.empty(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [B, N, K] -> the same shape."""
+        return x * self.weight
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: z' = MSA(LN(z)) + z; MLP(LN(z')) + z' (UNETR paper, equations 2 and 3).
+
+    layer_scale: first value of a `LayerScale` on both sums' new terms; 0 for none.
+    """
+
+    def __init__(
+        self, width: int, heads: int, mlp_width: int, qkv_bias: bool, dropout: float, layer_scale: float
+    ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)
         self.attention = Attention(width, heads, qkv_bias, dropout)
@@ -52,12 +70,14 @@ class Block(nn.Module):
         self.mlp_hidden = nn.Linear(width, mlp_width)
         self.mlp_output = nn.Linear(mlp_width, width)
         self.dropout = nn.Dropout(dropout)
+        self.attention_scale = LayerScale(width, layer_scale) if layer_scale else nn.Identity()
+        self.mlp_scale = LayerScale(width, layer_scale) if layer_scale else nn.Identity()
 
     def forward(self, z: Tensor) -> Tensor:
         """z [B, N, K] -> [B, N, K]."""
-        z = z + self.attention(self.attention_norm(z))
+        z = z + self.attention_scale(self.attention(self.attention_norm(z)))
         hidden = self.dropout(F.gelu(self.mlp_hidden(self.mlp_norm(z))))
-        out: Tensor = z + self.dropout(self.mlp_output(hidden))
+        out: Tensor = z + self.mlp_scale(self.dropout(self.mlp_output(hidden)))
         return out
 
 

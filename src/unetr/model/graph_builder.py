@@ -22,6 +22,7 @@ Shape = tuple[int, int, int]
 LAYER_NORM_EPS = 1e-5
 NORM_EPS = 1e-5
 SLOPE = 0.01  # of the leaky rectifier, as in model/blocks.py
+_SCALE_SHIFT = ("weight", "bias")
 
 
 class Operations(Protocol):
@@ -97,34 +98,46 @@ class Builder:
     network: NetworkPlan
     across: int
 
-    def linear(self, x: Node, name: str, inputs: int, outputs: int, bias: bool = True) -> Node:
-        """x [B, N, inputs] -> [B, N, outputs]."""
+    def linear(
+        self, x: Node, name: str, inputs: int, outputs: int, bias: bool = True, scale: str | None = None
+    ) -> Node:
+        """x [B, N, inputs] -> [B, N, outputs]. scale: name of an `encoder.LayerScale` after it, which goes into it."""
         weight = self.weights.take(f"{name}.weight", outputs, inputs)
+        shift = self.weights.take(f"{name}.bias", outputs) if bias else None
+        if scale and self.network.layer_scale:
+            gain = self.weights.take(f"{scale}.weight", outputs)
+            weight, shift = weight * gain[:, None], None if shift is None else shift * gain
         out = self.ops.matmul(x, self.ops.constant(weight), transpose_b=True)
-        return self.ops.add(out, self.ops.constant(self.weights.take(f"{name}.bias", outputs))) if bias else out
+        return out if shift is None else self.ops.add(out, self.ops.constant(shift))
 
     def layer_norm(self, x: Node, name: str) -> Node:
         """x [B, N, K] -> the same shape."""
         width = self.network.width
-        scale, shift = (self.weights.take(f"{name}.{part}", width) for part in ("weight", "bias"))
+        scale, shift = (self.weights.take(f"{name}.{part}", width) for part in _SCALE_SHIFT)
         return self.ops.affine(self.ops.normalise(x, (2,), LAYER_NORM_EPS), scale, shift)
 
-    def conv_norm(self, x: Node, conv: str, norm: str, inputs: int, outputs: int, size: int) -> Node:
-        """Convolution without bias, then its norm; batch norm, whose figures are fixed, goes into the kernel."""
-        kernel, shift = self._folded(conv, norm, inputs, outputs, size)
-        out = self.ops.convolve(x, kernel, 1, size // 2)
-        if shift is None:
-            return self.ops.normalise(out, (2, 3, 4), NORM_EPS)
-        return self.ops.add(out, self.ops.constant(shift))
+    def conv_norm(self, x: Node, names: tuple[str, str], inputs: int, outputs: int, size: int, stride: int = 1) -> Node:
+        """Convolution without bias and its norm, by name. Batch norm has fixed figures, so it goes into the kernel."""
+        kernel, shift = self._folded(*names, inputs, outputs, size)
+        return self._normed(self.ops.convolve(x, kernel, stride, (size - 1) // 2), names[1], outputs, shift)
+
+    def _normed(self, out: Node, norm: str, outputs: int, shift: NDArray[np.float32] | None) -> Node:
+        """What comes after a kernel of `_folded`."""
+        if shift is not None:
+            return self.ops.add(out, self.ops.constant(shift))
+        out = self.ops.normalise(out, (2, 3, 4), NORM_EPS)
+        if self.network.norm == "instance":
+            return out
+        return self.ops.affine(out, *(self.channels(self.weights.take(f"{norm}.{p}", outputs)) for p in _SCALE_SHIFT))
 
     def _folded(
         self, conv: str, norm: str, inputs: int, outputs: int, size: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """The kernel, with a batch norm in it, and that norm's shift; None for an instance norm, which comes after."""
         kernel = self.weights.take(f"{conv}.weight", outputs, inputs, size, size, size)
-        if self.network.norm == "instance":
+        if self.network.norm != "batch":
             return kernel, None
-        parts = ("weight", "bias", "running_mean", "running_var")
+        parts = (*_SCALE_SHIFT, "running_mean", "running_var")
         gain, bias, mean, variance = (self.weights.take(f"{norm}.{part}", outputs).astype(np.float64) for part in parts)
         gain = gain / np.sqrt(variance + NORM_EPS)
         folded = (kernel * gain[:, None, None, None, None]).astype(np.float32)
@@ -132,16 +145,17 @@ class Builder:
 
     def conv_norm_act(self, x: Node, name: str, inputs: int, outputs: int, size: int) -> Node:
         """`blocks.ConvNorm`."""
-        return self.ops.leaky_relu(self.conv_norm(x, f"{name}.0", f"{name}.1", inputs, outputs, size), SLOPE)
+        return self.ops.leaky_relu(self.conv_norm(x, (f"{name}.0", f"{name}.1"), inputs, outputs, size), SLOPE)
 
-    def conv_block(self, x: Node, name: str, inputs: int, outputs: int) -> Node:
-        """`blocks.ConvBlock`: x [B, inputs, h, w, d] -> [B, outputs, h, w, d]."""
-        out = self.conv_norm(x, f"{name}.conv_1", f"{name}.norm_1", inputs, outputs, 3)
+    def conv_block(self, x: Node, name: str, inputs: int, outputs: int, stride: int = 1) -> Node:
+        """`blocks.ConvBlock`: x [B, inputs, h, w, d] -> [B, outputs, h/stride, w/stride, d/stride]."""
+        out = self.conv_norm(x, (f"{name}.conv_1", f"{name}.norm_1"), inputs, outputs, 3, stride)
         out = self.ops.leaky_relu(out, SLOPE)
-        out = self.conv_norm(out, f"{name}.conv_2", f"{name}.norm_2", outputs, outputs, 3)
+        out = self.conv_norm(out, (f"{name}.conv_2", f"{name}.norm_2"), outputs, outputs, 3)
         if self.network.residual:
-            if inputs != outputs:
-                x = self.conv_norm(x, f"{name}.shortcut.0", f"{name}.shortcut.1", inputs, outputs, 1)
+            if inputs != outputs or stride > 1:
+                names = (f"{name}.shortcut.0", f"{name}.shortcut.1")
+                x = self.conv_norm(x, names, inputs, outputs, stride, stride)
             out = self.ops.add(out, x)
         return self.ops.leaky_relu(out, SLOPE)
 
@@ -158,7 +172,7 @@ class Builder:
         up = self.weights.take(f"{up_name}.weight", inputs, outputs, 2, 2, 2)
         out = self._doubled_conv_norm(deep, skip, up, (f"{name}.conv_1", f"{name}.norm_1", 3))
         out = self.ops.leaky_relu(out, SLOPE)
-        out = self.conv_norm(out, f"{name}.conv_2", f"{name}.norm_2", outputs, outputs, 3)
+        out = self.conv_norm(out, (f"{name}.conv_2", f"{name}.norm_2"), outputs, outputs, 3)
         if self.network.residual and skip is None:
             out = self.ops.add(out, self.ops.deconvolve(deep, up))
         elif self.network.residual:
@@ -173,9 +187,7 @@ class Builder:
         out = self.ops.deconvolve(deep, composed_kernel(up, kernel[:, :middle]))
         if skip is not None:
             out = self.ops.add(self.ops.convolve(skip, np.ascontiguousarray(kernel[:, middle:]), 1, size // 2), out)
-        if shift is None:
-            return self.ops.normalise(out, (2, 3, 4), NORM_EPS)
-        return self.ops.add(out, self.ops.constant(shift))
+        return self._normed(out, norm, middle, shift)
 
     def deconvolution(self, x: Node, name: str, inputs: int, outputs: int) -> Node:
         """`blocks.Deconvolution`: twice the size."""

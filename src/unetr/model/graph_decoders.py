@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 from unetr.model.graph_builder import Builder, Node
 
-# (builder, input [B, C, H, W, D], tapped features, C, J) -> logits [B, J, H, W, D]
-DecoderGraph = Callable[[Builder, Node, list[Node], int, int], Node]
+# (builder, details: the input [B, C, H, W, D] or the stem's levels, tapped features, C, J) -> logits [B, J, H, W, D]
+DecoderGraph = Callable[[Builder, list[Node], list[Node], int, int], Node]
 
 
 # Below so many voxels across, the 4x4x4 deconvolution in place of two steps is not quicker in the runtimes.
 _COMPOSED_FROM = 24
 
 
-def _unetr(b: Builder, x: Node, taps: list[Node], in_channels: int, outputs: int) -> Node:
+def _unetr(b: Builder, details: list[Node], taps: list[Node], in_channels: int, outputs: int) -> Node:
     network = b.network
     levels = network.patch.bit_length() - 1
     channels = [network.feature_size * 2**level for level in range(levels)]
-    skips = [b.conv_block(x, "decoder.input_path", in_channels, channels[0])]
+    skips = [b.conv_block(details[0], "decoder.input_path", in_channels, channels[0])]
     for level in range(1, levels):
         name, size = f"decoder.tap_paths.{level - 1}", channels[level]
         skip = b.deconvolution(taps[level - 1], f"{name}.first", network.width, size)
@@ -31,25 +31,46 @@ def _unetr(b: Builder, x: Node, taps: list[Node], in_channels: int, outputs: int
             if network.tap_convolutions:
                 skip = b.conv_block(skip, block, size, size)
         skips.append(skip)
-    deep, deeper = taps[-1], network.width
-    for index, level in enumerate(reversed(range(levels))):
-        name, size = f"decoder.fusions.{index}", channels[level]
+    return _fused(b, skips, taps[-1], outputs)
+
+
+def _stem(b: Builder, details: list[Node], taps: list[Node], in_channels: int, outputs: int) -> Node:
+    return _fused(b, details, taps[-1], outputs)
+
+
+def stem_graph(b: Builder, x: Node, in_channels: int) -> list[Node]:
+    """`model.stem.Stem`: x [B, C, H, W, D] -> its levels, finest first."""
+    details: list[Node] = []
+    channels = in_channels
+    for level in range(b.network.patch.bit_length() - 1):
+        size = b.network.feature_size * 2**level
+        x = b.conv_block(x, f"stem.levels.{level}", channels, size, stride=2 if level else 1)
+        details.append(x)
+        channels = size
+    return details
+
+
+def _fused(b: Builder, skips: list[Node], deep: Node, outputs: int) -> Node:
+    """`decoders.fusion`, then the head. skips: finest first; deep: at the patch grid."""
+    deeper, feature_size = b.network.width, b.network.feature_size
+    for index, level in enumerate(reversed(range(len(skips)))):
+        name, size = f"decoder.fusions.{index}", feature_size * 2**level
         if b.across >> level >= _COMPOSED_FROM:
             deep = b.doubled_conv_block(deep, skips[level], f"{name}.up", f"{name}.fuse", (deeper, size))
         else:
             up = b.deconvolution(deep, f"{name}.up", deeper, size)
             deep = b.conv_block(b.ops.concat([up, skips[level]]), f"{name}.fuse", 2 * size, size)
         deeper = size
-    return b.head(deep, "decoder.head", channels[0], outputs)
+    return b.head(deep, "decoder.head", feature_size, outputs)
 
 
-def _nup(b: Builder, x: Node, taps: list[Node], in_channels: int, outputs: int) -> Node:
+def _nup(b: Builder, details: list[Node], taps: list[Node], in_channels: int, outputs: int) -> Node:
     channels = b.network.feature_size * b.network.patch
     hidden = b.conv_norm_act(taps[-1], "decoder.hidden", b.network.width, channels, 1)
     return b.ops.upsample(b.head(hidden, "decoder.head", channels, outputs), b.network.patch)
 
 
-def _pup(b: Builder, x: Node, taps: list[Node], in_channels: int, outputs: int) -> Node:
+def _pup(b: Builder, details: list[Node], taps: list[Node], in_channels: int, outputs: int) -> Node:
     levels = b.network.patch.bit_length() - 1
     channels = [b.network.width, *(b.network.feature_size * 2**level for level in reversed(range(levels)))]
     out = taps[-1]
@@ -59,7 +80,7 @@ def _pup(b: Builder, x: Node, taps: list[Node], in_channels: int, outputs: int) 
     return b.head(out, "decoder.head", channels[-1], outputs)
 
 
-def _mla(b: Builder, x: Node, taps: list[Node], in_channels: int, outputs: int) -> Node:
+def _mla(b: Builder, details: list[Node], taps: list[Node], in_channels: int, outputs: int) -> Node:
     channels = b.network.feature_size * b.network.patch
     first = 2 ** (b.network.patch.bit_length() // 2)
     streams: list[Node] = []
@@ -74,4 +95,4 @@ def _mla(b: Builder, x: Node, taps: list[Node], in_channels: int, outputs: int) 
     return b.ops.upsample(joined, b.network.patch // first)
 
 
-DECODER_GRAPHS: dict[str, DecoderGraph] = {"unetr": _unetr, "nup": _nup, "pup": _pup, "mla": _mla}
+DECODER_GRAPHS: dict[str, DecoderGraph] = {"unetr": _unetr, "nup": _nup, "pup": _pup, "mla": _mla, "stem": _stem}

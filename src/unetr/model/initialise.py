@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from unetr.model.blocks import SLOPE
+from unetr.model.encoder import LayerScale
 from unetr.model.patch_embedding import PatchEmbedding
 
 _TRANSFORMER_STD = 0.02  # truncated normal, as in ViT (Dosovitskiy et al., 2021)
@@ -30,7 +31,9 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
             _zero(module.bias)
         elif isinstance(module, (nn.Conv3d, nn.ConvTranspose3d)):
             _convolution(module, generator)
-        elif isinstance(module, (nn.LayerNorm, nn.BatchNorm3d)):
+        elif isinstance(module, LayerScale):
+            nn.init.constant_(module.weight, module.initial)
+        elif isinstance(module, (nn.LayerNorm, nn.BatchNorm3d, nn.InstanceNorm3d)):
             module.reset_parameters()
         elif next(module.parameters(recurse=False), None) is not None:
             raise TypeError(f"no first values are known for {type(module).__name__}")

@@ -17,6 +17,11 @@ def patch_grid(shape: tuple[int, ...], patch: int) -> Grid:
     return h, w, d
 
 
+# Axes of [B, C, h, P, w, P, d, P] in the order [B, h, w, d, <voxels of a cube>].
+_CHANNELS_INNERMOST = (0, 2, 4, 6, 3, 5, 7, 1)
+_CHANNELS_OUTERMOST = (0, 2, 4, 6, 1, 3, 5, 7)
+
+
 class PatchEmbedding(nn.Module):
     """z0 = [x1 E; ...; xN E] + E_pos (UNETR paper, equation 1); no class token.
 
@@ -32,24 +37,27 @@ class PatchEmbedding(nn.Module):
         grid: Grid,
         projection: Literal["linear", "conv"] = "linear",
         dropout: float = 0.0,
+        stem_channels: int | None = None,
     ) -> None:
+        """stem_channels: of the stem's last level, at half a patch's resolution; its cubes of 2x2x2 are added."""
         super().__init__()
         self.patch = patch
         self.grid = grid
-        # Axes of [B, C, h, P, w, P, d, P] in the order [B, h, w, d, <voxels of a patch>].
-        self.order = (0, 2, 4, 6, 3, 5, 7, 1) if projection == "linear" else (0, 2, 4, 6, 1, 3, 5, 7)
+        self.order = _CHANNELS_INNERMOST if projection == "linear" else _CHANNELS_OUTERMOST
         self.projection = nn.Linear(patch**3 * in_channels, width)
         self.position = nn.Parameter(torch.empty(grid[0] * grid[1] * grid[2], width))
         self.dropout = nn.Dropout(dropout)
+        self.stem_projection = None if stem_channels is None else nn.Linear(8 * stem_channels, width, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [B, C, H, W, D], sizes multiples of the patch P -> tokens [B, HWD/P^3, K], D running fastest."""
-        b, c, *shape = x.shape
-        h, w, d = patch_grid(tuple(shape), self.patch)
-        p = self.patch
-        patches = x.reshape(b, c, h, p, w, p, d, p).permute(self.order).reshape(b, h * w * d, -1)
-        tokens = self.projection(patches)
-        out: Tensor = self.dropout(tokens + self.position_for((h, w, d)))
+    def forward(self, x: Tensor, detail: Tensor) -> Tensor:
+        """x [B, C, H, W, D], sizes multiples of the patch P -> tokens [B, HWD/P^3, K], D running fastest.
+
+        detail: the stem's last level [B, stem_channels, 2H/P, 2W/P, 2D/P]; not used without a stem.
+        """
+        tokens = self.projection(_cubes(x, self.patch, self.order))
+        if self.stem_projection is not None:
+            tokens = tokens + self.stem_projection(_cubes(detail, 2, _CHANNELS_INNERMOST))
+        out: Tensor = self.dropout(tokens + self.position_for(patch_grid(tuple(x.shape), self.patch)))
         return out
 
     def position_for(self, grid: Grid) -> Tensor:
@@ -58,3 +66,10 @@ class PatchEmbedding(nn.Module):
             return self.position
         learned = self.position.reshape(1, *self.grid, -1).permute(0, 4, 1, 2, 3)
         return F.interpolate(learned, size=grid, mode="trilinear", align_corners=False).flatten(2)[0].T
+
+
+def _cubes(x: Tensor, side: int, order: tuple[int, ...]) -> Tensor:
+    """x [B, C, H, W, D], sizes multiples of `side` -> its cubes [B, HWD/side^3, side^3 C]."""
+    b, c, *shape = x.shape
+    h, w, d = patch_grid(tuple(shape), side)
+    return x.reshape(b, c, h, side, w, side, d, side).permute(order).reshape(b, h * w * d, -1)

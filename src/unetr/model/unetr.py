@@ -11,13 +11,18 @@ from torch import Tensor, nn
 
 from unetr.model.encoder import Encoder
 from unetr.model.patch_embedding import PatchEmbedding, patch_grid
+from unetr.model.stem import Stem
 
 
 class UNETR(nn.Module):
-    """embedding: voxels to tokens. encoder: tokens to tapped tokens. decoder: input and tapped features to logits."""
+    """embedding: voxels to tokens. encoder: tokens to tapped tokens. decoder: details and tapped features to logits.
 
-    def __init__(self, embedding: PatchEmbedding, encoder: Encoder, decoder: nn.Module) -> None:
+    Details are what is finer than a token: the levels of the stem where there is one, the input itself otherwise.
+    """
+
+    def __init__(self, embedding: PatchEmbedding, encoder: Encoder, decoder: nn.Module, stem: Stem | None) -> None:
         super().__init__()
+        self.stem = stem
         self.embedding = embedding
         self.encoder = encoder
         self.decoder = decoder
@@ -33,10 +38,11 @@ class UNETR(nn.Module):
         missing = [n * patch - size for n, size in zip(grid, shape, strict=True)]
         if any(missing):
             x = F.pad(x, (0, missing[2], 0, missing[1], 0, missing[0]))
-        tapped = self.encoder(self.embedding(x))
         # Channels innermost, as the tokens are already: convolutions are faster so, on CPUs above all. A clone, since
         # for one channel both layouts are the same bytes and only fresh strides say which one is meant.
-        x = x.clone(memory_format=torch.channels_last_3d)
+        innermost = x.clone(memory_format=torch.channels_last_3d)
+        details = [innermost] if self.stem is None else self.stem(innermost)
+        tapped = self.encoder(self.embedding(x, details[-1]))
         features = [tokens.transpose(1, 2).unflatten(2, grid) for tokens in tapped]
-        logits: Tensor = self.decoder(x, features)
+        logits: Tensor = self.decoder(details, features)
         return logits[:, :, : shape[0], : shape[1], : shape[2]] if any(missing) else logits

@@ -35,7 +35,7 @@ COMMENTS: dict[str, str] = {
     "network.preset": "a name for people; the fields below are what counts",
     "network.taps": "blocks that feed the decoder, from 1; MONAI: [4, 7, 10, 12]",
     "network.final_norm": "a LayerNorm after the last block; MONAI: true",
-    "network.norm": "instance or batch",
+    "network.norm": "instance, instance_affine or batch",
     "network.projection": "linear or conv",
     "training.batch_size": "windows per step",
     "training.ema_decay": "running average of the weights; 0 switches it off",

@@ -10,10 +10,12 @@ from unetr.core.plan import NetworkPlan
 from unetr.model.decoders.mla import multi_level_aggregation
 from unetr.model.decoders.nup import naive_upsampling
 from unetr.model.decoders.pup import progressive_upsampling
+from unetr.model.decoders.stem import stem_decoder
 from unetr.model.decoders.unetr import unetr_decoder
 
-# (network, in_channels, outputs J) -> module whose forward takes the input [B, C, H, W, D] and the list of tapped
-# features [B, K, H/P, W/P, D/P], shallowest first, and returns logits [B, J, H, W, D].
+# (network, in_channels, outputs J) -> module whose forward takes the details, which are the input [B, C, H, W, D] or
+# the stem's levels, finest first, and the tapped features [B, K, H/P, W/P, D/P], shallowest first; both are lists. It
+# returns logits [B, J, H, W, D].
 Builder = Callable[[NetworkPlan, int, int], nn.Module]
 
 DECODERS: dict[str, Builder] = {
@@ -21,4 +23,5 @@ DECODERS: dict[str, Builder] = {
     "nup": naive_upsampling,
     "pup": progressive_upsampling,
     "mla": multi_level_aggregation,
+    "stem": stem_decoder,
 }

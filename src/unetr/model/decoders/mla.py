@@ -25,8 +25,8 @@ class MultiLevelAggregation(nn.Module):
         self.refines = nn.ModuleList(refines)
         self.head = head
 
-    def forward(self, x: Tensor, taps: list[Tensor]) -> Tensor:
-        """x [B, C, H, W, D] (not used), taps [B, K, H/P, W/P, D/P] -> logits [B, J, H, W, D]."""
+    def forward(self, details: list[Tensor], taps: list[Tensor]) -> Tensor:
+        """details: not used, taps [B, K, H/P, W/P, D/P] -> logits [B, J, H, W, D]."""
         streams: list[Tensor] = []
         deeper: Tensor | None = None
         for reduce, refine, tap in zip(reversed(self.reduces), reversed(self.refines), reversed(taps), strict=True):

@@ -20,8 +20,8 @@ class NaiveUpsampling(nn.Module):
         self.hidden = hidden
         self.head = head
 
-    def forward(self, x: Tensor, taps: list[Tensor]) -> Tensor:
-        """x [B, C, H, W, D] (not used), taps [B, K, H/P, W/P, D/P] -> logits [B, J, H, W, D]."""
+    def forward(self, details: list[Tensor], taps: list[Tensor]) -> Tensor:
+        """details: not used, taps [B, K, H/P, W/P, D/P] -> logits [B, J, H, W, D]."""
         return upsample(self.head(self.hidden(taps[-1])), self.patch)
 
 

@@ -19,8 +19,8 @@ class ProgressiveUpsampling(nn.Module):
         self.steps = nn.ModuleList(steps)
         self.head = head
 
-    def forward(self, x: Tensor, taps: list[Tensor]) -> Tensor:
-        """x [B, C, H, W, D] (not used), taps [B, K, H/P, W/P, D/P] -> logits [B, J, H, W, D]."""
+    def forward(self, details: list[Tensor], taps: list[Tensor]) -> Tensor:
+        """details: not used, taps [B, K, H/P, W/P, D/P] -> logits [B, J, H, W, D]."""
         out = taps[-1]
         for step in self.steps:
             out = upsample(step(out), 2)
