@@ -13,7 +13,9 @@ from typing import NoReturn
 import typer
 
 from unetr.app.commands import (
+    ablate,
     check,
+    compare,
     convert,
     demo,
     evaluate,
@@ -21,6 +23,7 @@ from unetr.app.commands import (
     info,
     plan,
     predict,
+    profile,
     report,
     train,
 )
@@ -35,7 +38,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (check, plan, train, predict, evaluate, report, convert, export, info, demo):
+for command in (
+    check,
+    plan,
+    train,
+    predict,
+    evaluate,
+    report,
+    compare,
+    ablate,
+    profile,
+    convert,
+    export,
+    info,
+    demo,
+):
     name = command.__name__.rpartition(".")[2]
     app.command(name)(getattr(command, name))
 
@@ -47,6 +64,8 @@ _INSTALL = {
     "onnxruntime": "unetr[onnx]",
     "onnx": "unetr[export]",
     "highdicom": "unetr[dicom]",
+    "monai": "unetr[peers]",
+    "dynamic_network_architectures": "unetr[peers]",
 }
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _BAD_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}

@@ -60,14 +60,15 @@ def write_line(text: str) -> None:
 
 def print_json(data: Any) -> None:
     """One JSON document on standard output; JSON has no NaN, so undefined numbers are null."""
-    write_out(json.dumps(_defined(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_out(json.dumps(defined(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _defined(data: Any) -> Any:
+def defined(data: Any) -> Any:
+    """The same data with null for numbers that are not finite."""
     if isinstance(data, dict):
-        return {key: _defined(value) for key, value in data.items()}
+        return {key: defined(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return [_defined(value) for value in data]
+        return [defined(value) for value in data]
     return None if isinstance(data, float) and not math.isfinite(data) else data
 
 

@@ -66,12 +66,14 @@ class Region(Record):
 class NetworkPlan(Record):
     """The shape of the network (DESIGN section 3); the defaults are the paper's configuration.
 
+    peer: a name of `model/peers.py`, for comparisons: then the other fields say nothing.
     decoder: a name of `model/decoders`; `stem` puts a convolutional stem before the transformer, too.
     layer_scale: first value of a learned factor per channel on what a block adds to its input; 0 for no factors.
     norm: of the convolutions; `instance_affine` has a learned scale and shift per channel.
     """
 
     preset: str = "paper"
+    peer: str | None = None
     decoder: str = "unetr"
     patch: Count = 16
     width: Count = 768

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch import nn
 
 from unetr.core.plan import NetworkPlan
 from unetr.errors import InputError
@@ -13,25 +14,33 @@ from unetr.model.encoder import Block, Encoder
 from unetr.model.file import ModelFile
 from unetr.model.initialise import initialise
 from unetr.model.patch_embedding import PatchEmbedding, patch_grid
+from unetr.model.peers import build_peer
 from unetr.model.stem import stem, stem_channels
 from unetr.model.unetr import UNETR
 
 
 def build_network(
     network: NetworkPlan, in_channels: int, outputs: int, window: tuple[int, int, int], seed: int = 0
-) -> UNETR:
+) -> nn.Module:
     """A network with fresh weights, on the CPU, in float32; the same seed gives the same bits.
 
     window: voxels H, W, D that the positional embeddings are learned for. The global random state is not touched.
     Raises ValueError for configurations that cannot exist.
     """
+    if network.peer is not None:
+        return build_peer(network.peer, in_channels, outputs, window, seed)
     model = empty_network(network, in_channels, outputs, window).to_empty(device="cpu")
     initialise(model, torch.Generator().manual_seed(seed))
     return model
 
 
-def empty_network(network: NetworkPlan, in_channels: int, outputs: int, window: tuple[int, int, int]) -> UNETR:
-    """The same network on the meta device: shapes without memory, for weights that come from elsewhere."""
+def empty_network(network: NetworkPlan, in_channels: int, outputs: int, window: tuple[int, int, int]) -> nn.Module:
+    """The same network on the meta device: shapes without memory, for weights that come from elsewhere.
+
+    A peer's is on the CPU and has weights, since some peers compute constants when they are made.
+    """
+    if network.peer is not None:
+        return build_peer(network.peer, in_channels, outputs, window)
     _check(network, in_channels, outputs)
     has_stem = network.decoder == "stem"
     with torch.device("meta"):
@@ -60,7 +69,7 @@ def empty_network(network: NetworkPlan, in_channels: int, outputs: int, window: 
         return UNETR(embedding, encoder, decoder, stem(network, in_channels) if has_stem else None)
 
 
-def network_from(model: ModelFile) -> UNETR:
+def network_from(model: ModelFile) -> nn.Module:
     """The network of a model file, in evaluation mode, sharing memory with the file's arrays.
 
     Raises InputError that lists every missing, unexpected and mis-shaped weight.

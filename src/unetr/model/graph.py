@@ -50,6 +50,8 @@ def _each(change: Callable[[int], int], shape: Shape) -> Shape:
 
 def _impossible(network: NetworkPlan) -> str | None:
     levels = network.patch.bit_length() - 1
+    if network.peer is not None:
+        return f"network.peer: {network.peer} is another project's network; it runs with --engine torch only"
     if network.decoder not in DECODER_GRAPHS:
         return f"network.decoder: {network.decoder!r} is unknown; choose one of {', '.join(DECODER_GRAPHS)}"
     if network.patch < 2 or network.patch != 1 << levels:

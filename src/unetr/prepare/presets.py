@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from unetr.core.plan import NetworkPlan, TrainingPlan
+from unetr.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,38 @@ PRESETS: dict[str, Preset] = {
     ),
 }
 
+# The paper's ablations of its own network (table 4 and section 5.3): other decoders, coarser patches.
+ABLATIONS: dict[str, NetworkPlan] = {
+    "nup": NetworkPlan(preset="nup", decoder="nup"),
+    "pup": NetworkPlan(preset="pup", decoder="pup"),
+    "mla": NetworkPlan(preset="mla", decoder="mla"),
+    "patch32": NetworkPlan(preset="patch32", patch=32, taps=(2, 4, 7, 9, 12)),
+}
+# Names of `model/peers.py`, which needs torch to be read. The largest patch of any is 32.
+PEER_NAMES = (
+    "nnunet-plain",
+    "nnunet-resenc",
+    "primus",
+    "monai-unetr",
+    "monai-swinunetr",
+    "monai-unet",
+    "monai-vnet",
+    "monai-attention-unet",
+)
+
 AUTO = "auto"
+
+
+def network_named(name: str) -> NetworkPlan:
+    """The network of a preset, an ablation or a peer. Raises InputError for any other name."""
+    if name in PRESETS:
+        return PRESETS[name].network
+    if name in ABLATIONS:
+        return ABLATIONS[name]
+    if name in PEER_NAMES:
+        return NetworkPlan(preset=name, peer=name)
+    known = ", ".join((*PRESETS, *ABLATIONS, *PEER_NAMES))
+    raise InputError(f"network {name!r}: is unknown; expected one of {known}")
 
 
 def choose_preset(name: str) -> str:

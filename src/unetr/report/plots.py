@@ -58,11 +58,11 @@ def training_curves_png(training: Columns, validation: Columns, timing: Columns)
         panels.append(partial(_rate_panel, training=training, timing=timing))
     if not panels:
         return None
-    figure, grid = _figure(len(panels), 3.6 * len(panels) + 0.4, 3.0)
+    figure, grid = figure_with_panels(len(panels), 3.6 * len(panels) + 0.4, 3.0)
     for draw, axes in zip(panels, grid, strict=True):
         draw(axes)
         axes.set_xlabel("step", color=_INK)
-    return _png(figure)
+    return png_of(figure)
 
 
 def distributions_png(results: Results, metrics: Mapping[str, str]) -> bytes | None:
@@ -73,7 +73,7 @@ def distributions_png(results: Results, metrics: Mapping[str, str]) -> bytes | N
     labels = [summary.label for summary in results.classes]
     if not labels:
         return None
-    figure, grid = _figure(len(metrics), 3.6 * len(metrics) + 0.4, max(1.6, 0.8 + 0.36 * len(labels)))
+    figure, grid = figure_with_panels(len(metrics), 3.6 * len(metrics) + 0.4, max(1.6, 0.8 + 0.36 * len(labels)))
     for column, ((metric, axis_label), axes) in enumerate(zip(metrics.items(), grid, strict=True)):
         for row, label in enumerate(labels):
             values = np.array([getattr(score, metric) for score in results.scores if score.label == label])
@@ -85,7 +85,7 @@ def distributions_png(results: Results, metrics: Mapping[str, str]) -> bytes | N
             text.set_parse_math(False)
         axes.set_xlabel(axis_label, color=_INK)
         axes.grid(axis="x", color=_INK, alpha=0.25)
-    return _png(figure)
+    return png_of(figure)
 
 
 def smoothed(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
@@ -109,7 +109,7 @@ def _loss_panel(axes: Axes, steps: NDArray[np.float64], losses: Columns) -> None
             axes.plot(steps, values, color=colour, alpha=0.2, linewidth=0.8)
         axes.plot(steps, smoothed(values, window), color=colour, linewidth=1.6, label=name.replace("_", " "))
     axes.set_title("training loss", color=_INK, fontsize=10)
-    _legend(axes)
+    legend(axes)
 
 
 def _dice_panel(axes: Axes, steps: NDArray[np.float64], dice: Columns) -> None:
@@ -121,7 +121,7 @@ def _dice_panel(axes: Axes, steps: NDArray[np.float64], dice: Columns) -> None:
         axes.plot(steps, dice["mean_dice"], color=_MAIN, linewidth=2, marker="o", markersize=3.5, label="mean")
     axes.set_title("validation Dice", color=_INK, fontsize=10)
     if len(classes) <= 8:
-        _legend(axes)
+        legend(axes)
 
 
 def _rate_panel(axes: Axes, training: Columns, timing: Columns) -> None:
@@ -158,7 +158,8 @@ def _box_and_points(axes: Axes, row: int, values: NDArray[np.float64], colour: s
     )
 
 
-def _figure(panels: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def figure_with_panels(panels: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """An empty figure of so many panels beside each other, of this size in inches at least."""
     figure = Figure(figsize=(max(width, 4.4), height), layout="constrained", facecolor="none")
     FigureCanvasAgg(figure)
     grid = list(figure.subplots(1, panels, squeeze=False)[0])
@@ -172,13 +173,15 @@ def _figure(panels: int, width: float, height: float) -> tuple[Figure, list[Axes
     return figure, grid
 
 
-def _legend(axes: Axes) -> None:
+def legend(axes: Axes) -> None:
+    """Names of the lines, as they are written: no name is read as mathematics."""
     legend = axes.legend(frameon=False, fontsize=8, labelcolor=_INK)
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
-def _png(figure: Figure) -> bytes:
+def png_of(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, transparent=True)
     return buffer.getvalue()

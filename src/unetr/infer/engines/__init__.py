@@ -96,6 +96,8 @@ def _suitable_engine(opened: Opened, device: str) -> tuple[str, str]:
     runs_torch = opened.kind == "model" and find_spec("torch") is not None
     if device not in ("auto", "cpu"):
         return "torch", "the device asked for"
+    if opened.plan.network.peer is not None:
+        return "torch", "the only one for networks of other projects"
     if device == "auto" and runs_torch and _may_have_gpu():
         # Only now, since importing torch takes seconds.
         from unetr.infer.engines.torch import choose_device

@@ -1,0 +1,43 @@
+"""unetr ablate: what the transformer contributes to a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unetr.app.options import Json, number, print_json, print_table, progress
+
+
+def ablate(
+    model: Annotated[Path, typer.Argument(help="A run's folder, or a model file in it.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Score the validation cases of a run again with attention, MLPs, or the whole transformer bypassed.
+
+    A bypassed part hands on what it got. Much lost means that the model relies on it, not that no other could do
+    without: for that, train another one (unetr compare).
+
+    Example: unetr ablate runs/hippocampus
+    """
+    from unetr.train.ablate import ablate as measure
+
+    with progress() as bar:
+        task = bar.add_task("scoring", total=None, note="")
+        found = measure(model, lambda done, of: bar.update(task, completed=done, total=of))
+    whole = found["nothing"].mean_dice
+    if as_json:
+        print_json({what: {"mean_dice": report.mean_dice, "dice": report.dice} for what, report in found.items()})
+        return
+    names = list(found["nothing"].dice)
+    rows = [
+        (
+            what,
+            *(number(report.dice[name], 4) for name in names),
+            number(report.mean_dice, 4),
+            number(whole - report.mean_dice, 4),
+        )
+        for what, report in found.items()
+    ]
+    print_table(f"Dice of {model.name}", ("bypassed", *names, "mean", "lost"), rows)

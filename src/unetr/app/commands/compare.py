@@ -1,0 +1,69 @@
+"""unetr compare: several networks, the same folds, samples, augmentation and minutes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unetr.app.options import DatasetPath, Json, finite, print_json, print_table, progress, say
+from unetr.errors import BatchError, InputError
+
+
+def compare(
+    dataset: DatasetPath,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Runs and results; a comparison that exists is resumed.")],
+    networks: Annotated[str, typer.Option(help="Names with commas: presets, the paper's ablations, peers.")],
+    minutes: Annotated[float, typer.Option(help="Length of each training.", min=0.01, callback=finite)] = 60.0,
+    folds: Annotated[int, typer.Option(help="How many of the folds are run, from the first on.", min=1)] = 1,
+    of: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of folds, weights and samples.", min=0)] = 0,
+    preset: Annotated[str, typer.Option(help="Whose plan all follow: window, spacing, batch, schedule.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train networks alike and rank them: Dice, HD95, NSD with intervals; minutes, steps, memory, FLOPs, latency.
+
+    Writes OUT/comparison.json and OUT/comparison.png. Each network's runs are in OUT/<network>.
+
+    Example: unetr compare Task04_Hippocampus -o compared --networks paper,nnunet-plain --minutes 20
+    """
+    from unetr.app.compare_run import Contest, conditions, gather, run_contest, write_plans
+    from unetr.app.options import defined
+    from unetr.core.files import atomic_path, write_text
+    from unetr.prepare.cases import open_dataset
+    from unetr.prepare.fingerprint import measure_fingerprint
+    from unetr.prepare.planner import make_plan
+    from unetr.prepare.presets import network_named
+    from unetr.report.comparison import comparison_document, comparison_png, comparison_table
+
+    names = tuple(dict.fromkeys(name.strip() for name in networks.split(",") if name.strip()))
+    if not names:
+        raise InputError("--networks: names none; expected some, such as paper,nnunet-plain")
+    for name in names:
+        network_named(name)
+    if folds > of:
+        raise InputError(f"--folds {folds}: are more than --of {of}")
+    opened = open_dataset(dataset)
+    with progress() as bar:
+        task = bar.add_task("measuring", total=len(opened.cases), note="")
+        fingerprint = measure_fingerprint(opened, lambda done, total: bar.update(task, completed=done, total=total))
+    base = make_plan(opened, fingerprint, preset=preset)
+    contest = Contest(dataset, out, names, minutes, tuple(range(folds)), of, seed)
+    write_plans(contest, base)
+    failed = run_contest(contest)
+    contestants = gather(contest, base)
+    if contestants:
+        document = comparison_document(contestants, conditions(contest, base))
+        write_text(out / "comparison.json", json.dumps(defined(document), indent=1, allow_nan=False))
+        with atomic_path(out / "comparison.png") as temporary:
+            temporary.write_bytes(comparison_png(contestants))
+        if as_json:
+            print_json(document)
+        else:
+            header, rows = comparison_table(contestants)
+            print_table(f"{base.dataset}, {folds} of {of} folds, {minutes:g} minutes each", header, rows)
+        say(f"wrote {out / 'comparison.json'} and {out / 'comparison.png'}")
+    if failed:
+        raise BatchError(f"{len(failed)} of {len(names) * folds} trainings failed: {failed[0]}")

@@ -1,0 +1,158 @@
+"""A comparison: every network is trained in a process of its own, fold by fold; what they left behind is gathered."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unetr.app.options import say
+from unetr.core.files import write_text
+from unetr.errors import InputError
+
+if TYPE_CHECKING:
+    from unetr.core.plan import Plan
+    from unetr.report.comparison import Contestant
+
+_UNETR = (sys.executable, "-m", "unetr")
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """What is the same for all networks. folds: those that are run, of so many."""
+
+    dataset: Path
+    out: Path
+    networks: tuple[str, ...]
+    minutes: float
+    folds: tuple[int, ...]
+    of: int
+    seed: int
+
+
+def write_plans(contest: Contest, base: Plan) -> None:
+    """OUT/<network>/plan.yaml for each: the base plan with another network.
+
+    Raises InputError where a plan is there that is another, so that no two comparisons are mixed.
+    """
+    from unetr.core.plan import read_plan, write_plan
+    from unetr.prepare.presets import network_named
+
+    for name in contest.networks:
+        path = contest.out / name / "plan.yaml"
+        made = base.model_copy(update={"network": network_named(name)})
+        if path.exists() and read_plan(path) != made:
+            raise InputError(f"{path}: is the plan of another comparison; choose another output folder")
+        write_plan(path, made)
+
+
+def run_contest(contest: Contest) -> list[str]:
+    """Trains what is not trained yet. Returns a line for each training that failed; the others go on.
+
+    Raises what stops this process; the training that runs is stopped with it and saves its state.
+    """
+    failed = []
+    for fold in contest.folds:
+        for name in contest.networks:
+            record = _record(contest, name, fold)
+            if record.exists():
+                continue
+            say(f"{name}, fold {fold}: training")
+            code, peak_mb = _train(contest, name, fold)
+            if code:
+                log = record.with_suffix(".log")
+                lines = log.read_text(errors="replace").strip().splitlines()
+                failed.append(
+                    f"{name}, fold {fold}: ended with {code}: {lines[-1] if lines else 'no message'}; see {log}"
+                )
+                say(failed[-1])
+                continue
+            write_text(record, json.dumps({"peak_mb": peak_mb}))
+    return failed
+
+
+def gather(contest: Contest, base: Plan) -> list[Contestant]:
+    """The networks all of whose folds are trained."""
+    done = [n for n in contest.networks if all(_record(contest, n, fold).exists() for fold in contest.folds)]
+    costs = _profiles(base, done) if done else {}
+    return [_contestant(contest, name, costs[name]) for name in done]
+
+
+def _record(contest: Contest, name: str, fold: int) -> Path:
+    return contest.out / name / f"fold{fold}.json"
+
+
+def _train(contest: Contest, name: str, fold: int) -> tuple[int, float]:
+    """Exit code, and peak resident memory in MB."""
+    folder = contest.out / name
+    what = [str(contest.dataset), "-o", str(folder / f"fold{fold}"), "--plan", str(folder / "plan.yaml")]
+    how = ["--minutes", contest.minutes, "--fold", fold, "--folds", contest.of, "--seed", contest.seed]
+    with (folder / f"fold{fold}.log").open("w", encoding="utf-8") as log:
+        child = subprocess.Popen([*_UNETR, "train", *what, *map(str, how)], stdout=log, stderr=log)
+        try:
+            _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
+    child.returncode = os.waitstatus_to_exitcode(status)
+    return child.returncode, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def _profiles(base: Plan, names: Sequence[str]) -> dict[str, Any]:
+    """What `unetr profile` says, from a process that has nothing else in memory."""
+    window = "x".join(map(str, base.window))
+    sizes = [
+        "--window",
+        window,
+        "--channels",
+        str(len(base.channels)),
+        "--classes",
+        str(max(2, base.outputs)),
+        "--json",
+    ]
+    done = subprocess.run([*_UNETR, "profile", *names, *sizes], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"the networks cannot be measured: {done.stderr.strip()}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def _contestant(contest: Contest, name: str, cost: dict[str, Any]) -> Contestant:
+    from unetr.evaluate.results import read_results, summarise
+    from unetr.report.comparison import Contestant
+    from unetr.report.plots import read_log
+    from unetr.train.run import Run
+
+    runs = [Run(contest.out / name / f"fold{fold}") for fold in contest.folds]
+    results = [read_results(run.predictions / "results.json") for run in runs]
+    curves, minutes, steps = [], [], []
+    for run, result in zip(runs, results, strict=True):
+        passed = read_log(run.timing)["seconds"].cumsum() / 60
+        validations = read_log(run.validation_log)
+        points = zip(validations.get("step", ()), validations.get("mean_dice", ()), strict=True)
+        end = (float(passed[-1]), result.mean_dice)
+        curves.append((*((float(passed[int(step) - 1]), float(dice)) for step, dice in points), end))
+        minutes.append(float(passed[-1]))
+        steps.append(len(passed))
+    return Contestant(
+        name=name,
+        results=summarise([score for result in results for score in result.scores], results[0].tolerance_mm),
+        curve=tuple(curves),
+        minutes=sum(minutes) / len(runs),
+        steps=sum(steps) / len(runs),
+        peak_mb=max(json.loads(_record(contest, name, fold).read_text())["peak_mb"] for fold in contest.folds),
+        **{key: cost[key] for key in ("parameters", "flops", "latency_s")},
+    )
+
+
+def conditions(contest: Contest, base: Plan) -> dict[str, Any]:
+    """What was the same for all, for the document."""
+    training = base.training.model_dump(mode="json")
+    same = {key: value for key, value in asdict(contest).items() if key not in ("out", "dataset")}
+    return same | {"dataset": base.dataset, "window": base.window, "spacing_mm": base.spacing_mm, "training": training}
