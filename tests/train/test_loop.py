@@ -15,7 +15,7 @@ from unetr.errors import InputError, StoppedError
 from unetr.model.file import read_model
 from unetr.prepare.cache import Cache
 from unetr.train.checkpoint import TrainingState, averaged_weights, checkpoints
-from unetr.train.loop import Observer, StepReport, train
+from unetr.train.loop import Observer, Options, StepReport, train
 from unetr.train.run import Run, Settings, open_run, read_settings
 from unetr.train.schedule import TIMED_TO
 from unetr.train.step import region_targets
@@ -92,12 +92,12 @@ def test_steps_after_the_last_checkpoint_are_done_again(tmp_path: Path, cache: C
     """As after SIGKILL: the log is ahead of the checkpoint, its last row is cut short."""
     plan = plan_with()
     run, asked = start(tmp_path / "whole", plan, settings())
-    whole = train(run, cache, plan, asked, Observer(), checkpoint_steps=5)
+    whole = train(run, cache, plan, asked, Observer(), Options(checkpoint_steps=5))
     expected = run.log.read_bytes()
     checkpoints(run.checkpoints)[-1].unlink() if len(checkpoints(run.checkpoints)) > 1 else None
     with run.log.open("ab") as handle:
         handle.write(b"13,0.5,0.2")
-    again = train(run, cache, plan, asked, Observer(), checkpoint_steps=5)
+    again = train(run, cache, plan, asked, Observer(), Options(checkpoint_steps=5))
     assert bits(again) == bits(whole)
     assert run.log.read_bytes() == expected
 
@@ -105,13 +105,13 @@ def test_steps_after_the_last_checkpoint_are_done_again(tmp_path: Path, cache: C
 def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path: Path, cache: Cache, plan_with: PlanWith) -> None:
     plan = plan_with()
     run, asked = start(tmp_path / "run", plan, settings())
-    whole = train(run, cache, plan, asked, Observer(), checkpoint_steps=4)
+    whole = train(run, cache, plan, asked, Observer(), Options(checkpoint_steps=4))
     newest = checkpoints(run.checkpoints)[-1]
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
     seen: list[StepReport] = []
-    again = train(run, cache, plan, asked, Observer(on_step=seen.append), checkpoint_steps=4)
+    again = train(run, cache, plan, asked, Observer(on_step=seen.append), Options(checkpoint_steps=4))
     assert seen[0].step == 9
     assert bits(again) == bits(whole)
 
@@ -119,7 +119,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path: Path, cache: Cache
 def test_only_the_last_two_checkpoints_are_kept(tmp_path: Path, cache: Cache, plan_with: PlanWith) -> None:
     plan = plan_with()
     run, asked = start(tmp_path / "run", plan, settings())
-    train(run, cache, plan, asked, Observer(), checkpoint_steps=2)
+    train(run, cache, plan, asked, Observer(), Options(checkpoint_steps=2))
     assert [path.name for path in checkpoints(run.checkpoints)] == [
         "step-00000010.safetensors",
         "step-00000012.safetensors",

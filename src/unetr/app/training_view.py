@@ -7,11 +7,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from unetr.app.options import counted, number, print_table, progress, say
-from unetr.errors import CancelledError, StoppedError
+from unetr.errors import CancelledError, InputError, StoppedError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from unetr.train.fit import Request
     from unetr.train.loop import Observer, StepReport
     from unetr.train.run import Run
+    from unetr.train.transfer import Transfer
     from unetr.train.validate import ValidationReport
 
 
@@ -33,6 +36,25 @@ def fit_in_view(dataset: Dataset, run: Run, request: Request) -> Results | None:
         view = TrainingView(bar)
         with view.watching_signals(), tensorboard(run.tensorboard, view.observer()) as observer:
             return fit(dataset, run, request, observer, view.stage)
+
+
+def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> Results:
+    """Every fold in turn, each in FOLDER/fold<k>, then what is made of all; finished folds are not trained again."""
+    from unetr.prepare.folds import split_folds
+    from unetr.train.crossval import fold_runs, gather_folds
+    from unetr.train.run import SHARED_CACHE
+
+    count = len(split_folds(dataset, request.folds, request.seed))
+    if (folder / "settings.json").exists():
+        raise InputError(f"{folder}: holds a run of one fold; choose another folder for all of them")
+    (folder / SHARED_CACHE).mkdir(parents=True, exist_ok=True)
+    runs = fold_runs(folder, count)
+    for fold, run in enumerate(runs):
+        say(f"fold {fold} of 0 to {count - 1}")
+        fit_in_view(dataset, run, replace(request, fold=fold))
+    with progress() as bar:
+        task = bar.add_task("gathering", total=None, note="")
+        return gather_folds(folder, dataset, runs, lambda done, of: bar.update(task, completed=done, total=of))
 
 
 class TrainingView:
@@ -54,7 +76,12 @@ class TrainingView:
         """Callbacks for the loop."""
         from unetr.train.loop import Observer
 
-        return Observer(self._show_step, self._show_validation, lambda: self._stop_signal is not None)
+        return Observer(
+            on_step=self._show_step,
+            on_validation=self._show_validation,
+            on_transfer=self._show_transfer,
+            should_stop=lambda: self._stop_signal is not None,
+        )
 
     @contextmanager
     def watching_signals(self) -> Iterator[None]:
@@ -91,6 +118,11 @@ class TrainingView:
         # Without a terminal there is no bar: a line now and then instead.
         if not sys.stderr.isatty() and report.step % 50 == 0:
             say(f"step {report.step} of {report.steps or '?'}: {note}")
+
+    def _show_transfer(self, transfer: Transfer) -> None:
+        say(f"{counted(len(transfer.loaded), 'weight')} taken from the model as they are, and:")
+        for name, state, why in transfer.rows():
+            say(f"  {name}: {state}, {why}")
 
     def _show_validation(self, report: ValidationReport) -> None:
         self._dice = f"  validation Dice {report.mean_dice:.4f}"

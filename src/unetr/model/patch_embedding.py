@@ -62,10 +62,13 @@ class PatchEmbedding(nn.Module):
 
     def position_for(self, grid: Grid) -> Tensor:
         """Positional embeddings [N, K] of another patch grid, trilinear between the learned ones (outer edges kept)."""
-        if grid == self.grid:
-            return self.position
-        learned = self.position.reshape(1, *self.grid, -1).permute(0, 4, 1, 2, 3)
-        return F.interpolate(learned, size=grid, mode="trilinear", align_corners=False).flatten(2)[0].T
+        return self.position if grid == self.grid else resized_position(self.position, self.grid, grid)
+
+
+def resized_position(position: Tensor, learned: Grid, grid: Grid) -> Tensor:
+    """Positional embeddings [N, K] of one patch grid -> those of another, trilinear (outer edges kept)."""
+    volume = position.reshape(1, *learned, -1).permute(0, 4, 1, 2, 3)
+    return F.interpolate(volume, size=grid, mode="trilinear", align_corners=False).flatten(2)[0].T
 
 
 def _cubes(x: Tensor, side: int, order: tuple[int, ...]) -> Tensor:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from unetr.core.plan import Plan
-from unetr.evaluate.results import Results, write_results
+from unetr.evaluate.results import Results, read_results, write_results
 from unetr.evaluate.run import Pair, evaluate_pairs
 from unetr.infer.load import load
-from unetr.model.file import ModelFile, write_model
+from unetr.model.file import ModelFile, read_model, write_model
 from unetr.prepare.cases import Dataset
 from unetr.train.run import Run, Settings, read_fingerprint, read_settings
 
@@ -33,8 +33,12 @@ def finish(
 ) -> Results | None:
     """Writes the model file and, where a fold validates, predicts and scores its cases from their files.
 
-    The scores go into the model file. The path is that of `unetr predict` and `unetr evaluate`. Raises MachineError.
+    The scores go into the model file, last of all; a run that has them is not predicted again. The path is that of
+    `unetr predict` and `unetr evaluate`. Raises MachineError.
     """
+    finished = _finished(run)
+    if finished is not None:
+        return finished
     save_model(run, run.model, plan, weights, {})
     chosen = [case for case in dataset.labelled if case.id in set(settings.validation_cases)]
     if not chosen:
@@ -54,3 +58,11 @@ def finish(
     metrics |= {f"dice_{summary.label}": summary.metrics["dice"].mean for summary in results.classes}
     save_model(run, run.model, plan, weights, metrics)
     return results
+
+
+def _finished(run: Run) -> Results | None:
+    """The scores of a run that came to its end before."""
+    scores = run.predictions / "results.json"
+    if not (run.model.exists() and scores.exists()):
+        return None
+    return read_results(scores) if read_model(run.model).metrics else None

@@ -10,6 +10,7 @@ from unetr.core.plan import Plan, read_plan
 from unetr.errors import InputError
 from unetr.evaluate.results import Results
 from unetr.model.build import empty_network
+from unetr.model.file import ModelFile
 from unetr.prepare.cache import build_cache
 from unetr.prepare.cases import Dataset
 from unetr.prepare.check import check_dataset
@@ -18,8 +19,9 @@ from unetr.prepare.folds import split_folds
 from unetr.prepare.planner import make_plan
 from unetr.train.checkpoint import averaged_weights
 from unetr.train.finish import finish
-from unetr.train.loop import Observer, train
+from unetr.train.loop import Observer, Options, train
 from unetr.train.run import Run, Settings, holds_run, open_run, read_fingerprint, read_settings
+from unetr.train.transfer import plan_from
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, the cases done and all cases."""
@@ -31,6 +33,7 @@ class Request:
 
     plan: in place of the planner's own. fold: the fold that validates, None to train on all cases.
     steps, minutes: the budget, one of them. checkpoint_steps: save so often instead of every few minutes.
+    start: a model to start from; its network, window and grid are used where no plan is given.
     """
 
     preset: str = "auto"
@@ -41,6 +44,7 @@ class Request:
     steps: int | None = None
     minutes: float | None = None
     checkpoint_steps: int | None = None
+    start: ModelFile | None = None
 
 
 def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progress: Progress) -> Results | None:
@@ -51,7 +55,7 @@ def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progre
     """
     plan, settings = prepare_run(dataset, run, request, progress)
     cache = build_cache(dataset, plan, run.cache, progress=lambda done, of: progress("preparing", done, of))
-    state = train(run, cache, plan, settings, observer, request.checkpoint_steps)
+    state = train(run, cache, plan, settings, observer, Options(request.checkpoint_steps, request.start))
     return finish(
         run, dataset, plan, settings, averaged_weights(state), lambda done, of: progress("validating", done, of)
     )
@@ -68,6 +72,8 @@ def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress
         _check_dataset(dataset, progress)
         fingerprint = measure_fingerprint(dataset, lambda done, of: progress("measuring", done, of))
         plan = request.plan or make_plan(dataset, fingerprint, preset=request.preset)
+        if request.plan is None and request.start is not None:
+            plan = plan_from(request.start, plan)
     _check_plan(plan, dataset)
     return plan, open_run(run, plan, settings, fingerprint)
 
@@ -95,6 +101,7 @@ def _settings(dataset: Dataset, request: Request) -> Settings:
         schedule_steps=request.steps,
         licence=dataset.licence,
         reference=dataset.reference,
+        start_digest="" if request.start is None else request.start.sha256,
     )
 
 

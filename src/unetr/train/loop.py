@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from unetr.core.plan import Plan
 from unetr.errors import StoppedError
+from unetr.model.file import ModelFile
 from unetr.prepare.cache import Cache
 from unetr.train.checkpoint import TrainingState, averaged_weights, restore_checkpoint, save_checkpoint
 from unetr.train.finish import save_model
@@ -16,6 +17,7 @@ from unetr.train.run import Run, Settings, append_row, cut_rows, write_settings
 from unetr.train.sample import batches
 from unetr.train.schedule import TIMED_FROM, TIMED_TO, learning_rate, steps_in, validation_steps
 from unetr.train.step import Trainer, start_trainer, training_step
+from unetr.train.transfer import Transfer
 from unetr.train.validate import ValidationReport, validate
 
 # Cases in a validation during training; the one at the end takes all.
@@ -48,21 +50,35 @@ class Observer:
 
     on_step: Callable[[StepReport], None] = _ignore
     on_validation: Callable[[ValidationReport], None] = _ignore
+    on_transfer: Callable[[Transfer], None] = _ignore
     should_stop: Callable[[], bool] = bool
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked of a training beside plan and settings.
+
+    checkpoint_steps: save after every so many steps instead of every few minutes. start: a model to start from.
+    """
+
+    checkpoint_steps: int | None = None
+    start: ModelFile | None = None
+
+
 def train(
-    run: Run, cache: Cache, plan: Plan, settings: Settings, observer: Observer, checkpoint_steps: int | None = None
+    run: Run, cache: Cache, plan: Plan, settings: Settings, observer: Observer, options: Options | None = None
 ) -> TrainingState:
     """Trains until the steps or minutes of `settings` are done, resuming from the run's newest checkpoint.
 
-    checkpoint_steps: save after every so many steps instead of every few minutes.
     Raises StoppedError, with the state saved, when the observer asks to stop; InputError naming the cases when the loss
     is not finite; MachineError when a checkpoint cannot be written.
     """
-    trainer = start_trainer(plan, settings)
+    options = options or Options()
+    checkpoint_steps = options.checkpoint_steps
+    trainer = start_trainer(plan, settings, options.start)
     state = trainer.state
-    restore_checkpoint(run.checkpoints, state)
+    if restore_checkpoint(run.checkpoints, state) is None and trainer.transferred is not None:
+        observer.on_transfer(trainer.transferred)
     cut_rows([run.log, run.timing, run.validation_log], state.step)
     steps, saved_at, timed = settings.schedule_steps, time.monotonic(), []
     stream = batches(cache, settings.training_cases, plan, settings.seed, state.step)

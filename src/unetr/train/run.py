@@ -14,12 +14,15 @@ from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan, Record, read_plan, write_plan
 from unetr.errors import InputError
 
+SHARED_CACHE = "shared_cache"
+
 
 class Settings(Record):
     """What was asked for, apart from the plan, and what it came to.
 
     fold: the fold that validates, None when all cases train. steps, minutes: the budget, one of them.
     schedule_steps: the number of optimiser steps, fixed once it is known. licence, reference: of the data.
+    start_digest: SHA-256 of the model file that training starts from, empty for fresh weights.
     """
 
     dataset: str
@@ -34,6 +37,7 @@ class Settings(Record):
     schedule_steps: int | None = None
     licence: str = ""
     reference: str = ""
+    start_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,9 @@ class Run:
 
     @property
     def cache(self) -> Path:
-        """Prepared cases."""
-        return self.folder / "cache"
+        """Prepared cases; the folds of a cross-validation share one, in the folder above."""
+        shared = self.folder.parent / SHARED_CACHE
+        return shared if shared.is_dir() else self.folder / "cache"
 
     @property
     def checkpoints(self) -> Path:

@@ -13,12 +13,14 @@ from unetr.core.plan import Plan
 from unetr.errors import InputError
 from unetr.infer.engines.torch import has_fast_bf16
 from unetr.model.build import build_network
+from unetr.model.file import ModelFile
 from unetr.model.memory import keep_freed_memory
 from unetr.train.checkpoint import TrainingState
 from unetr.train.losses import LossTerms, region_loss, segmentation_loss
 from unetr.train.run import Settings
 from unetr.train.sample import Batch
 from unetr.train.schedule import averaging_decay
+from unetr.train.transfer import Transfer, transfer
 
 # The moving average of weights reads and writes all of them, so it is taken every few steps, with the decay to match.
 AVERAGED_EVERY = 4
@@ -26,24 +28,32 @@ AVERAGED_EVERY = 4
 
 @dataclass(slots=True)
 class Trainer:
-    """The objects that one training holds together. forward: the network as Fabric wraps it, for the forward pass."""
+    """The objects that one training holds together.
+
+    forward: the network as Fabric wraps it, for the forward pass. transferred: what came from another model.
+    """
 
     fabric: Fabric
     forward: torch.nn.Module
     plan: Plan
     state: TrainingState
     averaged_network: torch.nn.Module
+    transferred: Transfer | None
     started: float = field(default_factory=time.monotonic)
 
 
-def start_trainer(plan: Plan, settings: Settings) -> Trainer:
-    """A fresh network and optimiser on the best device, in the precision that the device is fast in."""
+def start_trainer(plan: Plan, settings: Settings, start: ModelFile | None = None) -> Trainer:
+    """A fresh network and optimiser on the best device, in the precision that the device is fast in.
+
+    start: a model whose weights take the place of fresh ones wherever they fit. Raises InputError where none do.
+    """
     device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if device == "cpu":
         keep_freed_memory()
     bf16 = has_fast_bf16(torch.device(device))
     fabric = Fabric(accelerator=device, devices=1, precision="bf16-mixed" if bf16 else "32-true")
     raw = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=settings.seed)
+    transferred = None if start is None else transfer(raw, start)
     averaged_network = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=settings.seed)
     optimizer = torch.optim.AdamW(
         _parameter_groups(raw, plan.training.weight_decay), lr=plan.training.learning_rate, fused=device != "mps"
@@ -51,7 +61,7 @@ def start_trainer(plan: Plan, settings: Settings) -> Trainer:
     forward, optimizer = fabric.setup(raw, optimizer)
     averaged = {name: parameter.detach().clone() for name, parameter in raw.named_parameters()}
     state = TrainingState(0, raw, optimizer, averaged, best_dice=-1.0)
-    return Trainer(fabric, forward, plan, state, fabric.to_device(averaged_network))
+    return Trainer(fabric, forward, plan, state, fabric.to_device(averaged_network), transferred)
 
 
 def _parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, object]]:

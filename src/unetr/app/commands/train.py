@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unetr.app.options import DatasetPath, Json, finite, print_json, say
-from unetr.app.training_view import fit_in_view, print_scores
+from unetr.app.training_view import cross_validate_in_view, fit_in_view, print_scores
 from unetr.errors import InputError
 
+if TYPE_CHECKING:
+    from unetr.evaluate.results import Results
+
 ALL_DATA = "all-data"
+ALL = "all"
 DEFAULT_MINUTES = 60.0
 
 
@@ -20,11 +24,16 @@ def train(
     out: Annotated[Path, typer.Option("-o", "--out", help="The run's folder; an existing run is resumed.")],
     preset: Annotated[str, typer.Option(help="auto, paper, small or tiny.")] = "auto",
     plan: Annotated[Path | None, typer.Option(help="A plan to train by, in place of the planner's own.")] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="A model file to start from; its network and grid are used.")
+    ] = None,
     fold: Annotated[str, typer.Option(help="The fold (from 0) that validates, or all-data to train on all.")] = "0",
-    folds: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 5,
+    folds: Annotated[
+        str, typer.Option(help="Number of folds; all, or all:N, trains each of 5, or N, in turn: an ensemble.")
+    ] = "5",
     seed: Annotated[int, typer.Option(help="Seed of folds, weights and samples.", min=0)] = 0,
     minutes: Annotated[
-        float | None, typer.Option(help="Length of training. Default 60.", min=0.01, callback=finite)
+        float | None, typer.Option(help="Length of each training. Default 60.", min=0.01, callback=finite)
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Length of training in steps instead.", min=1)] = None,
     checkpoint_steps: Annotated[
@@ -39,27 +48,46 @@ def train(
     if minutes is not None and steps is not None:
         raise InputError("--minutes and --steps: are both given; expected one of them")
     from unetr.core.plan import read_plan
+    from unetr.model.file import read_model
     from unetr.prepare.cases import open_dataset
     from unetr.train.fit import Request
     from unetr.train.run import Run
 
+    every, count = _folds(folds)
+    if every and fold != "0":
+        raise InputError(f"--fold {fold}: --folds {folds} trains every fold; leave out one of them")
     request = Request(
         preset=preset,
         plan=None if plan is None else read_plan(plan),
         fold=_fold(fold),
-        folds=folds,
+        folds=count,
         seed=seed,
         steps=steps,
         minutes=DEFAULT_MINUTES if minutes is None and steps is None else minutes,
         checkpoint_steps=checkpoint_steps,
+        start=None if start is None else read_model(start),
     )
     run = Run(out)
-    results = fit_in_view(open_dataset(dataset), run, request)
+    results: Results | None
+    model: Path
+    if every:
+        results, model = cross_validate_in_view(open_dataset(dataset), out, request), out
+    else:
+        results, model = fit_in_view(open_dataset(dataset), run, request), run.model
     if as_json:
-        print_json({"model": str(run.model), "mean_dice": None if results is None else results.mean_dice})
+        print_json({"model": str(model), "mean_dice": None if results is None else results.mean_dice})
     elif results is not None:
         print_scores(results)
-    say(f"model: {run.model}")
+    say(f"model: {model}")
+
+
+def _folds(text: str) -> tuple[bool, int]:
+    """Whether all folds are trained, and how many there are."""
+    every = text.split(":", 1)[0] == ALL
+    number = text.removeprefix(f"{ALL}:") if every and ":" in text else "5" if every else text
+    if not number.isdecimal() or int(number) < 2:
+        raise InputError(f"--folds {text}: is not understood; expected a number from 2, all, or all:10")
+    return every, int(number)
 
 
 def _fold(text: str) -> int | None:
