@@ -22,7 +22,8 @@ from unetr.core.plan import Plan, read_plan
 
 Command = Callable[..., Any]
 
-COMMANDS = ["check", "plan", "train", "predict", "evaluate", "report", "convert", "export", "info", "demo"]
+COMMANDS = ["check", "plan", "train", "predict", "evaluate", "report"]
+COMMANDS += ["compare", "ablate", "profile", "convert", "export", "info", "demo"]
 HELP_SECONDS = 0.5
 
 

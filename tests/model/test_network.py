@@ -77,7 +77,7 @@ def test_linear_and_conv_projection_are_a_strided_convolution() -> None:
         embedding = PatchEmbedding(channels, width, patch, (2, 1, 3), projection)  # type: ignore[arg-type]
         torch.nn.init.zeros_(embedding.position)
         embedding.projection.load_state_dict({"weight": weight, "bias": bias})
-        torch.testing.assert_close(embedding(x), expected)
+        torch.testing.assert_close(embedding(x, x), expected)
 
 
 def test_positions_are_the_learned_ones_on_their_own_grid() -> None:
@@ -118,10 +118,18 @@ def test_attention_is_the_formula() -> None:
 
 
 def test_block_is_pre_norm_with_two_residuals() -> None:
-    block = Block(12, heads=3, mlp_width=20, qkv_bias=False, dropout=0.0)
+    block = Block(12, heads=3, mlp_width=20, qkv_bias=False, dropout=0.0, layer_scale=0.0)
     z = torch.randn(2, 5, 12)
     middle = block.attention(block.attention_norm(z)) + z
     expected = block.mlp_output(F.gelu(block.mlp_hidden(block.mlp_norm(middle)))) + middle
+    torch.testing.assert_close(block(z), expected)
+
+
+def test_layer_scale_weighs_what_a_block_adds() -> None:
+    block = Block(12, heads=3, mlp_width=20, qkv_bias=False, dropout=0.0, layer_scale=0.1)
+    z = torch.randn(2, 5, 12)
+    middle = 0.1 * block.attention(block.attention_norm(z)) + z
+    expected = 0.1 * block.mlp_output(F.gelu(block.mlp_hidden(block.mlp_norm(middle)))) + middle
     torch.testing.assert_close(block(z), expected)
 
 

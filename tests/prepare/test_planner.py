@@ -17,12 +17,14 @@ from unetr.errors import InputError
 from unetr.prepare.cases import LAYOUTS, open_dataset
 from unetr.prepare.fingerprint import measure_fingerprint, side_effect
 from unetr.prepare.planner import (
+    Budget,
     choose_batch_size,
     choose_mirror_axes,
     choose_normalisation,
     choose_spacing,
     choose_window,
     fill_window,
+    fit_budget,
     make_plan,
     training_memory_gb,
 )
@@ -264,11 +266,11 @@ def test_normalisation_follows_the_name(name, kind):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_presets_fit_the_unetr_decoder(name):
-    """Patch 2^t needs t taps, since each level doubles the grid."""
+def test_presets_fit_their_decoder(name):
+    """Decoder unetr with patch 2^t needs t taps, one a level; decoder stem takes the last block."""
     network = PRESETS[name].network
     assert network.preset == name
-    assert 2 ** len(network.taps) == network.patch
+    assert network.taps == (network.depth,) if network.decoder == "stem" else 2 ** len(network.taps) == network.patch
 
 
 def test_unknown_preset_and_foreign_fingerprint(make_dataset):
@@ -309,3 +311,41 @@ def test_template_comments_are_about_keys_that_exist():
             assert key in section, path
             section = section[key]
         assert f"# {comment}" in template_plan()
+
+
+def hundred_cubes(side, spacing):
+    """The facts of 100 scans of side^3 voxels that `fit_budget` reads."""
+    return Fingerprint.model_construct(cases=100, shapes=[(side,) * 3] * 100, spacings_mm=[spacing] * 100)
+
+
+def test_a_budget_that_is_enough_changes_nothing():
+    """100 scans of a million voxels, 400 million voxels seen: exactly 4 passes."""
+    enough = Budget(minutes=10, voxels_per_second=400e6 / 600)
+    assert fit_budget((1.0, 1.0, 1.0), hundred_cubes(100, (1.0, 1.0, 1.0)), enough) == ((1.0, 1.0, 1.0), "")
+
+
+def test_a_short_budget_makes_voxels_coarser_and_says_so():
+    """Half a pass: twice the length is 8 times fewer voxels, so 4 passes."""
+    short = Budget(minutes=10, voxels_per_second=50e6 / 600)
+    spacing, reason = fit_budget((1.0, 1.0, 1.0), hundred_cubes(100, (1.0, 1.0, 1.0)), short)
+    assert spacing == (2.0, 2.0, 2.0)
+    assert "from 1x1x1 mm" in reason and "0.083 million voxels a second" in reason
+    assert "0.5 times, 4 are wanted, and so there are 4" in reason
+
+
+def test_the_coarse_axis_of_thick_slices_stays_as_it_is():
+    """In-plane 0.5 mm, slices of 3 mm: one pass becomes four by doubling the two fine axes."""
+    facts = hundred_cubes(100, (0.5, 0.5, 3.0))
+    spacing, _ = fit_budget((0.5, 0.5, 3.0), facts, Budget(1, 100e6 / 60))
+    assert spacing == (1.0, 1.0, 3.0)
+
+
+@given(st.floats(0.01, 1000), st.tuples(*[st.floats(0.3, 5.0)] * 3))
+def test_a_budget_never_refines_nor_coarsens_beyond_reason(millions, spacing):
+    spacing = tuple(float(f"{value:.4g}") for value in spacing)
+    found, reason = fit_budget(spacing, hundred_cubes(100, spacing), Budget(1, millions * 1e6 / 60))
+    assert all(new >= old for new, old in zip(found, spacing, strict=True))
+    assert max(found) <= max(max(spacing), 3.01 * min(spacing))
+    assert bool(reason) == (found != spacing)
+    passes = millions * 1e6 * math.prod(found) / (100 * 100**3 * math.prod(spacing))
+    assert passes >= 3.99 or min(found) == pytest.approx(3 * min(spacing), rel=1e-3)

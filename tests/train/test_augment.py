@@ -11,6 +11,7 @@ from scipy import ndimage
 from unetr.core.plan import AugmentPlan
 from unetr.train.augment import (
     INTENSITY_AUGMENTATIONS,
+    SpatialMap,
     augment_intensities,
     change_brightness,
     change_contrast,
@@ -78,9 +79,9 @@ def test_probability_zero_changes_nothing_and_one_applies_all(image: np.ndarray)
 def test_a_rotation_is_rigid_in_millimetres() -> None:
     plan = AugmentPlan(rotate_degrees=30, scale=0.0, spatial_probability=1.0)
     spacing = (0.7, 0.7, 5.0)
-    matrix = random_map(plan, spacing, np.random.default_rng(3))
-    assert matrix is not None
-    in_mm = np.diag(spacing) @ matrix @ np.linalg.inv(np.diag(spacing))
+    map_ = random_map(plan, spacing, (8, 8, 8), np.random.default_rng(3))
+    assert map_ is not None and map_.displacement is None
+    in_mm = np.diag(spacing) @ map_.matrix @ np.linalg.inv(np.diag(spacing))
     np.testing.assert_allclose(in_mm @ in_mm.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(in_mm) == pytest.approx(1.0)
     assert not np.allclose(in_mm, np.eye(3))
@@ -88,9 +89,9 @@ def test_a_rotation_is_rigid_in_millimetres() -> None:
 
 def test_without_rotation_and_scale_the_map_is_the_identity() -> None:
     plan = AugmentPlan(rotate_degrees=0, scale=0.0, spatial_probability=1.0)
-    matrix = random_map(plan, (1, 2, 3), np.random.default_rng(0))
-    assert matrix is not None
-    np.testing.assert_allclose(matrix, np.eye(3), atol=1e-15)
+    map_ = random_map(plan, (1, 2, 3), (8, 8, 8), np.random.default_rng(0))
+    assert map_ is not None
+    np.testing.assert_allclose(map_.matrix, np.eye(3), atol=1e-15)
 
 
 def test_reading_through_equals_scipy_on_the_whole_volume() -> None:
@@ -100,10 +101,11 @@ def test_reading_through_equals_scipy_on_the_whole_volume() -> None:
     label = rng.integers(0, 3, size=(30, 26, 28)).astype(np.int8)
     plan = AugmentPlan(rotate_degrees=40, scale=0.3, spatial_probability=1.0)
     for seed in range(5):
-        matrix = random_map(plan, (1, 1, 1), np.random.default_rng(seed))
-        assert matrix is not None
+        map_ = random_map(plan, (1, 1, 1), (12, 10, 14), np.random.default_rng(seed))
+        assert map_ is not None
+        matrix = map_.matrix
         centre = np.random.default_rng(seed).uniform(0, 28, size=3)
-        found, classes = read_through(image, label, matrix, centre, (12, 10, 14))
+        found, classes = read_through(image, label, map_, centre, (12, 10, 14))
         offset = centre - matrix @ np.array([5.5, 4.5, 6.5])
         kwargs = {"matrix": matrix, "offset": offset, "output_shape": (12, 10, 14), "mode": "grid-constant"}
         np.testing.assert_allclose(found[0], ndimage.affine_transform(image[0], order=1, **kwargs), atol=1e-5)
@@ -113,6 +115,50 @@ def test_reading_through_equals_scipy_on_the_whole_volume() -> None:
 def test_reading_through_a_shift_by_whole_voxels_is_a_cut() -> None:
     image = np.arange(20**3, dtype=np.float32).reshape(1, 20, 20, 20)
     label = (image[0] % 3).astype(np.int8)
-    found, classes = read_through(image, label, np.eye(3), np.array([8.5, 9.5, 10.5]), (4, 4, 4))
+    found, classes = read_through(image, label, SpatialMap(np.eye(3)), np.array([8.5, 9.5, 10.5]), (4, 4, 4))
     np.testing.assert_allclose(found, image[:, 7:11, 8:12, 9:13])
     np.testing.assert_array_equal(classes, label[7:11, 8:12, 9:13])
+
+
+def test_a_bending_reads_the_whole_volume_where_it_says(image: np.ndarray) -> None:
+    """Against scipy on the uncropped volume, rotation and bending together."""
+    rng = np.random.default_rng(1)
+    image = rng.normal(size=(1, 30, 26, 28)).astype(np.float32)
+    label = rng.integers(0, 3, size=(30, 26, 28)).astype(np.int8)
+    plan = AugmentPlan(rotate_degrees=40, scale=0.3, spatial_probability=1.0, elastic_probability=1.0)
+    window = (12, 10, 14)
+    for seed in range(5):
+        map_ = random_map(plan, (1, 1, 2), window, np.random.default_rng(seed))
+        assert map_ is not None and map_.displacement is not None
+        centre = np.random.default_rng(seed).uniform(0, 28, size=3)
+        found, classes = read_through(image, label, map_, centre, window)
+        relative = np.indices(window) - np.array([5.5, 4.5, 6.5]).reshape(3, 1, 1, 1)
+        places = np.einsum("ij,j...->i...", map_.matrix, relative) + centre.reshape(3, 1, 1, 1) + map_.displacement
+        expected = ndimage.map_coordinates(image[0], places, order=1, mode="grid-constant")
+        np.testing.assert_allclose(found[0], expected, atol=1e-4)
+        agree = classes == ndimage.map_coordinates(label, places, order=0, mode="grid-constant")
+        assert agree.mean() > 0.999, "but for ties by rounding"
+
+
+def test_a_bending_is_smooth_of_the_asked_size_and_does_not_fold() -> None:
+    plan = AugmentPlan(spatial_probability=0.0, elastic_probability=1.0, elastic_strength=0.15)
+    window, spacing = (40, 40, 20), (1.0, 1.0, 2.0)
+    knot_mm = 40 / 5
+    sizes, folded = [], 0
+    for seed in range(40):
+        map_ = random_map(plan, spacing, window, np.random.default_rng(seed))
+        assert map_ is not None and map_.displacement is not None
+        np.testing.assert_array_equal(map_.matrix, np.eye(3))
+        in_mm = map_.displacement * np.array(spacing).reshape(3, 1, 1, 1)
+        sizes.append(in_mm.std())
+        jacobian = np.stack([np.gradient(map_.displacement[i], axis=(0, 1, 2)) for i in range(3)])
+        determinant = np.linalg.det(np.moveaxis(jacobian, (0, 1), (-2, -1)) + np.eye(3))
+        folded += int((determinant <= 0).any())
+    assert max(sizes) <= 0.15 * knot_mm * 1.2
+    assert np.mean(sizes) > 0.02 * knot_mm
+    assert folded <= 2
+
+
+def test_neither_turned_nor_bent_is_none() -> None:
+    plan = AugmentPlan(spatial_probability=0.0, elastic_probability=0.0)
+    assert random_map(plan, (1, 1, 1), (8, 8, 8), np.random.default_rng(0)) is None

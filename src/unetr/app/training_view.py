@@ -40,6 +40,7 @@ def fit_in_view(dataset: Dataset, run: Run, request: Request) -> Results | None:
 
 def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> Results:
     """Every fold in turn, each in FOLDER/fold<k>, then what is made of all; finished folds are not trained again."""
+    from unetr.core.plan import read_plan
     from unetr.prepare.folds import split_folds
     from unetr.train.crossval import fold_runs, gather_folds
     from unetr.train.run import SHARED_CACHE
@@ -52,6 +53,8 @@ def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> 
     for fold, run in enumerate(runs):
         say(f"fold {fold} of 0 to {count - 1}")
         fit_in_view(dataset, run, replace(request, fold=fold))
+        # One plan for all: what was measured on the way to it would not come out the same again.
+        request = replace(request, plan=request.plan or read_plan(run.plan))
     with progress() as bar:
         task = bar.add_task("gathering", total=None, note="")
         return gather_folds(folder, dataset, runs, lambda done, of: bar.update(task, completed=done, total=of))

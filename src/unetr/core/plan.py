@@ -110,12 +110,17 @@ class LossPlan(Record):
 
 
 class AugmentPlan(Record):
-    """Strengths and probabilities of the training augmentations; 0 switches one off."""
+    """Strengths and probabilities of the training augmentations; 0 switches one off.
+
+    elastic_strength: largest standard deviation of a bending, as a share of the distance of its knots.
+    """
 
     mirror_axes: tuple[Axis, ...] = ()
     rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 15.0
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.2
     spatial_probability: Fraction = 0.2
+    elastic_probability: Fraction = 0.0
+    elastic_strength: Annotated[float, Field(ge=0, le=0.25)] = 0.15
     noise_probability: Fraction = 0.15
     blur_probability: Fraction = 0.1
     brightness_probability: Fraction = 0.15

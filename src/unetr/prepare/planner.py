@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
 from unetr.core.plan import ChannelPlan, InferencePlan, NetworkPlan, Plan, Window
@@ -25,12 +27,26 @@ _MIRROR_CASES = 5
 # is known to help left-right and to harm front-back and up-down, the three are 1.5, 7.6 and 3.2.
 MIRROR_EFFECT = 2.0
 
+# Fewer passes over the data than this within a training's budget, and coarser voxels are the better use of it.
+_FEWEST_PASSES = 4.0
+# Coarser than this many times the chosen spacing, and small structures are gone, whatever the budget.
+_COARSEST = 3.0
+
 Triple = tuple[float, float, float]
 
 
-def make_plan(dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a training may take. voxels_per_second: of windows that training takes in on the machine, measured."""
+
+    minutes: float
+    voxels_per_second: float
+
+
+def make_plan(dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO, budget: Budget | None = None) -> Plan:
     """The plan for a dataset, each choice with its reason in `plan.reasons`.
 
+    With a budget the voxels are made coarser where it would not pass over the data often enough.
     Raises InputError for an unknown preset or a fingerprint of another dataset.
     """
     name = choose_preset(preset)
@@ -50,6 +66,9 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO)
         "of their voxels"
     )
     spacing_mm, reasons["spacing_mm"] = choose_spacing(fingerprint.spacings_mm)
+    if budget is not None:
+        spacing_mm, coarser = fit_budget(spacing_mm, fingerprint, budget)
+        reasons["spacing_mm"] += coarser
     shape = median_shape(fingerprint, spacing_mm)
     window, reasons["window"] = choose_window(shape, network.patch, chosen.window_voxels)
     spacing_mm, finer = fill_window(spacing_mm, shape, window)
@@ -131,6 +150,35 @@ def fill_window(spacing_mm: Triple, shape: Triple, window: Window) -> tuple[Trip
     return (right, front, up), reason
 
 
+def fit_budget(spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget) -> tuple[Triple, str]:
+    """A coarser spacing where training would see the scans' voxels fewer than 4 times; the finest axes give way first.
+
+    At most 3 times coarser along any axis. The same spacing where the budget is enough.
+    """
+    seen = budget.minutes * 60 * budget.voxels_per_second
+    millimetres = np.median(np.prod(np.array(fingerprint.shapes) * np.array(fingerprint.spacings_mm), axis=1))
+    content = float(millimetres) * fingerprint.cases
+
+    def passes(lengths: NDArray[np.float64]) -> float:
+        return seen * float(np.prod(lengths)) / content
+
+    fine = np.array(spacing_mm)
+    if passes(fine) >= _FEWEST_PASSES:
+        return spacing_mm, ""
+    coarse = fine
+    for factor in np.arange(1.05, _COARSEST + 0.01, 0.05):
+        coarse = np.maximum(fine, fine.min() * factor)
+        if passes(coarse) >= _FEWEST_PASSES:
+            break
+    right, front, up = (float(f"{value:.4g}") for value in coarse)
+    reason = (
+        f"; made coarser, from {_by(spacing_mm)} mm: {budget.minutes:g} minutes at "
+        f"{budget.voxels_per_second / 1e6:.2g} million voxels a second would pass over the training data "
+        f"{passes(fine):.2g} times, {_FEWEST_PASSES:g} are wanted, and so there are {passes(coarse):.2g}"
+    )
+    return (right, front, up), reason
+
+
 def choose_batch_size(window: Window, preset: Preset) -> tuple[int, str]:
     """As many windows as the preset's batch of voxels holds."""
     batch = max(1, min(preset.largest_batch, round(preset.batch_voxels / math.prod(window))))
@@ -142,13 +190,13 @@ def training_memory_gb(network: NetworkPlan, window: Window, batch: int) -> floa
     """A rough estimate: weights, gradients and two moments of AdamW, and the activations kept for the gradient.
 
     Counts, in float32, 16 values of the token width and 2 of the MLP per token and block, and 16 feature maps of the
-    decoder's feature size at full resolution, where most of its memory is.
+    decoder's feature size at full resolution, where most of its memory is; 24 with a stem.
     """
     voxels = math.prod(window)
     tokens = voxels / network.patch**3
     weights = network.depth * (4 * network.width**2 + 2 * network.width * network.mlp_width)
     encoder = tokens * network.depth * (16 * network.width + 2 * network.mlp_width)
-    decoder = voxels * 16 * network.feature_size
+    decoder = voxels * (24 if network.decoder == "stem" else 16) * network.feature_size
     return 4.0 * (4 * weights + batch * (encoder + decoder)) / 1e9
 
 

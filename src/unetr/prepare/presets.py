@@ -24,16 +24,49 @@ class Preset:
     training: TrainingPlan = field(default_factory=TrainingPlan)
 
 
+def _stem_network(preset: str, *, feature_size: int, width: int, depth: int) -> NetworkPlan:
+    """8x8x8 tokens that also see a convolutional stem, whose levels are the skips of a residual decoder."""
+    return NetworkPlan(
+        preset=preset,
+        decoder="stem",
+        patch=8,
+        width=width,
+        depth=depth,
+        heads=width // 32,
+        mlp_width=4 * width,
+        taps=(depth,),
+        feature_size=feature_size,
+        norm="instance_affine",
+        layer_scale=0.1,
+    )
+
+
+_STEM_TRAINING = TrainingPlan(learning_rate=2e-3)
+
 PRESETS: dict[str, Preset] = {
     "paper": Preset(
         network=NetworkPlan(preset="paper"),
         why="the configuration of the UNETR paper (Hatamizadeh et al., WACV 2022), about 92 million parameters",
     ),
     "small": Preset(
-        network=NetworkPlan(
-            preset="small", patch=8, width=256, depth=8, heads=8, mlp_width=1024, taps=(2, 5, 8), feature_size=24
-        ),
-        why="8x8x8 patches see finer detail than 16x16x16, and a narrow transformer trains in minutes on a CPU",
+        network=_stem_network("small", feature_size=16, width=256, depth=8),
+        why="a convolutional stem keeps what is finer than its 8x8x8 tokens, and it trains in minutes on a CPU",
+        window_voxels=64**3,
+        largest_batch=2,
+        training=_STEM_TRAINING,
+    ),
+    "medium": Preset(
+        network=_stem_network("medium", feature_size=24, width=256, depth=8),
+        why="as small, with wider features for hours on a CPU or minutes on a GPU",
+        largest_batch=2,
+        training=_STEM_TRAINING,
+    ),
+    "large": Preset(
+        network=_stem_network("large", feature_size=32, width=384, depth=12),
+        why="as medium, wider and deeper, for GPUs and many cases",
+        window_voxels=128**3,
+        largest_batch=2,
+        training=_STEM_TRAINING,
     ),
     "tiny": Preset(
         network=NetworkPlan(

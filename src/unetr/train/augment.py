@@ -1,4 +1,4 @@
-"""Augmentations of intensities, and the random affine map that a training window is read through.
+"""Augmentations of intensities, and the random map, affine and bent, that a training window is read through.
 
 Every function gets its randomness from the generator it is handed; nothing here knows cases or steps.
 Images are [C, H, W, D] float32, already normalised (mean near 0, standard deviation near 1).
@@ -7,6 +7,8 @@ Images are [C, H, W, D] float32, already normalised (mean near 0, standard devia
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,10 @@ from unetr.core.plan import AugmentPlan
 
 Float = NDArray[np.float32]
 Matrix = NDArray[np.float64]
+Spacing = tuple[float, float, float]
+
+# Knots of a bending along the mean side of a window.
+_KNOTS = 5
 
 
 def add_noise(image: Float, rng: np.random.Generator) -> Float:
@@ -84,14 +90,33 @@ def augment_intensities(image: Float, plan: AugmentPlan, rng: np.random.Generato
     return np.ascontiguousarray(image, dtype=np.float32)
 
 
-def random_map(plan: AugmentPlan, spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> Matrix | None:
-    """A random rotation and scaling as a 3x3 matrix: offset from the window's centre -> offset in the volume (voxels).
+@dataclass(frozen=True, slots=True, eq=False)
+class SpatialMap:
+    """How a window is read from a volume.
 
-    None when this sample is not turned. Angles are uniform within +-rotate_degrees about each axis, the scale within
-    1 +- scale, each axis its own with probability 1/3. Rotation is in mm, so that anisotropic voxels do not shear.
+    matrix: [3, 3], offset from the window's centre -> offset in the volume, in voxels. displacement: [3, H, W, D],
+    voxels of the volume that are added to each place, None where nothing is bent.
     """
-    if rng.random() >= plan.spatial_probability:
-        return None
+
+    matrix: Matrix
+    displacement: Float | None = None
+
+
+def random_map(
+    plan: AugmentPlan, spacing_mm: Spacing, window: tuple[int, int, int], rng: np.random.Generator
+) -> SpatialMap | None:
+    """A random rotation and scaling, and a random bending; None when this sample has neither."""
+    turned = rng.random() < plan.spatial_probability
+    matrix = _random_matrix(plan, spacing_mm, rng) if turned else np.eye(3)
+    bent = rng.random() < plan.elastic_probability
+    displacement = _random_displacement(plan.elastic_strength, spacing_mm, window, rng) if bent else None
+    return SpatialMap(matrix, displacement) if turned or bent else None
+
+
+def _random_matrix(plan: AugmentPlan, spacing_mm: Spacing, rng: np.random.Generator) -> Matrix:
+    """Angles are uniform within +-rotate_degrees about each axis, the scale within 1 +- scale, each axis its own with
+    probability 1/3. Rotation is in mm, so that anisotropic voxels do not shear.
+    """
     angles = np.deg2rad(rng.uniform(-plan.rotate_degrees, plan.rotate_degrees, size=3))
     scale = rng.uniform(1 - plan.scale, 1 + plan.scale, size=3)
     if rng.random() >= 1 / 3:
@@ -100,34 +125,59 @@ def random_map(plan: AugmentPlan, spacing_mm: tuple[float, float, float], rng: n
     return np.linalg.inv(spacing) @ _rotation(angles) @ spacing @ np.diag(scale)
 
 
+def _random_displacement(
+    strength: float, spacing_mm: Spacing, window: tuple[int, int, int], rng: np.random.Generator
+) -> Float:
+    """A smooth field of displacements: normal at knots, cubic between them (free-form deformation).
+
+    Knots lie a fifth of the window's mean side apart, in mm, along every axis; the standard deviation of a displacement
+    is up to `strength` times that distance, in mm along every axis. Below 0.25 the map seldom folds.
+    """
+    sides_mm = np.array(window) * np.array(spacing_mm)
+    distance_mm = sides_mm.mean() / _KNOTS
+    x, y, z = (int(max(2, np.ceil(side / distance_mm) + 1)) for side in sides_mm)
+    knots = rng.normal(0, rng.uniform(0, strength) * distance_mm, size=(3, x, y, z))
+    in_voxels = (knots / np.array(spacing_mm).reshape(3, 1, 1, 1)).astype(np.float32)
+    return resample(in_voxels, window, "cubic")
+
+
 def read_through(
-    image: Float, label: NDArray[np.integer], matrix: Matrix, centre: NDArray[np.float64], window: tuple[int, int, int]
+    image: Float,
+    label: NDArray[np.integer],
+    map_: SpatialMap,
+    centre: NDArray[np.float64],
+    window: tuple[int, int, int],
 ) -> tuple[Float, NDArray[np.integer]]:
-    """Image (linear) and label (nearest class) on a window whose centre is at `centre` of the volume, through `matrix`.
+    """Image (linear) and label (nearest class) on a window whose centre is at `centre` of the volume, through a map.
 
     Outside the volume the image is 0 and the label is class 0, the same as the padding at inference.
     """
-    offset = centre - matrix @ ((np.array(window) - 1) / 2)
-    low, high = _bounds(matrix, offset, window, label.shape)
+    offset = centre - map_.matrix @ ((np.array(window) - 1) / 2)
+    reach = 0.0 if map_.displacement is None else float(np.abs(map_.displacement).max())
+    low, high = _bounds(map_.matrix, offset, window, label.shape, reach)
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     offset = offset - low
-    channels = [
-        ndimage.affine_transform(np.asarray(channel[box]), matrix, offset, window, order=1, mode="grid-constant")
-        for channel in image
-    ]
-    classes = ndimage.affine_transform(np.asarray(label[box]), matrix, offset, window, order=0, mode="grid-constant")
-    return np.stack(channels), classes
+    if map_.displacement is None:
+        read = partial(ndimage.affine_transform, matrix=map_.matrix, offset=offset, output_shape=window)
+    else:
+        places = np.tensordot(map_.matrix, np.indices(window), axes=1) + offset.reshape(3, 1, 1, 1)
+        read = partial(ndimage.map_coordinates, coordinates=places + map_.displacement)
+    channels = [read(np.asarray(channel[box]), order=1, mode="grid-constant") for channel in image]
+    return np.stack(channels), read(np.asarray(label[box]), order=0, mode="grid-constant")
 
 
 def _bounds(
-    matrix: Matrix, offset: NDArray[np.float64], window: tuple[int, int, int], shape: tuple[int, ...]
+    matrix: Matrix, offset: NDArray[np.float64], window: tuple[int, int, int], shape: tuple[int, ...], margin: float
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The part of the volume that the window's corners reach, so that a memory-mapped case is read only there."""
+    """The part of the volume that the window reaches, so that a memory-mapped case is read only there.
+
+    margin: voxels that it may reach beyond its corners.
+    """
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in window], indexing="ij")).reshape(3, -1)
     reach = matrix @ corners + offset[:, None]
     size = np.array(shape)
-    low = np.clip(np.floor(reach.min(axis=1)).astype(np.intp) - 1, 0, size - 1)
-    high = np.clip(np.ceil(reach.max(axis=1)).astype(np.intp) + 2, low + 1, size)
+    low = np.clip(np.floor(reach.min(axis=1) - margin).astype(np.intp) - 1, 0, size - 1)
+    high = np.clip(np.ceil(reach.max(axis=1) + margin).astype(np.intp) + 2, low + 1, size)
     return low, high
 
 

@@ -16,11 +16,12 @@ from unetr.prepare.cases import Dataset
 from unetr.prepare.check import check_dataset
 from unetr.prepare.fingerprint import measure_fingerprint
 from unetr.prepare.folds import split_folds
-from unetr.prepare.planner import make_plan
+from unetr.prepare.planner import Budget, make_plan
 from unetr.train.checkpoint import averaged_weights
 from unetr.train.finish import finish
 from unetr.train.loop import Observer, Options, train
 from unetr.train.run import Run, Settings, holds_run, open_run, read_fingerprint, read_settings
+from unetr.train.throughput import training_voxels_per_second
 from unetr.train.transfer import plan_from
 
 Progress = Callable[[str, int, int], None]
@@ -71,11 +72,20 @@ def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress
     else:
         _check_dataset(dataset, progress)
         fingerprint = measure_fingerprint(dataset, lambda done, of: progress("measuring", done, of))
-        plan = request.plan or make_plan(dataset, fingerprint, preset=request.preset)
-        if request.plan is None and request.start is not None:
-            plan = plan_from(request.start, plan)
+        plan = request.plan or _planned(dataset, fingerprint, request, settings)
     _check_plan(plan, dataset)
     return plan, open_run(run, plan, settings, fingerprint)
+
+
+def _planned(dataset: Dataset, fingerprint: Fingerprint, request: Request, settings: Settings) -> Plan:
+    """The planner's choice; within a budget in minutes for what this machine can do in it."""
+    plan = make_plan(dataset, fingerprint, preset=request.preset)
+    if request.start is not None:
+        return plan_from(request.start, plan)
+    if request.minutes is None:
+        return plan
+    budget = Budget(request.minutes, training_voxels_per_second(plan, settings))
+    return make_plan(dataset, fingerprint, preset=request.preset, budget=budget)
 
 
 def _settings(dataset: Dataset, request: Request) -> Settings:

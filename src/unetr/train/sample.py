@@ -42,12 +42,12 @@ def draw_sample(case: CachedCase, plan: Plan, rng: np.random.Generator) -> tuple
     """One augmented window of a case: image [C, H, W, D] and classes [H, W, D]."""
     augment = plan.training.augment
     start = _window_start(case, plan, rng)
-    matrix = random_map(augment, plan.spacing_mm, rng)
-    if matrix is None:
+    map_ = random_map(augment, plan.spacing_mm, plan.window, rng)
+    if map_ is None:
         image, classes = _cut(case, start, plan.window)
     else:
         centre = start + (np.array(plan.window) - 1) / 2
-        image, classes = read_through(case.image, case.label, matrix, centre, plan.window)
+        image, classes = read_through(case.image, case.label, map_, centre, plan.window)
     mirrored = tuple(axis for axis in augment.mirror_axes if rng.random() < 0.5)
     image = np.flip(image, tuple(1 + axis for axis in mirrored))
     classes = np.flip(classes, mirrored)

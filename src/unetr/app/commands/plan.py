@@ -14,7 +14,7 @@ from unetr.errors import InputError
 def plan(
     dataset: Annotated[Path | None, typer.Argument(help="A dataset.", show_default=False)] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write plan.yaml and fingerprint.json here.")] = None,
-    preset: Annotated[str, typer.Option(help="auto, paper, small or tiny.")] = "auto",
+    preset: Annotated[str, typer.Option(help="auto, paper, small, medium, large or tiny.")] = "auto",
     template: Annotated[bool, typer.Option("--template", help="Print a plan to fill in by hand, and stop.")] = False,
 ) -> None:
     """Measure a dataset and write a plan, each choice with its reason; without -o the plan is printed.

@@ -22,7 +22,7 @@ DEFAULT_MINUTES = 60.0
 def train(
     dataset: DatasetPath,
     out: Annotated[Path, typer.Option("-o", "--out", help="The run's folder; an existing run is resumed.")],
-    preset: Annotated[str, typer.Option(help="auto, paper, small or tiny.")] = "auto",
+    preset: Annotated[str, typer.Option(help="auto, paper, small, medium, large or tiny.")] = "auto",
     plan: Annotated[Path | None, typer.Option(help="A plan to train by, in place of the planner's own.")] = None,
     start: Annotated[
         Path | None, typer.Option("--from", help="A model file to start from; its network and grid are used.")
