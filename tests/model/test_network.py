@@ -127,6 +127,8 @@ def test_block_is_pre_norm_with_two_residuals() -> None:
 
 def test_layer_scale_weighs_what_a_block_adds() -> None:
     block = Block(12, heads=3, mlp_width=20, qkv_bias=False, dropout=0.0, layer_scale=0.1)
+    for scale in (block.attention_scale, block.mlp_scale):
+        torch.nn.init.constant_(scale.weight, 0.1)  # type: ignore[arg-type]
     z = torch.randn(2, 5, 12)
     middle = 0.1 * block.attention(block.attention_norm(z)) + z
     expected = 0.1 * block.mlp_output(F.gelu(block.mlp_hidden(block.mlp_norm(middle)))) + middle
