@@ -17,7 +17,7 @@ def wrong_options(model: Path, scan: Path, data: Path, out: Path) -> dict[str, t
     """Name -> the command, and words that its line must have."""
     predict, train = ["predict", model, scan, "-o", out], ["train", data, "-o", out]
     return {
-        "preset": ([*train, "--steps", 2, "--preset", "huge"], ["'huge'", "paper, small, tiny"]),
+        "preset": ([*train, "--steps", 2, "--preset", "huge"], ["'huge'", "paper, small, medium, large, tiny"]),
         "plan preset": (["plan", data, "--preset", "huge"], ["'huge'"]),
         "fold word": ([*train, "--steps", 2, "--fold", "first"], ["--fold first", "all-data"]),
         "fold too large": ([*train, "--steps", 2, "--fold", "5"], ["fold 5", "0 to 4"]),
