@@ -21,6 +21,7 @@ from unetr.app.commands import (
     evaluate,
     export,
     info,
+    models,
     plan,
     predict,
     profile,
@@ -51,6 +52,7 @@ for command in (
     convert,
     export,
     info,
+    models,
     demo,
 ):
     name = command.__name__.rpartition(".")[2]

@@ -12,6 +12,7 @@ from unetr.infer.combine import combined
 from unetr.infer.engines import choose_engine, make_engine
 from unetr.infer.predict import Segmenter
 from unetr.model.artefact import Opened, open_model
+from unetr.model.shipped import find_model
 
 MODEL_NAME = "model.safetensors"
 _FLOAT = 4
@@ -20,7 +21,7 @@ _FLOAT = 4
 def load(
     model: str | Path | Sequence[str | Path], *, engine: str = "auto", device: str = "auto", precision: str = "auto"
 ) -> Segmenter:
-    """Opens a model file, several as an ensemble, or the folder of a run, with its folds as an ensemble.
+    """Opens a model file or shipped model, several as an ensemble, or the folder of a run, its folds as an ensemble.
 
     Raises InputError (files, names of engine, device and precision), MachineError (device, missing dependency).
     """
@@ -34,7 +35,11 @@ def load(
 
 
 def model_paths(path: Path) -> list[Path]:
-    """The path itself, or for the folder of a run its model, or those of its folds. Raises InputError."""
+    """The path itself, a shipped model's by its name, or for the folder of a run its model or those of its folds.
+
+    Raises InputError.
+    """
+    path = find_model(path)
     if not path.is_dir():
         return [path]
     if (path / MODEL_NAME).is_file():

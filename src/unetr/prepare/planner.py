@@ -71,8 +71,9 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO,
         reasons["spacing_mm"] += coarser
     shape = median_shape(fingerprint, spacing_mm)
     window, reasons["window"] = choose_window(shape, network.patch, chosen.window_voxels)
-    spacing_mm, finer = fill_window(spacing_mm, shape, window)
-    reasons["spacing_mm"] += finer
+    if network.decoder != "stem":  # a stem sees single voxels, and labels lose more by resampling than it would gain
+        spacing_mm, finer = fill_window(spacing_mm, shape, window)
+        reasons["spacing_mm"] += finer
     channels = []
     for channel in dataset.channel_names:
         plan, reasons[f"channels.{channel}"] = choose_normalisation(channel, fingerprint.channels[channel])

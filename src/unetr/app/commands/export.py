@@ -38,6 +38,7 @@ def export(
     from unetr.app.export_check import seeded_logits
     from unetr.model.artefact import open_model
     from unetr.model.export import EXPORTS
+    from unetr.model.shipped import find_model
 
     if to not in EXPORTS:
         raise InputError(f"{to}: is unknown; expected one of {', '.join(EXPORTS)}")
@@ -47,7 +48,7 @@ def export(
         raise InputError(f"{target}: a model for {to} is named *{suffix}; choose such a name")
     if target.resolve() == model.resolve():
         raise InputError(f"{target}: is the model itself and would be overwritten; choose another output with -o")
-    opened = open_model(model)
+    opened = open_model(find_model(model))
     if opened.kind != "model":
         raise InputError(f"{model}: is an exported network; expected the model file (.safetensors) it came from")
     reference = "torch" if find_spec("torch") is not None else "openvino"

@@ -11,7 +11,9 @@ from unetr.app.options import Json, print_json, print_table
 
 
 def info(
-    path: Annotated[Path, typer.Argument(help="A model file or a scan.", show_default=False)],
+    path: Annotated[
+        Path, typer.Argument(help="A model file, the name of a shipped one, or a scan.", show_default=False)
+    ],
     as_json: Json = False,
 ) -> None:
     """Show the facts of a model file (after verifying it) or of a scan.
@@ -42,8 +44,9 @@ def _model_facts(path: Path) -> dict[str, Any]:
     import numpy as np
 
     from unetr.model.file import read_model
+    from unetr.model.shipped import find_model
 
-    model = read_model(path)
+    model = read_model(find_model(path))
     plan = model.plan
     return {
         "dataset": plan.dataset,

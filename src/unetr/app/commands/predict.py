@@ -22,7 +22,7 @@ def predict(
         list[Path],
         typer.Argument(
             metavar="MODEL... SCANS",
-            help="Model files or a run (averaged), then a scan, a folder or zip of DICOM, or a folder of these.",
+            help="Model files, names or a run (averaged), then a scan, a folder or zip of DICOM, or a folder of these.",
             show_default=False,
         ),
     ],

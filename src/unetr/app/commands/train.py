@@ -25,7 +25,8 @@ def train(
     preset: Annotated[str, typer.Option(help="auto, paper, small, medium, large or tiny.")] = "auto",
     plan: Annotated[Path | None, typer.Option(help="A plan to train by, in place of the planner's own.")] = None,
     start: Annotated[
-        Path | None, typer.Option("--from", help="A model file to start from; its network and grid are used.")
+        Path | None,
+        typer.Option("--from", help="A model file or shipped model to start from; its network and grid are used."),
     ] = None,
     fold: Annotated[str, typer.Option(help="The fold (from 0) that validates, or all-data to train on all.")] = "0",
     folds: Annotated[
@@ -49,6 +50,7 @@ def train(
         raise InputError("--minutes and --steps: are both given; expected one of them")
     from unetr.core.plan import read_plan
     from unetr.model.file import read_model
+    from unetr.model.shipped import find_model
     from unetr.prepare.cases import open_dataset
     from unetr.train.fit import Request
     from unetr.train.run import Run
@@ -65,7 +67,7 @@ def train(
         steps=steps,
         minutes=DEFAULT_MINUTES if minutes is None and steps is None else minutes,
         checkpoint_steps=checkpoint_steps,
-        start=None if start is None else read_model(start),
+        start=None if start is None else read_model(find_model(start)),
     )
     run = Run(out)
     results: Results | None
