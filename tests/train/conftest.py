@@ -37,8 +37,11 @@ def plan_with() -> Callable[..., Plan]:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Cache:
+    return make_cache(tmp_path / "cache")
+
+
+def make_cache(folder: Path) -> Cache:
     """Three cases, each a ball (1) in a shell (2) in noise; their voxels say where they are."""
-    folder = tmp_path / "cache"
     folder.mkdir()
     for index, (case, shape) in enumerate(SHAPES.items()):
         rng = np.random.default_rng(index)

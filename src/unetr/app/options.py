@@ -112,8 +112,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def progress() -> AbstractContextManager[Progress]:
-    """A progress bar on standard error; silent when that is not a terminal."""
+def progress(*, shown: bool = True) -> AbstractContextManager[Progress]:
+    """A progress bar on standard error; silent when that is not a terminal, or where it shall not be shown."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -132,5 +132,5 @@ def progress() -> AbstractContextManager[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
+        disable=not (shown and sys.stderr.isatty()),
     )

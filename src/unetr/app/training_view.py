@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from unetr.app.launch import launched_rank
 from unetr.app.options import counted, number, print_table, progress, say
 from unetr.errors import CancelledError, InputError, StoppedError
 
@@ -32,14 +33,17 @@ def fit_in_view(dataset: Dataset, run: Run, request: Request) -> Results | None:
     from unetr.train.events import tensorboard
     from unetr.train.fit import fit
 
-    with progress() as bar:
+    with progress(shown=launched_rank() == 0) as bar:
         view = TrainingView(bar)
         with view.watching_signals(), tensorboard(run.tensorboard, view.observer()) as observer:
             return fit(dataset, run, request, observer, view.stage)
 
 
-def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> Results:
-    """Every fold in turn, each in FOLDER/fold<k>, then what is made of all; finished folds are not trained again."""
+def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> Results | None:
+    """Every fold in turn, each in FOLDER/fold<k>, then what is made of all; finished folds are not trained again.
+
+    Of several processes that train together, only the first makes something of all and returns the results.
+    """
     from unetr.core.plan import read_plan
     from unetr.prepare.folds import split_folds
     from unetr.train.crossval import fold_runs, gather_folds
@@ -51,10 +55,13 @@ def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> 
     (folder / SHARED_CACHE).mkdir(parents=True, exist_ok=True)
     runs = fold_runs(folder, count)
     for fold, run in enumerate(runs):
-        say(f"fold {fold} of 0 to {count - 1}")
+        if launched_rank() == 0:
+            say(f"fold {fold} of 0 to {count - 1}")
         fit_in_view(dataset, run, replace(request, fold=fold))
         # One plan for all: what was measured on the way to it would not come out the same again.
         request = replace(request, plan=request.plan or read_plan(run.plan))
+    if launched_rank() > 0:
+        return None
     with progress() as bar:
         task = bar.add_task("gathering", total=None, note="")
         return gather_folds(folder, dataset, runs, lambda done, of: bar.update(task, completed=done, total=of))

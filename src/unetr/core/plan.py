@@ -139,6 +139,7 @@ class TrainingPlan(Record):
     gradient_clip: Positive = 1.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
     foreground_fraction: Fraction = 0.5
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     loss: LossPlan = LossPlan()
     augment: AugmentPlan = AugmentPlan()
 

@@ -40,6 +40,7 @@ COMMENTS: dict[str, str] = {
     "training.batch_size": "windows per step",
     "training.ema_decay": "running average of the weights; 0 switches it off",
     "training.foreground_fraction": "share of the windows centred on a labelled voxel",
+    "training.precision": "auto (bf16 where the device is fast in it), fp32 or bf16",
     "training.loss.squared": "squared terms in the denominator of the dice",
     "training.loss.class_weights": "one number per output",
     "training.augment.mirror_axes": "axes 0, 1, 2 along which a mirrored scan keeps its labels",

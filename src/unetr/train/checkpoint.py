@@ -12,6 +12,7 @@ import torch
 
 from unetr.errors import InputError
 from unetr.model.sealed import read_sealed, write_sealed
+from unetr.train.team import shared_like, whole
 
 KIND = "unetr-checkpoint"
 KEPT = 2
@@ -28,13 +29,19 @@ class TrainingState:
     best_dice: float
 
 
-def save_checkpoint(folder: Path, state: TrainingState) -> Path:
-    """Writes `step-<n>.safetensors` and removes all but the last two. Raises MachineError; nothing is lost then."""
-    tensors = {f"network.{name}": tensor for name, tensor in state.network.state_dict().items()}
-    tensors |= {f"averaged.{name}": tensor for name, tensor in state.averaged.items()}
-    for index, slots in state.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{slot}": tensor for slot, tensor in slots.items()}
+def save_checkpoint(folder: Path, state: TrainingState, leads: bool = True) -> Path:
+    """Writes `step-<n>.safetensors` and removes all but the last two. Raises MachineError; nothing is lost then.
+
+    Of several processes all must call it, since the network may be shared out; the one that leads writes.
+    """
+    tensors = {}
+    for name, tensor in _tensors(state).items():
+        gathered = whole(tensor)
+        if leads:
+            tensors[name] = gathered.cpu()
     path = folder / f"step-{state.step:08d}.safetensors"
+    if not leads:
+        return path
     write_sealed(path, tensors, {"format": KIND, "step": str(state.step), "best_dice": repr(state.best_dice)})
     for old in checkpoints(folder)[:-KEPT]:
         old.unlink()
@@ -42,8 +49,20 @@ def save_checkpoint(folder: Path, state: TrainingState) -> Path:
 
 
 def averaged_weights(state: TrainingState) -> dict[str, torch.Tensor]:
-    """The weights that are validated and shipped: moving averages where there are any, buffers as they are."""
-    return {name: state.averaged.get(name, tensor) for name, tensor in state.network.state_dict().items()}
+    """The weights that are validated and shipped: moving averages where there are any, buffers as they are.
+
+    Whole, on the network's device; of several processes all must call it.
+    """
+    return {name: whole(state.averaged.get(name, tensor)) for name, tensor in state.network.state_dict().items()}
+
+
+def _tensors(state: TrainingState) -> dict[str, torch.Tensor]:
+    """All that a checkpoint holds, by its name there."""
+    tensors = {f"network.{name}": tensor for name, tensor in state.network.state_dict().items()}
+    tensors |= {f"averaged.{name}": tensor for name, tensor in state.averaged.items()}
+    for index, slots in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{slot}": tensor for slot, tensor in slots.items()}
+    return tensors
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -51,13 +70,14 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"))
 
 
-def restore_checkpoint(folder: Path, state: TrainingState) -> Path | None:
+def restore_checkpoint(folder: Path, state: TrainingState, only: Path | None = None) -> Path | None:
     """Loads the newest checkpoint that verifies into `state`; None when there is none.
 
     A damaged newest checkpoint is passed over for the one before it. Raises InputError when all are damaged.
+    only: no other than this one.
     """
     damaged: InputError | None = None
-    for path in reversed(checkpoints(folder)):
+    for path in reversed(checkpoints(folder)) if only is None else (only,):
         try:
             tensors, metadata = read_sealed(path, KIND)
         except InputError as error:
@@ -75,13 +95,15 @@ def _load(state: TrainingState, tensors: dict[str, torch.Tensor], metadata: dict
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = tensor
-    state.network.load_state_dict(parts["network"])
+    own = state.network.state_dict()
+    state.network.load_state_dict({name: shared_like(tensor, own[name]) for name, tensor in parts["network"].items()})
     for name, tensor in state.averaged.items():
-        tensor.copy_(parts["averaged"][name])
+        tensor.copy_(shared_like(parts["averaged"][name], tensor))
+    parameters = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
     slots: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in parts["optimizer"].items():
         index, _, slot = name.partition(".")
-        slots.setdefault(int(index), {})[slot] = tensor
+        slots.setdefault(int(index), {})[slot] = shared_like(tensor, parameters[int(index)]) if tensor.ndim else tensor
     state.optimizer.load_state_dict({"state": slots, "param_groups": state.optimizer.state_dict()["param_groups"]})
     state.step = int(metadata["step"])
     state.best_dice = float(metadata["best_dice"])

@@ -21,6 +21,7 @@ from unetr.train.checkpoint import averaged_weights
 from unetr.train.finish import finish
 from unetr.train.loop import Observer, Options, train
 from unetr.train.run import Run, Settings, holds_run, open_run, read_fingerprint, read_settings
+from unetr.train.team import Launch, assemble
 from unetr.train.throughput import training_voxels_per_second
 from unetr.train.transfer import plan_from
 
@@ -35,6 +36,7 @@ class Request:
     plan: in place of the planner's own. fold: the fold that validates, None to train on all cases.
     steps, minutes: the budget, one of them. checkpoint_steps: save so often instead of every few minutes.
     start: a model to start from; its network, window and grid are used where no plan is given.
+    launch: the processes that train together, each of which calls `fit`; None for one alone.
     """
 
     preset: str = "auto"
@@ -46,20 +48,25 @@ class Request:
     minutes: float | None = None
     checkpoint_steps: int | None = None
     start: ModelFile | None = None
+    launch: Launch | None = None
 
 
 def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progress: Progress) -> Results | None:
     """Plans, caches, trains, validates and writes the model file; resumes what the folder holds.
 
-    Returns the scores of the validation cases, None when all cases train. Raises InputError, MachineError,
-    StoppedError.
+    Returns the scores of the validation cases, None when all cases train, and in all processes but the leader.
+    Raises InputError, MachineError, StoppedError.
     """
-    plan, settings = prepare_run(dataset, run, request, progress)
-    cache = build_cache(dataset, plan, run.cache, progress=lambda done, of: progress("preparing", done, of))
-    state = train(run, cache, plan, settings, observer, Options(request.checkpoint_steps, request.start))
-    return finish(
-        run, dataset, plan, settings, averaged_weights(state), lambda done, of: progress("validating", done, of)
-    )
+    team = assemble(request.launch)
+    with team.missing_nobody():
+        with team.leader_first():
+            plan, settings = prepare_run(dataset, run, request, progress)
+            cache = build_cache(dataset, plan, run.cache, progress=lambda done, of: progress("preparing", done, of))
+        options = Options(request.checkpoint_steps, request.start, request.launch)
+        weights = averaged_weights(train(run, cache, plan, settings, observer, options))
+    if not team.leads:
+        return None
+    return finish(run, dataset, plan, settings, weights, lambda done, of: progress("validating", done, of))
 
 
 def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress) -> tuple[Plan, Settings]:
@@ -84,7 +91,7 @@ def _planned(dataset: Dataset, fingerprint: Fingerprint, request: Request, setti
         return plan_from(request.start, plan)
     if request.minutes is None:
         return plan
-    budget = Budget(request.minutes, training_voxels_per_second(plan, settings))
+    budget = Budget(request.minutes, training_voxels_per_second(plan, settings) * (request.launch or Launch()).size)
     return make_plan(dataset, fingerprint, preset=request.preset, budget=budget)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from unetr.train.checkpoint import TrainingState, averaged_weights, restore_chec
 from unetr.train.finish import save_model
 from unetr.train.losses import LossTerms
 from unetr.train.run import Run, Settings, append_row, cut_rows, write_settings
-from unetr.train.sample import batches
+from unetr.train.sample import Share, batches
 from unetr.train.schedule import TIMED_FROM, TIMED_TO, learning_rate, steps_in, validation_steps
 from unetr.train.step import Trainer, start_trainer, training_step
+from unetr.train.team import Launch
 from unetr.train.transfer import Transfer
 from unetr.train.validate import ValidationReport, validate
 
@@ -59,10 +61,12 @@ class Options:
     """What is asked of a training beside plan and settings.
 
     checkpoint_steps: save after every so many steps instead of every few minutes. start: a model to start from.
+    launch: the processes that train together, each of which calls `train`; one alone if not given.
     """
 
     checkpoint_steps: int | None = None
     start: ModelFile | None = None
+    launch: Launch | None = None
 
 
 def train(
@@ -75,13 +79,14 @@ def train(
     """
     options = options or Options()
     checkpoint_steps = options.checkpoint_steps
-    trainer = start_trainer(plan, settings, options.start)
-    state = trainer.state
-    if restore_checkpoint(run.checkpoints, state) is None and trainer.transferred is not None:
+    trainer = start_trainer(plan, settings, options.start, options.launch)
+    state, team = trainer.state, trainer.team
+    resumed = _resume(run, trainer)
+    if team.leads and not resumed and trainer.transferred is not None:
         observer.on_transfer(trainer.transferred)
-    cut_rows([run.log, run.timing, run.validation_log], state.step)
     steps, saved_at, timed = settings.schedule_steps, time.monotonic(), []
-    stream = batches(cache, settings.training_cases, plan, settings.seed, state.step)
+    share = Share(team.rank, team.size)
+    stream = batches(cache, settings.training_cases, plan, settings.seed, state.step, share)
     try:
         while steps is None or state.step < steps:
             before = time.monotonic()
@@ -90,8 +95,9 @@ def train(
             rate = learning_rate(state.step, steps, plan.training.learning_rate, plan.training.warmup_steps)
             terms, norm = training_step(trainer, batch, rate, settings.seed)
             report = _report(state.step, steps, terms, rate, norm, time.monotonic() - before, waited)
-            _log(run, report)
-            observer.on_step(report)
+            if team.leads:
+                _log(run, report)
+                observer.on_step(report)
             timed.append(report.seconds)
             if steps is None and len(timed) == TIMED_TO:
                 steps = _fix_steps(run, trainer, cache, settings, timed)
@@ -102,15 +108,28 @@ def train(
                 if checkpoint_steps
                 else time.monotonic() - saved_at > CHECKPOINT_SECONDS
             )
+            due, stop = team.any_of(due, observer.should_stop())
             # Before the number of steps is fixed, a checkpoint could not be resumed to the same schedule.
-            if steps is not None and (due or state.step == steps or observer.should_stop()):
-                save_checkpoint(run.checkpoints, state)
+            if steps is not None and (due or state.step == steps or stop):
+                save_checkpoint(run.checkpoints, state, team.leads)
                 saved_at = time.monotonic()
-            if observer.should_stop():
+            if stop:
                 raise StoppedError(f"{run.folder}: stopped after step {state.step}; run the same command to go on")
     finally:
         stream.close()
     return state
+
+
+def _resume(run: Run, trainer: Trainer) -> bool:
+    """Goes back to the run's newest checkpoint, all processes to the same one, and cuts the logs to it, if any."""
+    team, state = trainer.team, trainer.state
+    found = restore_checkpoint(run.checkpoints, state) if team.leads else None
+    found = team.as_leader(found)
+    if found is not None and not team.leads:
+        restore_checkpoint(run.checkpoints, state, only=found)
+    if team.leads:
+        cut_rows([run.log, run.timing, run.validation_log], state.step)
+    return found is not None
 
 
 def _fix_steps(run: Run, trainer: Trainer, cache: Cache, settings: Settings, timed: list[float]) -> int:
@@ -122,24 +141,31 @@ def _fix_steps(run: Run, trainer: Trainer, cache: Cache, settings: Settings, tim
     before = time.monotonic()
     if cases:
         validate(trainer.averaged_network, cache, cases[:1], trainer.plan, 0)
-    validation_s = (time.monotonic() - before) * len(cases)
+    team = trainer.team
+    validation_s = (time.monotonic() - before) * math.ceil(len(cases) / team.size)
     elapsed = time.monotonic() - trainer.started
-    steps = steps_in(settings.minutes, elapsed, trainer.state.step, step_s, validation_s)
-    write_settings(run, settings.model_copy(update={"schedule_steps": steps}))
+    steps: int = team.as_leader(steps_in(settings.minutes, elapsed, trainer.state.step, step_s, validation_s))
+    if team.leads:
+        write_settings(run, settings.model_copy(update={"schedule_steps": steps}))
     return steps
 
 
 def _validate_and_keep_best(run: Run, trainer: Trainer, cache: Cache, settings: Settings, observer: Observer) -> None:
     if not settings.validation_cases:
         return
-    trainer.averaged_network.load_state_dict(averaged_weights(trainer.state))
+    weights = averaged_weights(trainer.state)
+    trainer.averaged_network.load_state_dict(weights)
     cases = settings.validation_cases[:VALIDATED_CASES]
-    report = validate(trainer.averaged_network, cache, cases, trainer.plan, trainer.state.step)
+    report = validate(trainer.averaged_network, cache, cases, trainer.plan, trainer.state.step, trainer.team)
+    best = report.mean_dice > trainer.state.best_dice
+    if best:
+        trainer.state.best_dice = report.mean_dice
+    if not trainer.team.leads:
+        return
     row: dict[str, float | int] = {"step": report.step, "mean_dice": report.mean_dice}
     append_row(run.validation_log, row | {f"dice_{name}": dice for name, dice in report.dice.items()})
-    if report.mean_dice > trainer.state.best_dice:
-        trainer.state.best_dice = report.mean_dice
-        save_model(run, run.best, trainer.plan, averaged_weights(trainer.state), {"validation": row})
+    if best:
+        save_model(run, run.best, trainer.plan, weights, {"validation": row})
     observer.on_validation(report)
 
 

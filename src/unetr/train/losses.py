@@ -26,14 +26,27 @@ SMOOTHING = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class LossTerms:
-    """Scalars. total = dice + cross_entropy and carries the gradient; the two terms are detached, for the log."""
+    """Scalars. total = dice + cross_entropy and carries the gradient; the two terms are detached, for the log.
+
+    Where several processes share a batch, the values are the whole batch's, and the gradient that of its loss by the
+    logits of this process.
+    """
 
     total: Tensor
     dice: Tensor
     cross_entropy: Tensor
 
 
-def segmentation_loss(logits: Tensor, target: Tensor, options: LossPlan) -> LossTerms:
+Total = Callable[[Tensor], Tensor]
+"""The sum of a tensor over the processes that share a batch; it has no gradient."""
+
+
+def alone(values: Tensor) -> Tensor:
+    """The total of a process that has the whole batch."""
+    return values
+
+
+def segmentation_loss(logits: Tensor, target: Tensor, options: LossPlan, total: Total = alone) -> LossTerms:
     """One class per voxel: softmax.
 
     logits [B, J, H, W, D] of any floating type, computed in float32 (or float64 if given); target [B, H, W, D] integer
@@ -44,11 +57,11 @@ def segmentation_loss(logits: Tensor, target: Tensor, options: LossPlan) -> Loss
     if target.shape != (logits.shape[0], *logits.shape[2:]):
         raise ValueError(f"target {tuple(target.shape)} does not fit logits {tuple(logits.shape)}")
     weights = _weights(logits, options)
-    total, dice, cross_entropy = _DiceCrossEntropy.apply(logits, target, weights, options)
-    return LossTerms(total, dice, cross_entropy)
+    both, dice, cross_entropy = _DiceCrossEntropy.apply(logits, target, weights, options, total)
+    return LossTerms(both, dice, cross_entropy)
 
 
-def region_loss(logits: Tensor, target: Tensor, options: LossPlan) -> LossTerms:
+def region_loss(logits: Tensor, target: Tensor, options: LossPlan, total: Total = alone) -> LossTerms:
     """Overlapping regions: a sigmoid per output, soft Dice + binary cross entropy (mean over voxels and regions).
 
     logits [B, J, H, W, D], target of the same shape with values in [0, 1], negative = ignored. There is no background
@@ -63,17 +76,21 @@ def region_loss(logits: Tensor, target: Tensor, options: LossPlan) -> LossTerms:
         weights = _weights(logits, options)
         weighted = valid * weights[:, None]
         each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-        cross_entropy = (each * weighted).sum() / valid.sum().clamp_min(1)
+        cross_entropy = (each * weighted).sum() / total(valid.sum()).clamp_min(1)
         share = torch.sigmoid(logits) * valid
         power = 2 if options.squared else 1
         overlap = (share * truth).sum(2)
-        dice_terms = _dice_terms(overlap, share.pow(power).sum(2), truth.pow(power).sum(2), options)
-        dice = (dice_terms * weights).mean()
-    total = dice + cross_entropy
-    return LossTerms(total, dice.detach(), cross_entropy.detach())
+        sums = (overlap, share.pow(power).sum(2), truth.pow(power).sum(2))
+        dice = (_dice_terms(*sums, options, total) * weights).sum(0).mean()
+        shares = torch.stack([dice, cross_entropy])
+        whole = total(shares.detach())
+        if options.dice_over_batch:  # already of the whole batch
+            whole = torch.stack([shares[0].detach(), whole[1]])
+        both = shares.sum()
+    return LossTerms(both + (whole.sum() - both.detach()), whole[0], whole[1])
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor, LossPlan], LossTerms]] = {
+LOSSES: dict[str, Callable[..., LossTerms]] = {
     "classes": segmentation_loss,
     "regions": region_loss,
 }
@@ -91,11 +108,23 @@ def _weights(logits: Tensor, options: LossPlan) -> Tensor:
     return torch.tensor(values, dtype=_precision(logits), device=logits.device)
 
 
-def _dice_terms(overlap: Tensor, predicted: Tensor, true: Tensor, options: LossPlan) -> Tensor:
-    """From sums over voxels, each [B, J], to the cost of each class, [B, J] or [1, J] over the batch."""
+def _dice_terms(overlap: Tensor, predicted: Tensor, true: Tensor, options: LossPlan, total: Total) -> Tensor:
+    """From sums over voxels, each [B, J], to the cost of each class: [B, J], or [1, J] with `dice_over_batch`.
+
+    Divided by the windows of the whole batch, so that the sum over the rows is the mean; with `dice_over_batch` the
+    row is the whole batch's, in every process.
+    """
     if options.dice_over_batch:
-        overlap, predicted, true = (part.sum(0, keepdim=True) for part in (overlap, predicted, true))
-    return 1 - (2 * overlap + SMOOTHING) / (predicted + true + SMOOTHING)
+        overlap, predicted, true = (_shared_sum(part, total) for part in (overlap, predicted, true))
+        return 1 - (2 * overlap + SMOOTHING) / (predicted + true + SMOOTHING)
+    windows = total(torch.tensor(float(len(overlap)), dtype=torch.float64)).item()
+    return (1 - (2 * overlap + SMOOTHING) / (predicted + true + SMOOTHING)) / windows
+
+
+def _shared_sum(part: Tensor, total: Total) -> Tensor:
+    """[B, J] -> [1, J], summed over the whole batch, with the gradient by the items that are here."""
+    here = part.sum(0, keepdim=True)
+    return here + (total(here.detach()) - here.detach())
 
 
 class _DiceCrossEntropy(torch.autograd.Function):
@@ -112,7 +141,7 @@ class _DiceCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, target: Tensor, weights: Tensor, options: LossPlan
+        ctx: Any, logits: Tensor, target: Tensor, weights: Tensor, options: LossPlan, total: Total
     ) -> tuple[Tensor, Tensor, Tensor]:
         b, j = logits.shape[:2]
         flat, truth = logits.flatten(2), target.flatten(1)
@@ -129,12 +158,13 @@ class _DiceCrossEntropy(torch.autograd.Function):
                 entropy += entropy_part
             with torch.enable_grad():
                 overlap, predicted = sums[0].requires_grad_(), sums[1].requires_grad_()
-                terms = _dice_terms(overlap, predicted, sums[2], options) * weights
-                dice = terms[:, 0 if options.include_background else 1 :].mean()
+                terms = _dice_terms(overlap, predicted, sums[2], options, total) * weights
+                dice = terms[:, 0 if options.include_background else 1 :].sum(0).mean()
                 slopes = torch.autograd.grad(dice, (overlap, predicted))
+        entropy, dice = total(entropy), dice.detach()
         entropy[1].clamp_min_(torch.finfo(weights.dtype).tiny)  # everything may be ignored
         cross_entropy = (entropy[0] / entropy[1]).to(weights.dtype)
-        dice = dice.detach().to(weights.dtype)
+        dice = (dice if options.dice_over_batch else total(dice)).to(weights.dtype)
         ctx.squared = options.squared
         innermost = logits.is_contiguous(memory_format=torch.channels_last_3d)
         ctx.layout = torch.channels_last_3d if innermost else torch.contiguous_format
@@ -146,7 +176,7 @@ class _DiceCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None, None, None]:
         share, target, by_overlap, by_predicted, voxel_share = ctx.saved_tensors
         gradient = torch.empty(ctx.shape, dtype=ctx.dtype, device=share.device, memory_format=ctx.layout)
         flat, truth = gradient.flatten(2), target.flatten(1)
@@ -160,7 +190,7 @@ class _DiceCrossEntropy(torch.autograd.Function):
                 at_truth = by_overlap[item][index] * y.gather(0, index) - voxel_share[index] * (t >= 0)
                 out = (out - ((out * y).sum(0, keepdim=True) + at_truth)) * y
                 flat[item, :, part] = out.scatter_add_(0, index, at_truth)
-        return gradient, None, None, None
+        return gradient, None, None, None, None
 
 
 _CHUNK = 1 << 18  # numbers, voxels times classes

@@ -21,9 +21,23 @@ Float = NDArray[np.float32]
 Shape = tuple[int, int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which slots of each batch a process takes: rank, rank + of, rank + 2 of, ...; the shares may differ by one."""
+
+    rank: int
+    of: int
+
+
+ALL_SLOTS = Share(0, 1)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Images [B, C, H, W, D] float32, classes [B, H, W, D] int64 (-1 = ignored), and the case of each slot."""
+    """Images [B, C, H, W, D] float32, classes [B, H, W, D] int64 (-1 = ignored).
+
+    cases: of each slot of the step, also of those that other processes take.
+    """
 
     step: int
     images: Float
@@ -54,20 +68,27 @@ def draw_sample(case: CachedCase, plan: Plan, rng: np.random.Generator) -> tuple
     return augment_intensities(image, augment, rng), np.ascontiguousarray(classes, dtype=np.int64)
 
 
-def draw_batch(cache: Cache, ids: Sequence[str], plan: Plan, seed: int, step: int) -> Batch:
-    """The batch of a step. Step counts from 0."""
+def draw_batch(cache: Cache, ids: Sequence[str], plan: Plan, seed: int, step: int, share: Share = ALL_SLOTS) -> Batch:
+    """The batch of a step, or a process's share of it. Step counts from 0."""
     size = plan.training.batch_size
     cases = tuple(draw_case(ids, seed, step * size + slot) for slot in range(size))
     samples = [
         draw_sample(cache.open(case), plan, np.random.default_rng([seed, 1, step, slot]))
-        for slot, case in enumerate(cases)
+        for slot, case in list(enumerate(cases))[share.rank :: share.of]
     ]
     images, classes = zip(*samples, strict=True)
     return Batch(step, np.stack(images), np.stack(classes), cases)
 
 
 def batches(
-    cache: Cache, ids: Sequence[str], plan: Plan, seed: int, first_step: int, workers: int = 1, ahead: int = 4
+    cache: Cache,
+    ids: Sequence[str],
+    plan: Plan,
+    seed: int,
+    first_step: int,
+    share: Share = ALL_SLOTS,
+    workers: int = 1,
+    ahead: int = 4,
 ) -> Generator[Batch]:
     """Batches from `first_step` on, without end, prepared `ahead` of use by threads (numpy, scipy release the lock)."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="samples")
@@ -76,7 +97,7 @@ def batches(
     try:
         while True:
             while len(waiting) < ahead:
-                waiting.append(pool.submit(draw_batch, cache, ids, plan, seed, step + len(waiting)))
+                waiting.append(pool.submit(draw_batch, cache, ids, plan, seed, step + len(waiting), share))
             yield waiting.pop(0).result()
             step += 1
     finally:

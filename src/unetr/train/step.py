@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from unetr.core.plan import Plan
 from unetr.errors import InputError
-from unetr.infer.engines.torch import has_fast_bf16
 from unetr.model.build import build_network
 from unetr.model.file import ModelFile
-from unetr.model.memory import keep_freed_memory
 from unetr.train.checkpoint import TrainingState
 from unetr.train.losses import LossTerms, region_loss, segmentation_loss
 from unetr.train.run import Settings
 from unetr.train.sample import Batch
 from unetr.train.schedule import averaging_decay
+from unetr.train.team import Launch, Team, assemble, here, whole
 from unetr.train.transfer import Transfer, transfer
 
 # The moving average of weights reads and writes all of them, so it is taken every few steps, with the decay to match.
@@ -33,7 +32,7 @@ class Trainer:
     forward: the network as Fabric wraps it, for the forward pass. transferred: what came from another model.
     """
 
-    fabric: Fabric
+    team: Team
     forward: torch.nn.Module
     plan: Plan
     state: TrainingState
@@ -42,26 +41,36 @@ class Trainer:
     started: float = field(default_factory=time.monotonic)
 
 
-def start_trainer(plan: Plan, settings: Settings, start: ModelFile | None = None) -> Trainer:
-    """A fresh network and optimiser on the best device, in the precision that the device is fast in.
+def start_trainer(
+    plan: Plan, settings: Settings, start: ModelFile | None = None, launch: Launch | None = None
+) -> Trainer:
+    """A fresh network and optimiser on the best device, in the plan's precision, with the other processes if any.
 
-    start: a model whose weights take the place of fresh ones wherever they fit. Raises InputError where none do.
+    start: a model whose weights take the place of fresh ones wherever they fit. Raises InputError where none do, and
+    where there are more processes than windows in a batch.
     """
-    device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if device == "cpu":
-        keep_freed_memory()
-    bf16 = has_fast_bf16(torch.device(device))
-    fabric = Fabric(accelerator=device, devices=1, precision="bf16-mixed" if bf16 else "32-true")
+    team = assemble(launch, plan.training.precision)
+    if team.size > plan.training.batch_size:
+        raise InputError(
+            f"{team.size} processes cannot share a batch of {plan.training.batch_size}; "
+            "set training.batch_size of the plan to at least one window for each"
+        )
+    fabric = team.fabric
     raw = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=settings.seed)
     transferred = None if start is None else transfer(raw, start)
     averaged_network = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=settings.seed)
-    optimizer = torch.optim.AdamW(
-        _parameter_groups(raw, plan.training.weight_decay), lr=plan.training.learning_rate, fused=device != "mps"
+    # A network that is shared out must be so before its optimiser is made.
+    forward: torch.nn.Module = fabric.setup_module(raw)
+    optimizer: Any = fabric.setup_optimizers(
+        torch.optim.AdamW(
+            _parameter_groups(raw, plan.training.weight_decay),
+            lr=plan.training.learning_rate,
+            fused=fabric.device.type != "mps",
+        )
     )
-    forward, optimizer = fabric.setup(raw, optimizer)
     averaged = {name: parameter.detach().clone() for name, parameter in raw.named_parameters()}
     state = TrainingState(0, raw, optimizer, averaged, best_dice=-1.0)
-    return Trainer(fabric, forward, plan, state, fabric.to_device(averaged_network), transferred)
+    return Trainer(team, forward, plan, state, fabric.to_device(averaged_network), transferred)
 
 
 def _parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -76,27 +85,29 @@ def _parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dic
 def training_step(trainer: Trainer, batch: Batch, rate: float, seed: int) -> tuple[LossTerms, float]:
     """One optimiser step. Returns the loss terms and the gradient's norm before clipping."""
     state, plan = trainer.state, trainer.plan
+    fabric, team = trainer.team.fabric, trainer.team
     # Dropout's randomness is a function of the step too, so that nothing but the step has to be restored.
-    torch.manual_seed(seed * 1_000_003 + state.step)
+    torch.manual_seed((seed * 1_000_003 + state.step) * team.size + team.rank)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     trainer.forward.train()
-    images, classes = trainer.fabric.to_device((torch.from_numpy(batch.images), torch.from_numpy(batch.classes)))
+    images, classes = fabric.to_device((torch.from_numpy(batch.images), torch.from_numpy(batch.classes)))
     logits = trainer.forward(images)
     if plan.regions:
-        terms = region_loss(logits, region_targets(classes, plan), plan.training.loss)
+        terms = region_loss(logits, region_targets(classes, plan), plan.training.loss, team.total)
     else:
-        terms = segmentation_loss(logits, classes, plan.training.loss)
+        terms = segmentation_loss(logits, classes, plan.training.loss, team.total)
     if not torch.isfinite(terms.total):
         raise InputError(f"step {state.step}: the loss is not finite; check the cases {', '.join(batch.cases)}")
     state.optimizer.zero_grad(set_to_none=True)
-    trainer.fabric.backward(terms.total)
-    norm = trainer.fabric.clip_gradients(trainer.forward, state.optimizer, max_norm=plan.training.gradient_clip)
+    # Gradients are averaged over the processes; what is wanted is the sum of each one's share.
+    fabric.backward(terms.total * team.size)
+    norm = fabric.clip_gradients(trainer.forward, state.optimizer, max_norm=plan.training.gradient_clip)
     state.optimizer.step()
     state.step += 1
     if state.step % AVERAGED_EVERY == 0:
         _average(state, averaging_decay(state.step, plan.training.ema_decay) ** AVERAGED_EVERY)
-    return terms, float(norm) if norm is not None else math.nan
+    return terms, float(whole(norm)) if norm is not None else math.nan
 
 
 def region_targets(classes: torch.Tensor, plan: Plan) -> torch.Tensor:
@@ -110,5 +121,7 @@ def _average(state: TrainingState, decay: float) -> None:
     weights = dict(state.network.named_parameters())
     with torch.no_grad():
         torch._foreach_lerp_(
-            list(state.averaged.values()), [weights[name].detach() for name in state.averaged], 1 - decay
+            [here(tensor) for tensor in state.averaged.values()],
+            [here(weights[name].detach()) for name in state.averaged],
+            1 - decay,
         )

@@ -15,6 +15,7 @@ from unetr.evaluate.overlap import dice_per_class
 from unetr.infer.engines.torch import has_fast_bf16, network_engine
 from unetr.infer.predict import predict_scores
 from unetr.prepare.cache import Cache
+from unetr.train.team import Team
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +27,20 @@ class ValidationReport:
     dice: dict[str, float]
 
 
-def validate(network: torch.nn.Module, cache: Cache, cases: Sequence[str], plan: Plan, step: int) -> ValidationReport:
-    """Predicts and scores cases on the network's grid."""
+def validate(
+    network: torch.nn.Module, cache: Cache, cases: Sequence[str], plan: Plan, step: int, team: Team | None = None
+) -> ValidationReport:
+    """Predicts and scores cases on the network's grid; a team shares them out, and each process knows all scores."""
     device = next(network.parameters()).device
     engine = network_engine(network.eval(), device, has_fast_bf16(device))
     names = [region.name for region in plan.regions] or list(plan.class_names[1:])
-    scores = np.full((len(cases), len(names)), math.nan)
-    for row, case in enumerate(cases):
-        opened = cache.open(case)
+    scores = np.zeros((len(cases), len(names)))
+    rank, size = (0, 1) if team is None else (team.rank, team.size)
+    for row in range(rank, len(cases), size):
+        opened = cache.open(cases[row])
         scores[row] = dice_on_grid(predict_scores(opened.image, plan, engine), np.asarray(opened.label), plan)
+    if team is not None:
+        scores = team.total(torch.from_numpy(scores)).numpy()
     means = [_mean(column) for column in scores.T]
     return ValidationReport(step, _mean(np.array(means)), dict(zip(names, means, strict=True)))
 

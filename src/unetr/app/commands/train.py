@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unetr.app.launch import launch, launched_rank
 from unetr.app.options import DatasetPath, Json, finite, print_json, say
 from unetr.app.training_view import cross_validate_in_view, fit_in_view, print_scores
 from unetr.errors import InputError
@@ -40,9 +41,14 @@ def train(
     checkpoint_steps: Annotated[
         int | None, typer.Option(help="Save after every so many steps instead of every 8 minutes.", min=1)
     ] = None,
+    sharded: Annotated[
+        bool, typer.Option("--sharded", help="Under torchrun: spread weights over the processes (FSDP).")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Plan, prepare, train, validate, and write OUT/model.safetensors. Run it again to resume.
+
+    Started by torchrun, the processes share each batch; the folder must be the same for all of them.
 
     Example: unetr train Task04_Hippocampus -o runs/hippocampus --minutes 20
     """
@@ -68,6 +74,7 @@ def train(
         minutes=DEFAULT_MINUTES if minutes is None and steps is None else minutes,
         checkpoint_steps=checkpoint_steps,
         start=None if start is None else read_model(find_model(start)),
+        launch=launch(sharded),
     )
     run = Run(out)
     results: Results | None
@@ -76,6 +83,8 @@ def train(
         results, model = cross_validate_in_view(open_dataset(dataset), out, request), out
     else:
         results, model = fit_in_view(open_dataset(dataset), run, request), run.model
+    if launched_rank() > 0:
+        return
     if as_json:
         print_json({"model": str(model), "mean_dice": None if results is None else results.mean_dice})
     elif results is not None:
