@@ -87,7 +87,7 @@ def fork(folder: Path, scenario: dict[str, Any], cache: Cache, rank: int, port: 
         except UnetrError as error:
             said.write(str(error))
             code = error.exit_code
-        except BaseException:
+        except Exception:  # noqa: BLE001
             said.write(traceback.format_exc())
     os._exit(code)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from tests.train.conftest import make_cache, make_plan
+
 from unetr.core.plan import LossPlan, NetworkPlan, TrainingPlan
 
 ROOT = Path(__file__).parents[2]
