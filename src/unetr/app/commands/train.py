@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import DatasetPath, Json, finite, print_json, say
+from unetr.app.options import DatasetPath, Json, finite, print_json, say, training_minutes
 from unetr.app.training_view import cross_validate_in_view, fit_in_view, print_scores
 from unetr.errors import InputError
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 ALL_DATA = "all-data"
 ALL = "all"
-DEFAULT_MINUTES = 60.0
 
 
 def train(
@@ -46,8 +45,7 @@ def train(
 
     Example: unetr train Task04_Hippocampus -o runs/hippocampus --minutes 20
     """
-    if minutes is not None and steps is not None:
-        raise InputError("--minutes and --steps: are both given; expected one of them")
+    minutes = training_minutes(minutes, steps)
     from unetr.core.plan import read_plan
     from unetr.model.file import read_model
     from unetr.model.shipped import find_model
@@ -65,7 +63,7 @@ def train(
         folds=count,
         seed=seed,
         steps=steps,
-        minutes=DEFAULT_MINUTES if minutes is None and steps is None else minutes,
+        minutes=minutes,
         checkpoint_steps=checkpoint_steps,
         start=None if start is None else read_model(find_model(start)),
     )
