@@ -56,9 +56,10 @@ def draw_sample(case: CachedCase, plan: Plan, rng: np.random.Generator) -> tuple
     mirrored = tuple(axis for axis in augment.mirror_axes if rng.random() < 0.5)
     image = np.flip(image, tuple(1 + axis for axis in mirrored))
     classes = np.flip(classes, mirrored)
+    image = augment_intensities(image, augment, rng)
     if plan.pretraining is not None:
         classes = np.where(draw_mask(plan.window, plan.network.patch, plan.pretraining, rng), 0, IGNORED)
-    return augment_intensities(image, augment, rng), np.ascontiguousarray(classes, dtype=np.int64)
+    return image, np.ascontiguousarray(classes, dtype=np.int64)
 
 
 def draw_batch(cache: Cache, ids: Sequence[str], plan: Plan, seed: int, step: int) -> Batch:
