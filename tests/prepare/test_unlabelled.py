@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -120,3 +121,15 @@ def test_the_cache_holds_the_same_images_and_no_foreground(make_dataset: MakeDat
         np.testing.assert_array_equal(second.open(case).image, first.open(case).image)
         assert second.open(case).label.shape == first.open(case).label.shape
         assert not second.open(case).label.any() and second.open(case).foreground == {}
+
+
+def test_folders_of_dicom(tmp_path: Path, maker: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("first", "second"):
+        maker.write_series(tmp_path / name, rng.integers(0, 900, (6, 7, 5)).astype(np.int16))
+    dataset = open_unlabelled(tmp_path)
+    assert (ids(dataset), dataset.channel_names) == (["first", "second"], ("channel_0",))
+    fingerprint = measure_fingerprint(dataset)
+    assert fingerprint.cases == 2
+    cache = build_cache(dataset, make_plan(dataset, fingerprint, preset="tiny"), tmp_path / "cache")
+    assert cache.open("first").image.std() == pytest.approx(1, abs=0.05)

@@ -36,6 +36,7 @@ _WHY_PRETRAINING = (
     f"there are no labels: the network learns to predict the {PretrainingPlan().masked_fraction:.0%} of the patches "
     "that are hidden from it"
 )
+_WHY_ANYWHERE = "has no effect: nothing is labelled, so windows lie anywhere"
 
 Triple = tuple[float, float, float]
 
@@ -92,7 +93,7 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO,
     pretraining = None
     if dataset.unlabelled:
         pretraining, reasons["pretraining"] = PretrainingPlan(), _WHY_PRETRAINING
-        reasons["training.foreground_fraction"] = "has no effect: nothing is labelled, so windows lie anywhere"
+        reasons["training.foreground_fraction"] = _WHY_ANYWHERE
     reasons["inference.overlap"] = "neighbouring windows share half their length, as usual for sliding windows"
     augment = chosen.training.augment.model_copy(update={"mirror_axes": mirror_axes})
     return Plan(
@@ -122,7 +123,7 @@ def without_labels(plan: Plan, source: str) -> Plan:
         return plan
     data = plan.model_dump(mode="json", exclude={"regions", "ignore_label", "postprocess"})
     data["training"]["loss"]["class_weights"] = None
-    why = {"pretraining": _WHY_PRETRAINING}
+    why = {"pretraining": _WHY_PRETRAINING, "training.foreground_fraction": _WHY_ANYWHERE}
     return parse_plan(data | {"labels": {BACKGROUND: 0}, "pretraining": {}, "reasons": plan.reasons | why}, source)
 
 
