@@ -42,16 +42,23 @@ def draw_mask(
     return mask
 
 
-def reconstruction(forward: nn.Module, images: Tensor, classes: Tensor, plan: Plan) -> LossTerms:
+def alone(values: Tensor) -> Tensor:
+    """The total over processes, for a process that has the whole batch."""
+    return values
+
+
+def reconstruction(
+    forward: nn.Module, images: Tensor, classes: Tensor, plan: Plan, total: Callable[[Tensor], Tensor] = alone
+) -> LossTerms:
     """The loss of what the network makes of images [B, C, H, W, D] where classes [B, H, W, D] are not -1 (hidden).
 
-    Raises ValueError for a plan without pretraining.
+    total: see `reconstruction_loss`. Raises ValueError for a plan without pretraining.
     """
     if plan.pretraining is None:
         raise ValueError("the plan is not for pretraining")
     hidden = classes >= 0
     targets = normalised_patches(images, plan.network.patch) if plan.pretraining.normalised_targets else images
-    return reconstruction_loss(forward(hide(images, hidden)), targets, hidden)
+    return reconstruction_loss(forward(hide(images, hidden)), targets, hidden, total)
 
 
 def hide(images: Tensor, hidden: Tensor) -> Tensor:
@@ -71,11 +78,6 @@ def normalised_patches(images: Tensor, patch: int) -> Tensor:
     variance = cubes.var(dim=voxels, keepdim=True)
     normalised = (cubes - cubes.mean(dim=voxels, keepdim=True)) / (variance + _SMALLEST_VARIANCE).sqrt()
     return normalised.reshape(images.shape)
-
-
-def alone(values: Tensor) -> Tensor:
-    """The total over processes, for a process that has the whole batch."""
-    return values
 
 
 def reconstruction_loss(
