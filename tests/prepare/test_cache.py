@@ -11,7 +11,7 @@ from unetr.core.plan import ChannelPlan, Plan
 from unetr.errors import InputError, MachineError
 from unetr.prepare import cache as cache_module
 from unetr.prepare.cache import build_cache, foreground_voxels
-from unetr.prepare.cases import open_dataset, read_case
+from unetr.prepare.cases import open_dataset, read_case, read_learned
 from unetr.prepare.preprocess import preprocess_image, preprocess_label
 
 FILES = ("image.npy", "label.npy", "foreground.npy", "json")
@@ -35,9 +35,9 @@ def prepared(monkeypatch):
 
     def spy(case, dataset):
         ids.append(case.id)
-        return read_case(case, dataset)
+        return read_learned(case, dataset)
 
-    monkeypatch.setattr(cache_module, "read_case", spy)
+    monkeypatch.setattr(cache_module, "read_learned", spy)
     return ids
 
 

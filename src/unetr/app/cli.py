@@ -24,6 +24,7 @@ from unetr.app.commands import (
     models,
     plan,
     predict,
+    pretrain,
     profile,
     report,
     train,
@@ -42,6 +43,7 @@ app = typer.Typer(
 for command in (
     check,
     plan,
+    pretrain,
     train,
     predict,
     evaluate,

@@ -26,10 +26,13 @@ DatasetPath = Annotated[
     ),
 ]
 ModelPath = Annotated[Path, typer.Argument(help="A model file (.safetensors).", show_default=False)]
+Sharded = Annotated[bool, typer.Option("--sharded", help="Under torchrun: spread weights over the processes (FSDP).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Engine = Annotated[str, typer.Option(help="What runs the network: auto, openvino, torch or onnx.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16; auto is bf16 where the device has it in hardware.")]
+
+DEFAULT_MINUTES = 60.0
 
 # A table that goes to a file or a pipe has no terminal to fit into.
 _PIPED_WIDTH = 140
@@ -42,6 +45,13 @@ def finite(parameter: typer.CallbackParam, value: float | None) -> float | None:
             f"--{str(parameter.name).replace('_', '-')} {value}: is not a number; expected one such as 1.5"
         )
     return value
+
+
+def training_minutes(minutes: float | None, steps: int | None) -> float | None:
+    """The budget in minutes: 60 where neither it nor steps are given. Raises InputError where both are."""
+    if minutes is not None and steps is not None:
+        raise InputError("--minutes and --steps: are both given; expected one of them")
+    return DEFAULT_MINUTES if minutes is None and steps is None else minutes
 
 
 def write_out(text: str) -> None:

@@ -123,7 +123,8 @@ class TrainingView:
         self._stop_signal = number
 
     def _show_step(self, report: StepReport) -> None:
-        note = f"loss {report.loss:.3f}  dice loss {report.dice_loss:.3f}  {report.seconds:.2f} s/step{self._dice}"
+        dice = "" if math.isnan(report.dice_loss) else f"dice loss {report.dice_loss:.3f}  "
+        note = f"loss {report.loss:.3f}  {dice}{report.seconds:.2f} s/step{self._dice}"
         self._bar.update(self._task("training"), completed=report.step, total=report.steps, note=note)
         # Without a terminal there is no bar: a line now and then instead.
         if not sys.stderr.isatty() and report.step % 50 == 0:

@@ -162,12 +162,26 @@ class PostprocessPlan(Record):
     minimum_volume_ml: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
+class PretrainingPlan(Record):
+    """Masked-volume pretraining (`unetr.train.masking`): hidden blocks of patches are predicted from the others.
+
+    masked_fraction: share of the blocks that are hidden. block_patches: side of a block, in patches.
+    normalised_targets: what is predicted has mean 0 and standard deviation 1 in each patch and channel.
+    """
+
+    masked_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    block_patches: Count = 1
+    normalised_targets: bool = False
+
+
 class Plan(Record):
     """Everything that turns a scan into the network's input and its output back into a label file.
 
     labels: name -> value in label files, background included. ignore_label: a value the loss leaves out.
     crop: `content` leaves out a scan's border of zeros, where all is background; `none` keeps the field of view.
     postprocess: name of a foreground class, or of a region where there are regions -> rules for what is removed of it.
+    pretraining: set in a plan with no labels but the background, whose network predicts voxels that were hidden from
+    it, and no classes.
     reasons: key of a choice -> why it was made, written by the planner for the person who reads it.
     """
 
@@ -185,12 +199,15 @@ class Plan(Record):
     training: TrainingPlan = TrainingPlan()
     inference: InferencePlan = InferencePlan()
     postprocess: dict[str, PostprocessPlan] = {}
+    pretraining: PretrainingPlan | None = None
     reasons: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         values = sorted(self.labels.values())
-        if len(values) < 2 or values[0] != 0 or len(set(values)) != len(values):
+        if self.pretraining is not None:
+            self._check_pretraining(self.pretraining)
+        elif len(values) < 2 or values[0] != 0 or len(set(values)) != len(values):
             raise ValueError("labels must have the background with value 0 and at least one more, all values different")
         if {frozenset(pair) for pair in ("RL", "AP", "SI") if set(pair) & set(self.orientation)} != _AXIS_PAIRS:
             raise ValueError(f"orientation {self.orientation} must name each of the axes R/L, A/P and S/I once")
@@ -208,9 +225,24 @@ class Plan(Record):
             raise ValueError(f"class_weights has {len(weights)} numbers, the network has {self.outputs} outputs")
         return self
 
+    def _check_pretraining(self, pretraining: PretrainingPlan) -> None:
+        if list(self.labels.values()) != [0] or self.ignore_label is not None:
+            raise ValueError("labels must be the background alone, with value 0, in a plan with pretraining")
+        if self.network.peer is not None:
+            raise ValueError(f"pretraining is for networks made of patches, not for the peer {self.network.peer}")
+        side = self.network.patch * pretraining.block_patches
+        blocks = [size // side for size in self.window]
+        if any(size % side for size in self.window) or blocks == [1, 1, 1]:
+            raise ValueError(
+                f"window {list(self.window)} must be made of whole blocks of {side} voxels along each axis, and of at "
+                "least two, so that some can be hidden"
+            )
+
     @property
     def outputs(self) -> int:
-        """Channels of the network's output: J classes, or one per region."""
+        """Channels of the network's output: J classes, or one per region; in pretraining those of the input."""
+        if self.pretraining is not None:
+            return len(self.channels)
         return len(self.regions) or len(self.labels)
 
     @property

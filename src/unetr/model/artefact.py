@@ -57,7 +57,8 @@ class Opened:
 def open_model(path: Path) -> Opened:
     """Opens a model file (.safetensors), or a network that `unetr export` wrote (.onnx, or .xml with its .bin).
 
-    Raises InputError, one line that names the file, for anything else and for files that were changed.
+    Raises InputError, one line that names the file, for anything else, for files that were changed, and for a model
+    that is pretrained only and so segments nothing.
     """
     name = path.name.lower()
     if name.endswith(".onnx"):
@@ -66,7 +67,10 @@ def open_model(path: Path) -> Opened:
         return _open_openvino(path)
     if name.endswith(".bin") and path.with_suffix(".xml").is_file():
         raise InputError(f"{path}: holds the weights of {path.with_suffix('.xml').name}; give that file")
-    return Opened("model", read_model(path))
+    model = read_model(path)
+    if model.plan.pretraining is not None:
+        raise InputError(f"{path}: is pretrained only and segments nothing yet; train with unetr train --from {path}")
+    return Opened("model", model)
 
 
 def seal_offset(data: bytes, path: Path) -> int:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from unetr.core.files import atomic_path, machine_error, write_text
 from unetr.core.plan import Plan
 from unetr.errors import InputError
-from unetr.prepare.cases import read_case
+from unetr.prepare.cases import read_learned
 from unetr.prepare.dataset import Case, Dataset
 from unetr.prepare.preprocess import preprocess_image, preprocess_label
 
@@ -70,12 +70,12 @@ class Cache:
 def build_cache(
     dataset: Dataset, plan: Plan, folder: Path, workers: int = 2, progress: Progress | None = None
 ) -> Cache:
-    """Preprocesses every labelled case that `folder` does not hold yet; `progress(done, total)` after each.
+    """Preprocesses every case to learn from that `folder` does not hold yet; `progress(done, total)` after each.
 
     A case is kept when its key matches: source files (path, size, time of change) and the plan's preprocessing fields.
     Raises InputError for a case that cannot be read or has no label, MachineError when the folder cannot be written.
     """
-    cases = dataset.labelled
+    cases = dataset.learned_from
     if not cases:
         raise InputError(f"{dataset.root}: no case has a label; there is nothing to learn from")
     try:
@@ -130,9 +130,7 @@ def _cache_case(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> None:
         return
     # The record goes first and comes last: stopped in between, the case counts as missing, never as an older one.
     record.unlink(missing_ok=True)
-    volume, label_volume = read_case(case, dataset)
-    if label_volume is None:
-        raise InputError(f"{case.images[0]}: case {case.id!r} has no label; expected one for training")
+    volume, label_volume = read_learned(case, dataset)
     image, placement = preprocess_image(volume, plan)
     label = preprocess_label(label_volume, plan, placement.crop)
     if image.shape[1:] != label.shape:

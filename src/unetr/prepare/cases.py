@@ -26,7 +26,9 @@ __all__ = [
     "prediction_inputs",
     "read_case",
     "read_image",
+    "read_learned",
     "read_scan",
+    "recognised",
     "stack_channels",
 ]
 
@@ -52,9 +54,14 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
+def recognised(path: Path) -> bool:
+    """Whether any layout recognises the path."""
+    return _is_description(path) or any(layout.recognises(path) for layout in LAYOUTS.values())
+
+
 def open_dataset(path: Path) -> Dataset:
     """Reads the dataset at `path` in the first layout that recognises it. Raises InputError."""
-    if path.name == layouts_json.DATASET_JSON and path.is_file():
+    if _is_description(path):
         path = path.parent
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; expected a dataset")
@@ -63,6 +70,11 @@ def open_dataset(path: Path) -> Dataset:
             return layout.read(path)
     looked = "; ".join(layout.looks_for for layout in LAYOUTS.values())
     raise InputError(f"{path}: is not a dataset; looked for {looked}")
+
+
+def _is_description(path: Path) -> bool:
+    """Whether it is a dataset.json, which stands for its folder."""
+    return path.name == layouts_json.DATASET_JSON and path.is_file()
 
 
 def read_case(case: Case, dataset: Dataset) -> tuple[Volume, Volume | None]:
@@ -76,6 +88,17 @@ def read_case(case: Case, dataset: Dataset) -> tuple[Volume, Volume | None]:
     label = read_label(case.label, dataset.allowed_values)
     check_same_grid(image, label, case.images[0], case.label)
     return image, label
+
+
+def read_learned(case: Case, dataset: Dataset) -> tuple[Volume, Volume]:
+    """Image and label of a case that is learned from: background everywhere in a dataset without labels.
+
+    Raises InputError, as `read_case` does and for a case that lacks its label.
+    """
+    image, label = read_case(case, dataset)
+    if label is None and not dataset.unlabelled:
+        raise InputError(f"{case.images[0]}: case {case.id!r} has no label; expected one for training")
+    return image, label or image.with_data(np.zeros((1, *image.shape), dtype=np.uint8), label_names={})
 
 
 def read_image(case: Case, n_channels: int) -> Volume:

@@ -33,7 +33,8 @@ class Case:
 class Dataset:
     """Cases, sorted by id, and what is declared about them.
 
-    labels: name -> value in the label files, background (0) included. regions: overlapping targets, if declared.
+    labels: name -> value in the label files, background (0) included; no other where the scans are to be
+    learned from without labels (`unlabelled.py`). regions: overlapping targets, if declared.
     ignore_label: the value of voxels that nobody labelled. layout: the name of the layout it was read from.
     """
 
@@ -53,6 +54,16 @@ class Dataset:
     def labelled(self) -> tuple[Case, ...]:
         """The cases that have a label: what can be trained on and validated with."""
         return tuple(case for case in self.cases if case.label is not None)
+
+    @property
+    def learned_from(self) -> tuple[Case, ...]:
+        """The labelled cases; all where nothing is labelled but background."""
+        return self.cases if self.unlabelled else self.labelled
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether there are no labels but the background: scans for pretraining."""
+        return len(self.labels) == 1
 
     @property
     def allowed_values(self) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatis
 from unetr.core.geometry import content_box, orientation_of, place
 from unetr.core.volume import Affine, Array, Volume
 from unetr.errors import InputError
-from unetr.prepare.cases import read_case
+from unetr.prepare.cases import read_learned
 from unetr.prepare.dataset import Case, Dataset
 
 VOXELS_PER_CASE = 10_000
@@ -82,11 +82,11 @@ class CaseFacts:
 
 
 def measure_fingerprint(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Fingerprint:
-    """Reads every labelled case once and measures it; voxels are sampled with seeds made of the case ids.
+    """Reads every case to learn from once and measures it; voxels are sampled with seeds made of the case ids.
 
     Raises InputError for the first case that cannot be read (`unetr check` lists them all) or when none is labelled.
     """
-    cases = dataset.labelled
+    cases = dataset.learned_from
     if not cases:
         raise InputError(f"{dataset.root}: no case has a label; there is nothing to plan from")
     facts: list[CaseFacts] = []
@@ -117,11 +117,8 @@ def measure_fingerprint(dataset: Dataset, progress: Callable[[int, int], None] |
 
 
 def measure_case(case: Case, dataset: Dataset) -> CaseFacts:
-    """Measures one labelled case on its own grid, turned to canonical axes. Raises InputError."""
-    image, label = read_case(case, dataset)
-    if label is None:
-        raise InputError(f"{case.images[0]}: case {case.id!r} has no label; expected one for training")
-    return facts_of(image, label, dataset, case.id)
+    """Measures one case on its own grid, turned to canonical axes. Raises InputError."""
+    return facts_of(*read_learned(case, dataset), dataset, case.id)
 
 
 def facts_of(image: Volume, label: Volume, dataset: Dataset, case_id: str) -> CaseFacts:

@@ -11,6 +11,7 @@ import io
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def read_folders(root: Path) -> Dataset:
         root=root,
         layout="folders",
         cases=cases,
-        channel_names=tuple(f"channel_{i}" for i in range(_channel_count(cases[0]))),
+        channel_names=tuple(f"channel_{i}" for i in range(channel_count(cases[0]))),
         labels=_label_names(root / "labels.json", cases, root),
     )
 
@@ -83,6 +84,13 @@ def read_csv(path: Path) -> Dataset:
 
     Paths are relative to the folder of the CSV file, or absolute. Raises InputError.
     """
+    dataset = read_csv_scans(path)
+    labels = _label_names(path.with_name(f"{path.stem}.labels.json"), dataset.cases, path)
+    return replace(dataset, labels=labels)
+
+
+def read_csv_scans(path: Path) -> Dataset:
+    """The same table without what its labels mean: they are the background alone. A label column is not needed."""
     rows = _csv_rows(path)
     columns = [column.strip() for column in rows[0]] if rows else []
     image_columns = [column for column in columns if column.lower().startswith("image")]
@@ -105,7 +113,7 @@ def read_csv(path: Path) -> Dataset:
         layout="csv",
         cases=ordered,
         channel_names=_csv_channel_names(image_columns, ordered[0]),
-        labels=_label_names(path.with_name(f"{path.stem}.labels.json"), ordered, path),
+        labels={BACKGROUND: 0},
     )
 
 
@@ -124,7 +132,7 @@ def _csv_rows(path: Path) -> list[list[str]]:
 def _csv_channel_names(image_columns: list[str], case: Case) -> tuple[str, ...]:
     """image_T1 names the channel T1; columns without a name of their own are numbered."""
     names = [re.sub(r"(?i)^image[_ -]*", "", column) for column in image_columns]
-    count = _channel_count(case)
+    count = channel_count(case)
     if count != len(names):
         names = [str(number) for number in range(count)]
     return tuple(f"channel_{name or 0}" if not name or name.isdigit() else name for name in names)
@@ -166,7 +174,7 @@ def _scans_by_name(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _channel_count(case: Case) -> int:
+def channel_count(case: Case) -> int:
     """Channels of a case: its files, or what its only file holds."""
     return len(case.images) if len(case.images) > 1 else read_volume(case.images[0]).data.shape[0]
 

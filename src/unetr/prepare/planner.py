@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
-from unetr.core.plan import ChannelPlan, InferencePlan, NetworkPlan, Plan, Window
+from unetr.core.plan import ChannelPlan, InferencePlan, NetworkPlan, Plan, PretrainingPlan, Window, parse_plan
 from unetr.errors import InputError
-from unetr.prepare.dataset import Dataset
+from unetr.prepare.dataset import BACKGROUND, Dataset
 from unetr.prepare.presets import AUTO, PRESETS, Preset, choose_preset
 
 # An axis is anisotropic when its spacing is this many times the finest.
@@ -31,6 +31,12 @@ MIRROR_EFFECT = 2.0
 _FEWEST_PASSES = 4.0
 # Coarser than this many times the chosen spacing, and small structures are gone, whatever the budget.
 _COARSEST = 3.0
+
+_WHY_PRETRAINING = (
+    f"there are no labels: the network learns to predict the {PretrainingPlan().masked_fraction:.0%} of the patches "
+    "that are hidden from it"
+)
+_WHY_ANYWHERE = "has no effect: nothing is labelled, so windows lie anywhere"
 
 Triple = tuple[float, float, float]
 
@@ -84,6 +90,10 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO,
         f"{chosen.training.foreground_fraction:.0%} of the windows are centred on a labelled voxel, since labels fill "
         f"{sum(label.voxel_fraction for label in fingerprint.labels):.2%} of the voxels"
     )
+    pretraining = None
+    if dataset.unlabelled:
+        pretraining, reasons["pretraining"] = PretrainingPlan(), _WHY_PRETRAINING
+        reasons["training.foreground_fraction"] = _WHY_ANYWHERE
     reasons["inference.overlap"] = "neighbouring windows share half their length, as usual for sliding windows"
     augment = chosen.training.augment.model_copy(update={"mirror_axes": mirror_axes})
     return Plan(
@@ -98,8 +108,23 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO,
         network=network,
         training=chosen.training.model_copy(update={"batch_size": batch_size, "augment": augment}),
         inference=InferencePlan(mirror_axes=mirror_axes),
+        pretraining=pretraining,
         reasons=reasons,
     )
+
+
+def without_labels(plan: Plan, source: str) -> Plan:
+    """A plan for the masked-volume pretraining of another plan's network, on its grid and with its normalisation.
+
+    A plan that is one already stays as it is. Raises InputError naming `source` for a network that cannot be
+    pretrained.
+    """
+    if plan.pretraining is not None:
+        return plan
+    data = plan.model_dump(mode="json", exclude={"regions", "ignore_label", "postprocess"})
+    data["training"]["loss"]["class_weights"] = None
+    why = {"pretraining": _WHY_PRETRAINING, "training.foreground_fraction": _WHY_ANYWHERE}
+    return parse_plan(data | {"labels": {BACKGROUND: 0}, "pretraining": {}, "reasons": plan.reasons | why}, source)
 
 
 def choose_spacing(spacings_mm: list[Triple]) -> tuple[Triple, str]:

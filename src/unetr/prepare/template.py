@@ -48,6 +48,7 @@ COMMENTS: dict[str, str] = {
     "inference.blending": "gaussian or constant",
     "inference.mirror_axes": "for test-time augmentation",
     "postprocess": "{organ: {largest_component: true, minimum_volume_ml: 0.5}}",
+    "pretraining": "only where background is the only label, for unetr pretrain",
     "reasons": "notes on choices, for people",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,7 +28,8 @@ def tensorboard(folder: Path, observer: Observer) -> Iterator[Observer]:
             writers[0].add_scalar(name, value, step)
 
     def on_step(report: StepReport) -> None:
-        write({f"train/{name}": getattr(report, name) for name in _SCALARS}, report.step)
+        values = {name: float(getattr(report, name)) for name in _SCALARS}
+        write({f"train/{name}": value for name, value in values.items() if not math.isnan(value)}, report.step)
         observer.on_step(report)
 
     def on_validation(report: ValidationReport) -> None:

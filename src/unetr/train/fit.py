@@ -1,4 +1,7 @@
-"""fit: a dataset in, a run folder with a model file out. The same for the command, the demo and Python."""
+"""fit: a dataset in, a run folder with a model file out. The same for the command, the demo and Python.
+
+A dataset without labels makes it a pretraining: the same loop with another objective (`masking.py`), on all cases.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,8 @@ def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress
         # A plan follows from the dataset and the preset, so nothing has to be measured again.
         fingerprint, plan = read_fingerprint(run), request.plan or read_plan(run.plan)
     else:
-        _check_dataset(dataset, progress)
+        if not dataset.unlabelled:
+            _check_dataset(dataset, progress)
         fingerprint = measure_fingerprint(dataset, lambda done, of: progress("measuring", done, of))
         plan = request.plan or _planned(dataset, fingerprint, request, settings)
     _check_plan(plan, dataset)
@@ -98,7 +102,7 @@ def _planned(dataset: Dataset, fingerprint: Fingerprint, request: Request, setti
 def _settings(dataset: Dataset, request: Request) -> Settings:
     if (request.steps is None) == (request.minutes is None):
         raise InputError("a training needs a budget: give either steps or minutes")
-    ids = [case.id for case in dataset.labelled]
+    ids = [case.id for case in dataset.learned_from]
     validation: tuple[str, ...] = ()
     if request.fold is not None:
         folds = split_folds(dataset, request.folds, request.seed)

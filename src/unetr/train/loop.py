@@ -29,7 +29,10 @@ CHECKPOINT_SECONDS = 480.0
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One finished step. wait_seconds: the part of `seconds` in which the loop waited for data."""
+    """One finished step. wait_seconds: the part of `seconds` in which the loop waited for data.
+
+    dice_loss, cross_entropy: NaN in a pretraining, whose loss has no such terms.
+    """
 
     step: int
     steps: int | None
@@ -186,6 +189,7 @@ def _report(
 
 
 def _log(run: Run, report: StepReport) -> None:
-    names = ("step", "loss", "dice_loss", "cross_entropy", "learning_rate", "gradient_norm")
+    terms = () if math.isnan(report.dice_loss) else ("dice_loss", "cross_entropy")
+    names = ("step", "loss", *terms, "learning_rate", "gradient_norm")
     append_row(run.log, {name: getattr(report, name) for name in names})
     append_row(run.timing, {name: getattr(report, name) for name in ("step", "seconds", "wait_seconds")})

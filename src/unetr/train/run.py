@@ -74,7 +74,10 @@ class Run:
 
     @property
     def log(self) -> Path:
-        """One row per step: step, loss, dice_loss, cross_entropy, learning_rate, gradient_norm."""
+        """One row per step: step, loss, dice_loss, cross_entropy, learning_rate, gradient_norm.
+
+        A pretraining has no dice_loss and no cross_entropy.
+        """
         return self.folder / "log.csv"
 
     @property

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from unetr.core.plan import Plan
 from unetr.prepare.cache import Cache, CachedCase
+from unetr.prepare.preprocess import IGNORED
 from unetr.train.augment import augment_intensities, random_map, read_through
+from unetr.train.masking import draw_mask
 
 Float = NDArray[np.float32]
 Shape = tuple[int, int, int]
@@ -53,7 +55,10 @@ def draw_case(ids: Sequence[str], seed: int, index: int) -> str:
 
 
 def draw_sample(case: CachedCase, plan: Plan, rng: np.random.Generator) -> tuple[Float, NDArray[np.int64]]:
-    """One augmented window of a case: image [C, H, W, D] and classes [H, W, D]."""
+    """One augmented window of a case: image [C, H, W, D] and classes [H, W, D].
+
+    In pretraining all is background but what stays visible, which is -1: the loss leaves it out.
+    """
     augment = plan.training.augment
     start = _window_start(case, plan, rng)
     map_ = random_map(augment, plan.spacing_mm, plan.window, rng)
@@ -65,7 +70,10 @@ def draw_sample(case: CachedCase, plan: Plan, rng: np.random.Generator) -> tuple
     mirrored = tuple(axis for axis in augment.mirror_axes if rng.random() < 0.5)
     image = np.flip(image, tuple(1 + axis for axis in mirrored))
     classes = np.flip(classes, mirrored)
-    return augment_intensities(image, augment, rng), np.ascontiguousarray(classes, dtype=np.int64)
+    image = augment_intensities(image, augment, rng)
+    if plan.pretraining is not None:
+        classes = np.where(draw_mask(plan.window, plan.network.patch, plan.pretraining, rng), 0, IGNORED)
+    return image, np.ascontiguousarray(classes, dtype=np.int64)
 
 
 def draw_batch(cache: Cache, ids: Sequence[str], plan: Plan, seed: int, step: int, share: Share = ALL_SLOTS) -> Batch:

@@ -14,7 +14,8 @@ from unetr.errors import InputError
 from unetr.model.build import build_network
 from unetr.model.file import ModelFile
 from unetr.train.checkpoint import TrainingState
-from unetr.train.losses import LossTerms, region_loss, segmentation_loss
+from unetr.train.losses import LossTerms, Total, alone, region_loss, segmentation_loss
+from unetr.train.masking import reconstruction
 from unetr.train.run import Settings
 from unetr.train.sample import Batch
 from unetr.train.schedule import averaging_decay
@@ -92,11 +93,8 @@ def training_step(trainer: Trainer, batch: Batch, rate: float, seed: int) -> tup
         group["lr"] = rate
     trainer.forward.train()
     images, classes = fabric.to_device((torch.from_numpy(batch.images), torch.from_numpy(batch.classes)))
-    logits = trainer.forward(images)
-    if plan.regions:
-        terms = region_loss(logits, region_targets(classes, plan), plan.training.loss, team.total)
-    else:
-        terms = segmentation_loss(logits, classes, plan.training.loss, team.total)
+    objective = segmentation if plan.pretraining is None else reconstruction
+    terms = objective(trainer.forward, images, classes, plan, team.total)
     if not torch.isfinite(terms.total):
         raise InputError(f"step {state.step}: the loss is not finite; check the cases {', '.join(batch.cases)}")
     state.optimizer.zero_grad(set_to_none=True)
@@ -108,6 +106,16 @@ def training_step(trainer: Trainer, batch: Batch, rate: float, seed: int) -> tup
     if state.step % AVERAGED_EVERY == 0:
         _average(state, averaging_decay(state.step, plan.training.ema_decay) ** AVERAGED_EVERY)
     return terms, float(whole(norm)) if norm is not None else math.nan
+
+
+def segmentation(
+    forward: torch.nn.Module, images: torch.Tensor, classes: torch.Tensor, plan: Plan, total: Total = alone
+) -> LossTerms:
+    """The loss of the network's logits for images [B, C, H, W, D], of classes or regions, as the plan has it."""
+    logits = forward(images)
+    if plan.regions:
+        return region_loss(logits, region_targets(classes, plan), plan.training.loss, total)
+    return segmentation_loss(logits, classes, plan.training.loss, total)
 
 
 def region_targets(classes: torch.Tensor, plan: Plan) -> torch.Tensor:

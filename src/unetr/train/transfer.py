@@ -13,6 +13,7 @@ from unetr.errors import InputError
 from unetr.model.file import ModelFile
 from unetr.model.patch_embedding import PatchEmbedding, resized_position
 
+_HEAD = "decoder.head."
 _KEPT = ("network", "window", "spacing_mm", "orientation", "crop")
 
 
@@ -57,7 +58,8 @@ def plan_from(model: ModelFile, planned: Plan) -> Plan:
 def transfer(network: nn.Module, model: ModelFile) -> Transfer:
     """Puts a model's weights into a network that has fresh ones, in place, wherever name and shape fit.
 
-    Positions of another patch grid are interpolated. Raises InputError where nothing at all fits.
+    Positions of another patch grid are interpolated; the head of a model that is pretrained only is left out. Raises
+    InputError where nothing at all fits.
     """
     theirs = {name: torch.as_tensor(array) for name, array in model.weights.items()}
     grid = _grid(model.plan)
@@ -68,6 +70,8 @@ def transfer(network: nn.Module, model: ModelFile) -> Transfer:
         found = theirs.get(name)
         if found is None:
             fresh[name] = "the model has no such weight"
+        elif model.plan.pretraining is not None and name.startswith(_HEAD):
+            fresh[name] = "the model's predicts hidden voxels, not classes"
         elif found.shape == own.shape:
             own.copy_(found)
             loaded.append(name)

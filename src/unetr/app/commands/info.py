@@ -51,6 +51,7 @@ def _model_facts(path: Path) -> dict[str, Any]:
     return {
         "dataset": plan.dataset,
         "labels": plan.labels,
+        "pretraining": {} if plan.pretraining is None else plan.pretraining.model_dump(),
         "regions": {region.name: list(region.labels) for region in plan.regions},
         "channels": [channel.name for channel in plan.channels],
         "spacing_mm": list(plan.spacing_mm),

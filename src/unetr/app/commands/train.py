@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unetr.app.launch import launch, launched_rank
-from unetr.app.options import DatasetPath, Json, finite, print_json, say
+from unetr.app.options import DatasetPath, Json, Sharded, finite, print_json, say, training_minutes
 from unetr.app.training_view import cross_validate_in_view, fit_in_view, print_scores
 from unetr.errors import InputError
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 ALL_DATA = "all-data"
 ALL = "all"
-DEFAULT_MINUTES = 60.0
 
 
 def train(
@@ -41,9 +40,7 @@ def train(
     checkpoint_steps: Annotated[
         int | None, typer.Option(help="Save after every so many steps instead of every 8 minutes.", min=1)
     ] = None,
-    sharded: Annotated[
-        bool, typer.Option("--sharded", help="Under torchrun: spread weights over the processes (FSDP).")
-    ] = False,
+    sharded: Sharded = False,
     as_json: Json = False,
 ) -> None:
     """Plan, prepare, train, validate, and write OUT/model.safetensors. Run it again to resume.
@@ -52,8 +49,7 @@ def train(
 
     Example: unetr train Task04_Hippocampus -o runs/hippocampus --minutes 20
     """
-    if minutes is not None and steps is not None:
-        raise InputError("--minutes and --steps: are both given; expected one of them")
+    minutes = training_minutes(minutes, steps)
     from unetr.core.plan import read_plan
     from unetr.model.file import read_model
     from unetr.model.shipped import find_model
@@ -71,7 +67,7 @@ def train(
         folds=count,
         seed=seed,
         steps=steps,
-        minutes=DEFAULT_MINUTES if minutes is None and steps is None else minutes,
+        minutes=minutes,
         checkpoint_steps=checkpoint_steps,
         start=None if start is None else read_model(find_model(start)),
         launch=launch(sharded),
