@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unetr.core.plan import NetworkPlan
-from unetr.model.blocks import Deconvolution, InstanceNorm
+from unetr.model.blocks import Deconvolution, InstanceNorm, PointConvolution
 from unetr.model.build import build_network
 from unetr.model.encoder import attend
+from unetr.prepare.presets import PRESETS
 
 INNERMOST = torch.channels_last_3d
 
@@ -39,6 +40,35 @@ def test_instance_norm(batch: int, channels: int, layout: torch.memory_format) -
         torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("mean", [0.0, 3.0, 1000.0])
+def test_instance_norm_of_many_voxels_is_exact(mean: float, affine: bool) -> None:
+    """Against float64. PyTorch's batch norm in this layout is wrong by more than 1e-4 here."""
+    x = (mean + torch.randn(1, 4, 48, 64, 48, generator=torch.Generator().manual_seed(0))).to(memory_format=INNERMOST)
+    norm = InstanceNorm(4, affine=affine)
+    if affine:
+        with torch.no_grad():
+            norm.weight.copy_(torch.tensor([1.0, -2.0, 0.5, 3.0]))
+            norm.bias.copy_(torch.tensor([0.0, 1.0, -1.0, 2.0]))
+    scale, shift = (None if part is None else part.detach().double() for part in (norm.weight, norm.bias))
+    found = value_and_gradients(norm, x)
+    expected = value_and_gradients(lambda z: F.instance_norm(z, weight=scale, bias=shift), x.double().contiguous())
+    # A mean of 1000 deviations leaves four digits in float32's input itself.
+    torch.testing.assert_close(found[0].double(), expected[0], atol=2e-5 if mean < 1000 else 1e-3, rtol=0)
+    torch.testing.assert_close(found[1].double(), expected[1], atol=1e-3 * float(expected[1].abs().max()), rtol=0)
+
+
+def test_the_gradients_of_a_norms_own_weights() -> None:
+    x = torch.randn(2, 3, 4, 5, 6).to(memory_format=INNERMOST)
+    weights = torch.randn(2, 3, 4, 5, 6)
+    gradients = []
+    for layout in (INNERMOST, torch.contiguous_format):
+        norm = InstanceNorm(3, affine=True)
+        (norm(x.contiguous(memory_format=layout)) * weights).sum().backward()
+        gradients.append((norm.weight.grad, norm.bias.grad))
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
 def test_instance_norm_keeps_channels_innermost() -> None:
     x = torch.randn(2, 4, 5, 6, 7).to(memory_format=INNERMOST)
     out, gradient = value_and_gradients(InstanceNorm(4), x)
@@ -52,6 +82,33 @@ def test_deconvolution(layout: torch.memory_format) -> None:
     x = torch.randn(2, 5, 2, 3, 4).to(memory_format=layout)
     expected = value_and_gradients(lambda z: F.conv_transpose3d(z, up.weight, stride=2), x)
     torch.testing.assert_close(value_and_gradients(up, x), expected)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, INNERMOST])
+@pytest.mark.parametrize("bias", [True, False])
+def test_point_convolution(layout: torch.memory_format, bias: bool) -> None:
+    point = PointConvolution(5, 3, bias=bias)
+    x = torch.randn(2, 5, 2, 3, 4).to(memory_format=layout)
+    expected = value_and_gradients(lambda z: F.conv3d(z, point.weight, point.bias), x)
+    torch.testing.assert_close(value_and_gradients(point, x), expected)
+    assert (point.weight.shape, point.bias is not None) == ((3, 5, 1, 1, 1), bias)  # as files and MONAI have it
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("preset", ["small", "tiny"])
+def test_every_norm_sees_channels_innermost(preset: str, batch: int) -> None:
+    """Large enough that PyTorch takes its fast kernels; one channel, whose layouts it cannot tell apart."""
+    network = build_network(PRESETS[preset].network, 1, 3, (32, 32, 32))
+    seen: dict[str, bool] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, InstanceNorm):
+            module.register_forward_pre_hook(
+                lambda _, inputs, name=name: seen.update({name: inputs[0].is_contiguous(memory_format=INNERMOST)})
+            )
+    with torch.no_grad():
+        network(torch.randn(batch, 1, 32, 32, 32))
+    assert len(seen) > 8
+    assert [name for name, innermost in seen.items() if not innermost] == []
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

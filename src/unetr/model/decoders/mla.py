@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unetr.core.plan import NetworkPlan
-from unetr.model.blocks import ConvNorm, upsample
+from unetr.model.blocks import ConvNorm, PointConvolution, upsample
 
 
 class MultiLevelAggregation(nn.Module):
@@ -46,5 +46,5 @@ def multi_level_aggregation(network: NetworkPlan, in_channels: int, outputs: int
         )
         for _ in network.taps
     ]
-    head = nn.Conv3d(channels // 2 * len(network.taps), outputs, 1)
+    head = PointConvolution(channels // 2 * len(network.taps), outputs)
     return MultiLevelAggregation(reduces, refines, head, network.patch)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from unetr.core.plan import NetworkPlan
-from unetr.model.blocks import ConvNorm, upsample
+from unetr.model.blocks import ConvNorm, PointConvolution, upsample
 
 
 class NaiveUpsampling(nn.Module):
@@ -29,5 +29,5 @@ def naive_upsampling(network: NetworkPlan, in_channels: int, outputs: int) -> Na
     """Hidden channels: feature_size * patch (256 with the paper's 16 and 16, as SETR has)."""
     channels = network.feature_size * network.patch
     return NaiveUpsampling(
-        network.patch, ConvNorm(network.width, channels, network.norm, size=1), nn.Conv3d(channels, outputs, 1)
+        network.patch, ConvNorm(network.width, channels, network.norm, size=1), PointConvolution(channels, outputs)
     )

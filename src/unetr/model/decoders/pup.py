@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from unetr.core.plan import NetworkPlan
-from unetr.model.blocks import ConvNorm, upsample
+from unetr.model.blocks import ConvNorm, PointConvolution, upsample
 
 
 class ProgressiveUpsampling(nn.Module):
@@ -33,4 +33,4 @@ def progressive_upsampling(network: NetworkPlan, in_channels: int, outputs: int)
     levels = network.patch.bit_length() - 1
     channels = [network.width, *(network.feature_size * 2**level for level in reversed(range(levels)))]
     steps = [ConvNorm(channels[i], channels[i + 1], network.norm, size=3) for i in range(levels)]
-    return ProgressiveUpsampling(steps, nn.Conv3d(channels[-1], outputs, 1))
+    return ProgressiveUpsampling(steps, PointConvolution(channels[-1], outputs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from unetr.core.plan import NetworkPlan
+from unetr.model.blocks import PointConvolution
 from unetr.model.decoders.fusion import Fusion, fusions
 
 
@@ -27,4 +28,4 @@ class StemDecoder(nn.Module):
 
 def stem_decoder(network: NetworkPlan, in_channels: int, outputs: int) -> StemDecoder:
     """Any number of taps; the last is used."""
-    return StemDecoder(fusions(network), nn.Conv3d(network.feature_size, outputs, 1))
+    return StemDecoder(fusions(network), PointConvolution(network.feature_size, outputs))

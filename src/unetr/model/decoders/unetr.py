@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from unetr.core.plan import NetworkPlan
-from unetr.model.blocks import ConvBlock, Deconvolution, conv_block
+from unetr.model.blocks import ConvBlock, Deconvolution, PointConvolution, conv_block
 from unetr.model.decoders.fusion import Fusion, fusions
 
 
@@ -69,5 +69,5 @@ def unetr_decoder(network: NetworkPlan, in_channels: int, outputs: int) -> UNETR
         input_path=conv_block(network, in_channels, channels[0]),
         tap_paths=[TapPath(network, channels[level], levels - level) for level in range(1, levels)],
         fusions=fusions(network),
-        head=nn.Conv3d(channels[0], outputs, 1),
+        head=PointConvolution(channels[0], outputs),
     )
