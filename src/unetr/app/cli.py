@@ -25,6 +25,7 @@ from unetr.app.commands import (
     plan,
     predict,
     profile,
+    recipe,
     report,
     train,
 )
@@ -48,6 +49,7 @@ for command in (
     report,
     compare,
     ablate,
+    recipe,
     profile,
     convert,
     export,

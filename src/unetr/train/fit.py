@@ -35,6 +35,7 @@ class Request:
     plan: in place of the planner's own. fold: the fold that validates, None to train on all cases.
     steps, minutes: the budget, one of them. checkpoint_steps: save so often instead of every few minutes.
     start: a model to start from; its network, window and grid are used where no plan is given.
+    rules: whether a cross-validation looks for rules for what is removed after prediction.
     """
 
     preset: str = "auto"
@@ -46,6 +47,7 @@ class Request:
     minutes: float | None = None
     checkpoint_steps: int | None = None
     start: ModelFile | None = None
+    rules: bool = True
 
 
 def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progress: Progress) -> Results | None:

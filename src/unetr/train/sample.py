@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from unetr.core.plan import Plan
 from unetr.prepare.cache import Cache, CachedCase
-from unetr.train.augment import augment_intensities, random_map, read_through
+from unetr.train.augment import augment_intensities, random_map, read_through, turn
 
 Float = NDArray[np.float32]
 Shape = tuple[int, int, int]
@@ -51,6 +51,7 @@ def draw_sample(case: CachedCase, plan: Plan, rng: np.random.Generator) -> tuple
     mirrored = tuple(axis for axis in augment.mirror_axes if rng.random() < 0.5)
     image = np.flip(image, tuple(1 + axis for axis in mirrored))
     classes = np.flip(classes, mirrored)
+    image, classes = turn(image, classes, augment.quarter_turn_probability, rng)
     return augment_intensities(image, augment, rng), np.ascontiguousarray(classes, dtype=np.int64)
 
 

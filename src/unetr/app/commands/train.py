@@ -40,6 +40,9 @@ def train(
     checkpoint_steps: Annotated[
         int | None, typer.Option(help="Save after every so many steps instead of every 8 minutes.", min=1)
     ] = None,
+    rules: Annotated[
+        bool, typer.Option("--rules/--no-rules", help="With --folds all: look for rules that clean up predictions.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Plan, prepare, train, validate, and write OUT/model.safetensors. Run it again to resume.
@@ -68,6 +71,7 @@ def train(
         minutes=DEFAULT_MINUTES if minutes is None and steps is None else minutes,
         checkpoint_steps=checkpoint_steps,
         start=None if start is None else read_model(find_model(start)),
+        rules=rules,
     )
     run = Run(out)
     results: Results | None
