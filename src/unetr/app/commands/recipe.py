@@ -58,7 +58,7 @@ def recipe(
         raise InputError(f"--splits 0: recipe {name} holds no case out; expected at least 1 cross-validation")
     ask = Ask(chosen, data, out, wanted, network, steps or STEPS, minutes)
     tables = prepare_recipe(ask)
-    say(f"wrote {tables.learned} and {out / 'plan.yaml'}" if tables.test is None else f"wrote {out}")
+    say(f"the tables and the plan are in {out}")
     if not run:
         if as_json:
             print_json({"plan": str(out / "plan.yaml"), "commands": commands(ask, tables)})
