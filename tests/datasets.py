@@ -142,3 +142,57 @@ WRITERS = {"decathlon": _decathlon, "nnunet": _nnunet, "folders": _folders, "csv
 def write_dataset(layout: str, root: Path, cases: int = 6, channels: int = 1, kind: str = "boxes") -> Path:
     samples = [KINDS[kind].make(i, channels) for i in range(cases)]
     return WRITERS[layout](root, samples, KINDS[kind].labels)
+
+
+def _blocks(seed: int, classes: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """A block of 4x4x5 voxels for each class, in rows along x, at a height of its own in each case."""
+    label = np.zeros(shape, dtype=np.uint8)
+    for index in range(classes):
+        x, y, z = 1 + 5 * (index % 4), 1 + 5 * (index // 4), 1 + seed % 4
+        label[x : x + 4, y : y + 4, z : z + 5] = index + 1
+    return label
+
+
+def write_btcv(root: Path, cases: int = 5) -> Path:
+    """BTCV as distributed: img/img0001.nii.gz and label/label0001.nii.gz with 13 organs; and a scan to test."""
+    for number in range(1, cases + 1):
+        label = _blocks(number, 13, (22, 22, 12))
+        air = np.random.default_rng(number).integers(-1000, -900, label.shape)
+        scan = np.where(label, 40 + 10 * label.astype(np.int16), air).astype(np.int16)
+        save_scan(root / f"RawData/Training/img/img{number:04d}.nii.gz", scan)
+        save_scan(root / f"RawData/Training/label/label{number:04d}.nii.gz", label)
+    save_scan(root / "RawData/Testing/img/img0061.nii.gz", np.full((22, 22, 12), -1000, np.int16))
+    return root
+
+
+MSD = {
+    "Task09_Spleen": (("CT",), ("spleen",), "spleen"),
+    "Task01_BrainTumour": (
+        ("FLAIR", "T1w", "t1gd", "T2w"),
+        ("edema", "non-enhancing tumor", "enhancing tumour"),
+        "BRATS",
+    ),
+}
+
+
+def write_msd(root: Path, task: str, cases: int = 6) -> Path:
+    """A task of the Decathlon as distributed; channels, label names and spelling are those of its dataset.json."""
+    channels, labels, prefix = MSD[task]
+    names = [f"{prefix}_{number:03d}.nii.gz" for number in range(1, cases + 1)]
+    for number, name in enumerate(names, start=1):
+        label = _blocks(number, len(labels), (22, 10, 12))
+        rng = np.random.default_rng(number)
+        scans = [np.where(label, 100 + 20 * label + rng.normal(0, 9, label.shape), 0) for _ in channels]
+        data = np.stack(scans, axis=3) if len(scans) > 1 else scans[0]
+        save_scan(root / "imagesTr" / name, data.astype(np.int16 if channels == ("CT",) else np.float32))
+        save_scan(root / "labelsTr" / name, label)
+    description = {
+        "name": task.partition("_")[2],
+        "licence": "CC-BY-SA 4.0",
+        "reference": "Decathlon",
+        "modality": {str(number): name for number, name in enumerate(channels)},
+        "labels": {"0": "background"} | {str(value): name for value, name in enumerate(labels, start=1)},
+        "training": [{"image": f"./imagesTr/{n}", "label": f"./labelsTr/{n}"} for n in names],
+    }
+    (root / "dataset.json").write_text(json.dumps(description))
+    return root

@@ -23,7 +23,7 @@ from unetr.core.plan import Plan, read_plan
 Command = Callable[..., Any]
 
 COMMANDS = ["check", "plan", "pretrain", "train", "predict", "evaluate", "report"]
-COMMANDS += ["compare", "ablate", "profile", "convert", "export", "info", "models", "demo"]
+COMMANDS += ["compare", "ablate", "recipe", "profile", "convert", "export", "info", "models", "demo"]
 HELP_SECONDS = 0.5
 
 

@@ -184,3 +184,17 @@ def test_series_are_of_dicom(name: str, tmp_path: Path) -> None:
     touch(tmp_path, "scan.nii.gz")
     with pytest.raises(InputError, match="no series"):
         prediction_inputs(tmp_path / name, 1, ("1.2",))
+
+
+def test_a_table_of_paths_is_a_batch(tmp_path: Path) -> None:
+    touch(tmp_path / "far", "a.nii.gz", "b_0.nii.gz", "b_1.nii.gz")
+    table = tmp_path / "cases.csv"
+    table.write_text("image_T1,image_T2,id\nfar/b_0.nii.gz,far/b_1.nii.gz,second\nfar/a.nii.gz,far/a.nii.gz,first\n")
+    inputs = prediction_inputs(table, 2)
+    assert listed(inputs) == [("first", ["a.nii.gz", "a.nii.gz"]), ("second", ["b_0.nii.gz", "b_1.nii.gz"])]
+    assert (inputs.single, inputs.dicom, inputs.problems) == (False, False, {})
+    (tmp_path / "far/a.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"cases.csv: these files do not exist: .*a\.nii\.gz"):
+        prediction_inputs(table, 2)
+    with pytest.raises(InputError, match="no series to choose from"):
+        prediction_inputs(table, 2, ["1.2.3"])

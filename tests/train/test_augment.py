@@ -18,6 +18,9 @@ from unetr.train.augment import (
     change_gamma,
     random_map,
     read_through,
+    rescale,
+    shift,
+    turn,
 )
 
 
@@ -162,3 +165,43 @@ def test_a_bending_is_smooth_of_the_asked_size_and_does_not_fold() -> None:
 def test_neither_turned_nor_bent_is_none() -> None:
     plan = AugmentPlan(spatial_probability=0.0, elastic_probability=0.0)
     assert random_map(plan, (1, 1, 1), (8, 8, 8), np.random.default_rng(0)) is None
+
+
+def test_scale_and_shift_stay_within_a_tenth(image: np.ndarray) -> None:
+    """As the published code of the paper: v (1 + f) and v + f with f from -0.1 to 0.1, one number for all channels."""
+    drawn = np.random.default_rng(3)
+    factors = [rescale(image, drawn) / image for _ in range(200)]
+    offsets = [shift(image, drawn) - image for _ in range(200)]
+    for changes, low, high in ((factors, 0.9, 1.1), (offsets, -0.1, 0.1)):
+        for change in changes:
+            assert np.ptp(change) < 1e-5
+        means = np.array([change.mean() for change in changes])
+        assert means.min() >= low - 1e-6 and means.max() <= high + 1e-6
+        assert means.min() < low + 0.01 and means.max() > high - 0.01
+
+
+def test_turns_are_quarter_turns_of_image_and_classes_alike() -> None:
+    """Each of 90, 180 and 270 degrees about the third axis, against indices turned by hand."""
+    h, d = 5, 3
+    image = np.arange(2 * h * h * d, dtype=np.float32).reshape(2, h, h, d)
+    classes = np.arange(h * h * d).reshape(h, h, d)
+    x, y = np.indices((h, h))
+    last = h - 1
+    by_hand = {90: (y, last - x), 180: (last - x, last - y), 270: (last - y, x)}
+    seen = []
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        turned, labels = turn(image, classes, 1.0, rng)
+        fits = [angle for angle, (i, j) in by_hand.items() if np.array_equal(labels, classes[i, j])]
+        assert len(fits) == 1
+        np.testing.assert_array_equal(turned, image[:, *by_hand[fits[0]]])
+        seen += fits
+    assert all(seen.count(angle) > 8 for angle in by_hand)
+
+
+def test_no_turn_draws_nothing() -> None:
+    """So plans without turns have the very samples that they had before there were turns."""
+    image, classes = np.ones((1, 4, 4, 4), np.float32), np.ones((4, 4, 4), np.int64)
+    rng = np.random.default_rng(5)
+    assert turn(image, classes, 0.0, rng)[0] is image
+    assert rng.random() == np.random.default_rng(5).random()

@@ -157,3 +157,30 @@ def test_the_models_of_a_cross_validation_are_an_ensemble(
     segmenter = load(folder, engine="torch", device="cpu")
     assert segmenter.choice.startswith("2 models")
     assert segmenter.plan.postprocess == {"ball": PostprocessPlan(largest_component=True)}
+
+
+def test_rules_are_not_looked_for_where_they_are_not_wanted(
+    tmp_path: Path, dataset: Dataset, plan_with: PlanWith
+) -> None:
+    folder = tmp_path / "run"
+    runs = finished_runs(folder, dataset, plan_with(), tmp_path / "made")
+    results = gather_folds(folder, dataset, runs, lambda done, of: None, rules=False)
+    assert results.mean_dice < 1.0, "the specks are still there"
+    assert all(read_model(run.model).plan.postprocess == {} for run in runs)
+
+
+def test_an_ensemble_keeps_the_rules_that_all_members_have(tmp_path: Path, plan_with: PlanWith) -> None:
+    """Cross-validations with different seeds may have found different rules."""
+    from unetr.infer.load import load
+
+    largest, specks = PostprocessPlan(largest_component=True), PostprocessPlan(minimum_volume_ml=0.5)
+    found = [{"ball": largest, "shell": largest}, {"ball": largest, "shell": specks}, {"ball": largest}]
+    paths = []
+    for index, rules in enumerate(found):
+        plan = plan_with(postprocess=rules)
+        network = build_network(plan.network, 1, 3, plan.window)
+        weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+        paths.append(tmp_path / f"{index}.safetensors")
+        write_model(paths[-1], ModelFile(plan, None, {}, "CC0", weights))
+    assert load(paths, engine="torch", device="cpu").plan.postprocess == {"ball": largest}
+    assert load(paths[:1], engine="torch", device="cpu").plan.postprocess == found[0]

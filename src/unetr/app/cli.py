@@ -26,6 +26,7 @@ from unetr.app.commands import (
     predict,
     pretrain,
     profile,
+    recipe,
     report,
     train,
 )
@@ -50,6 +51,7 @@ for command in (
     report,
     compare,
     ablate,
+    recipe,
     profile,
     convert,
     export,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DatasetPath = Annotated[
     Path,
     typer.Argument(
-        help="A dataset: Decathlon or nnU-Net folder, a folder with images/ and labels/, or a CSV of paths.",
+        help="A dataset: Decathlon, nnU-Net or BTCV folder, a folder with images/ and labels/, or a CSV of paths.",
         show_default=False,
     ),
 ]

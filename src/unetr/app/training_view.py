@@ -47,13 +47,15 @@ def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> 
     from unetr.core.plan import read_plan
     from unetr.prepare.folds import split_folds
     from unetr.train.crossval import fold_runs, gather_folds
-    from unetr.train.run import SHARED_CACHE
+    from unetr.train.run import shared_caches
 
     count = len(split_folds(dataset, request.folds, request.seed))
     if (folder / "settings.json").exists():
         raise InputError(f"{folder}: holds a run of one fold; choose another folder for all of them")
-    (folder / SHARED_CACHE).mkdir(parents=True, exist_ok=True)
     runs = fold_runs(folder, count)
+    widest, of_folds = shared_caches(runs[0].folder)
+    if not widest.is_dir():
+        of_folds.mkdir(parents=True, exist_ok=True)
     for fold, run in enumerate(runs):
         if launched_rank() == 0:
             say(f"fold {fold} of 0 to {count - 1}")
@@ -64,7 +66,9 @@ def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> 
         return None
     with progress() as bar:
         task = bar.add_task("gathering", total=None, note="")
-        return gather_folds(folder, dataset, runs, lambda done, of: bar.update(task, completed=done, total=of))
+        return gather_folds(
+            folder, dataset, runs, lambda done, of: bar.update(task, completed=done, total=of), request.rules
+        )
 
 
 class TrainingView:

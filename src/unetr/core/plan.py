@@ -113,6 +113,7 @@ class AugmentPlan(Record):
     """Strengths and probabilities of the training augmentations; 0 switches one off.
 
     elastic_strength: largest standard deviation of a bending, as a share of the distance of its knots.
+    quarter_turn_probability: of a turn by 90, 180 or 270 degrees about the third axis.
     """
 
     mirror_axes: tuple[Axis, ...] = ()
@@ -127,6 +128,9 @@ class AugmentPlan(Record):
     contrast_probability: Fraction = 0.15
     gamma_probability: Fraction = 0.2
     low_resolution_probability: Fraction = 0.1
+    quarter_turn_probability: Fraction = 0.0
+    rescale_probability: Fraction = 0.0
+    shift_probability: Fraction = 0.0
 
 
 class TrainingPlan(Record):
@@ -213,6 +217,9 @@ class Plan(Record):
             raise ValueError(f"orientation {self.orientation} must name each of the axes R/L, A/P and S/I once")
         if self.ignore_label is not None and self.ignore_label in values:
             raise ValueError(f"ignore_label {self.ignore_label} must not be one of the labels")
+        turned = self.training.augment.quarter_turn_probability > 0
+        if turned and (self.window[0] != self.window[1] or self.spacing_mm[0] != self.spacing_mm[1]):
+            raise ValueError("quarter_turn_probability needs windows and voxels that are square in the first two axes")
         unknown = {value for region in self.regions for value in region.labels} - set(values)
         if unknown:
             raise ValueError(f"regions use label values {sorted(unknown)} that are not in labels")

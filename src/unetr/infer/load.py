@@ -74,11 +74,13 @@ def activation_bytes(plan: Plan) -> int:
 def ensemble(members: Sequence[Segmenter]) -> Segmenter:
     """A Segmenter whose probabilities are the mean of the members'.
 
-    Raises InputError unless all see a scan in the same way: channels, labels, grid, windows.
+    Of the rules for what is removed afterwards, those count that all members have: cross-validations with different
+    seeds may have found different ones. Raises InputError unless all see a scan in the same way: channels, labels,
+    grid, windows.
     """
     first = members[0]
     for member in members[1:]:
-        for name in ("channels", "labels", "regions", "orientation", "spacing_mm", "crop", "window", "postprocess"):
+        for name in ("channels", "labels", "regions", "orientation", "spacing_mm", "crop", "window"):
             mine, theirs = getattr(first.plan, name), getattr(member.plan, name)
             if mine != theirs:
                 raise InputError(
@@ -87,8 +89,14 @@ def ensemble(members: Sequence[Segmenter]) -> Segmenter:
                 )
     if len(members) == 1:
         return first
+    others = [member.plan.postprocess for member in members[1:]]
+    rules = {
+        target: rule
+        for target, rule in first.plan.postprocess.items()
+        if all(theirs.get(target) == rule for theirs in others)
+    }
     return Segmenter(
-        first.plan,
+        first.plan.model_copy(update={"postprocess": rules}),
         combined([member.engine for member in members], [()], regions=bool(first.plan.regions)),
         first.fingerprint,
         sum(member.network_bytes for member in members),

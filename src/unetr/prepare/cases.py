@@ -12,7 +12,7 @@ import numpy as np
 from unetr.core.volume import Volume
 from unetr.errors import InputError
 from unetr.io import check_same_grid, read_dicom, read_label, read_volume
-from unetr.prepare import layouts_files, layouts_json
+from unetr.prepare import layouts_btcv, layouts_files, layouts_json
 from unetr.prepare.dataset import Case, Dataset
 from unetr.prepare.inputs import Inputs, prediction_inputs
 
@@ -50,6 +50,9 @@ LAYOUTS: dict[str, Layout] = {
         "dataset.json with training (Decathlon)", layouts_json.recognises_decathlon, layouts_json.read_decathlon
     ),
     "folders": Layout("folders images and labels", layouts_files.recognises_folders, layouts_files.read_folders),
+    "btcv": Layout(
+        "img/img0001.nii.gz and label/label0001.nii.gz (BTCV)", layouts_btcv.recognises_btcv, layouts_btcv.read_btcv
+    ),
     "csv": Layout("a .csv file of paths", layouts_files.recognises_csv, layouts_files.read_csv),
 }
 

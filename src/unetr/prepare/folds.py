@@ -35,6 +35,26 @@ def split_folds(dataset: Dataset, folds: int = 5, seed: int = 0) -> list[tuple[s
     return [tuple(sorted(fold)) for fold in result]
 
 
+def split_held_out(
+    dataset: Dataset, validation: float, test: float, seed: int = 0
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ids of the validation cases and of the test cases; all others train.
+
+    validation, test: shares of the labelled subjects, rounded, at least one subject each, none where the share is 0.
+    A function of (seed, subjects and ids) alone, as `split_folds`. Raises InputError where no subject is left to train.
+    """
+    members: dict[str, list[str]] = {}
+    for case in dataset.labelled:
+        members.setdefault(case.subject, []).append(case.id)
+    order = sorted(members, key=lambda subject: _shuffle_key(seed, subject))
+    sizes = [max(1, round(share * len(order))) if share else 0 for share in (test, validation)]
+    if sum(sizes) >= len(order):
+        raise InputError(f"{dataset.root}: has {len(order)} labelled subjects; expected at least {sum(sizes) + 1}")
+    parts = order[: sizes[0]], order[sizes[0] : sum(sizes)]
+    held, validating = (tuple(sorted(case for subject in part for case in members[subject])) for part in parts)
+    return validating, held
+
+
 def _shuffle_key(seed: int, subject: str) -> bytes:
     """A hash orders the subjects, since it gives the same order in every version of every library."""
     return hashlib.sha256(f"{seed}\0{subject}".encode("utf-8", "surrogateescape")).digest()

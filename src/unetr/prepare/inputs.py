@@ -9,7 +9,7 @@ from pathlib import Path
 from unetr.errors import InputError
 from unetr.io import case_name, is_dicom
 from unetr.prepare.dataset import Case, check_id
-from unetr.prepare.layouts_files import CHANNEL_SUFFIX, scans_in
+from unetr.prepare.layouts_files import CHANNEL_SUFFIX, csv_cases, recognises_csv, scans_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Inputs:
 
 
 def prediction_inputs(path: Path, n_channels: int, series: Sequence[str] = ()) -> Inputs:
-    """The cases in a scan file, a DICOM folder, zip or file, or a folder of any one of these kinds.
+    """The cases in a scan file, a DICOM folder, zip or file, a folder of any one of these kinds, or a CSV of paths.
 
     CASE.nii.gz is a case with all its channels; CASE_0000.nii.gz, CASE_0001.nii.gz, ... are a case with a file per
     channel. Four digits that are no channel of the model belong to the name, as in scan_2021. A folder without scan
@@ -37,6 +37,9 @@ def prediction_inputs(path: Path, n_channels: int, series: Sequence[str] = ()) -
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; expected a scan or a folder of scans")
+    if recognises_csv(path):
+        _refuse_series(path, series)
+        return Inputs(csv_cases(path), {}, single=False, dicom=False)
     if path.is_dir() and scans_in(path):
         _refuse_series(path, series)
         return _of_files(scans_in(path), n_channels, single=False)

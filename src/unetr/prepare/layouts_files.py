@@ -13,6 +13,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,8 @@ def read_folders(root: Path) -> Dataset:
 def read_csv(path: Path) -> Dataset:
     """Reads a table with the columns image (or several that start with image), label, fold, subject, id.
 
-    Paths are relative to the folder of the CSV file, or absolute. Raises InputError.
+    Paths are relative to the folder of the CSV file, or absolute. image_T1+T2 names the channels of one file with
+    several. `<csv stem>.about.json` may hold the licence and reference of the data. Raises InputError.
     """
     dataset = read_csv_scans(path)
     labels = _label_names(path.with_name(f"{path.stem}.labels.json"), dataset.cases, path)
@@ -91,6 +93,38 @@ def read_csv(path: Path) -> Dataset:
 
 def read_csv_scans(path: Path) -> Dataset:
     """The same table without what its labels mean: they are the background alone. A label column is not needed."""
+    image_columns, cases = _csv_cases(path)
+    ordered = sorted_cases(cases, path)
+    about = _about(path.with_name(f"{path.stem}.about.json"))
+    return Dataset(
+        name=path.stem,
+        root=path.parent,
+        layout="csv",
+        cases=ordered,
+        channel_names=_csv_channel_names(image_columns, ordered[0]),
+        labels={BACKGROUND: 0},
+        licence=about.get("licence", ""),
+        reference=about.get("reference", ""),
+    )
+
+
+def csv_cases(path: Path) -> tuple[Case, ...]:
+    """The cases of a table, without a look into their files. Raises InputError."""
+    return sorted_cases(_csv_cases(path)[1], path)
+
+
+def _about(sidecar: Path) -> dict[str, str]:
+    """Licence and reference from the JSON file beside a table, if there is one."""
+    if not sidecar.is_file():
+        return {}
+    about = _read_object(sidecar)
+    if not all(name in ("licence", "reference") and isinstance(text, str) for name, text in about.items()):
+        raise InputError(f'{sidecar}: expected texts, {{"licence": "CC-BY 4.0", "reference": "Doe et al., 2020"}}')
+    return about
+
+
+def _csv_cases(path: Path) -> tuple[list[str], list[Case]]:
+    """The columns of images, and the cases."""
     rows = _csv_rows(path)
     columns = [column.strip() for column in rows[0]] if rows else []
     image_columns = [column for column in columns if column.lower().startswith("image")]
@@ -106,15 +140,7 @@ def read_csv_scans(path: Path) -> Dataset:
             raise InputError(f"{path}: row {number} has {len(row)} cells; expected {len(columns)}")
         cells = {column.lower(): cell.strip() for column, cell in zip(columns, row, strict=True)}
         cases.append(_csv_case(cells, [column.lower() for column in image_columns], number, path))
-    ordered = sorted_cases(cases, path)
-    return Dataset(
-        name=path.stem,
-        root=path.parent,
-        layout="csv",
-        cases=ordered,
-        channel_names=_csv_channel_names(image_columns, ordered[0]),
-        labels={BACKGROUND: 0},
-    )
+    return image_columns, cases
 
 
 def _csv_rows(path: Path) -> list[list[str]]:
@@ -131,7 +157,7 @@ def _csv_rows(path: Path) -> list[list[str]]:
 
 def _csv_channel_names(image_columns: list[str], case: Case) -> tuple[str, ...]:
     """image_T1 names the channel T1; columns without a name of their own are numbered."""
-    names = [re.sub(r"(?i)^image[_ -]*", "", column) for column in image_columns]
+    names = [name for column in image_columns for name in re.sub(r"(?i)^image[_ -]*", "", column).split("+")]
     count = channel_count(case)
     if count != len(names):
         names = [str(number) for number in range(count)]
@@ -183,13 +209,20 @@ def _label_names(sidecar: Path, cases: tuple[Case, ...], source: Path) -> dict[s
     """Label names from the JSON file beside the data, else from the label files."""
     if not sidecar.is_file():
         return checked_labels(_labels_found(cases, source), source)
-    try:
-        labels = json.loads(read_text(sidecar, "label names (JSON)"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{sidecar}: is not JSON: {error}") from None
-    if not isinstance(labels, dict) or not all(type(value) is int for value in labels.values()):
+    labels = _read_object(sidecar)
+    if not all(type(value) is int for value in labels.values()):
         raise InputError(f'{sidecar}: expected names and whole numbers, {{"{BACKGROUND}": 0, "liver": 1}}')
     return checked_labels(labels, sidecar)
+
+
+def _read_object(sidecar: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(read_text(sidecar, "names and values (JSON)"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{sidecar}: is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{sidecar}: holds a {type(found).__name__}; expected a JSON object")
+    return found
 
 
 def _labels_found(cases: tuple[Case, ...], source: Path) -> dict[str, int]:

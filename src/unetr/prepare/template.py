@@ -44,6 +44,7 @@ COMMENTS: dict[str, str] = {
     "training.loss.squared": "squared terms in the denominator of the dice",
     "training.loss.class_weights": "one number per output",
     "training.augment.mirror_axes": "axes 0, 1, 2 along which a mirrored scan keeps its labels",
+    "training.augment.quarter_turn_probability": "of 90, 180 or 270 degrees about axis 2",
     "inference.overlap": "of neighbouring windows",
     "inference.blending": "gaussian or constant",
     "inference.mirror_axes": "for test-time augmentation",

@@ -71,6 +71,29 @@ def lower_resolution(image: Float, rng: np.random.Generator) -> Float:
     return resample(resample(image, (h, w, d), "nearest"), (x, y, z), "cubic")
 
 
+def rescale(image: Float, rng: np.random.Generator) -> Float:
+    """Multiplies all channels by one factor from 0.9 to 1.1 (the scale of the UNETR paper's published code)."""
+    return image * np.float32(rng.uniform(0.9, 1.1))
+
+
+def shift(image: Float, rng: np.random.Generator) -> Float:
+    """Adds one number from -0.1 to 0.1 to all channels (the shift of the UNETR paper's published code)."""
+    return image + np.float32(rng.uniform(-0.1, 0.1))
+
+
+def turn(
+    image: Float, classes: NDArray[np.integer], probability: float, rng: np.random.Generator
+) -> tuple[Float, NDArray[np.integer]]:
+    """Turns image [C, H, H, D] and classes [H, H, D] by 90, 180 or 270 degrees about the third axis, all as likely.
+
+    Nothing is drawn where the probability is 0, so that plans without turns have the samples that they always had.
+    """
+    if probability == 0 or rng.random() >= probability:
+        return image, classes
+    quarters = int(rng.integers(1, 4))
+    return np.rot90(image, quarters, axes=(1, 2)), np.rot90(classes, quarters, axes=(0, 1))
+
+
 # The field of AugmentPlan that holds its probability -> the augmentation, in the order of application.
 INTENSITY_AUGMENTATIONS: dict[str, Callable[[Float, np.random.Generator], Float]] = {
     "noise_probability": add_noise,
@@ -79,6 +102,8 @@ INTENSITY_AUGMENTATIONS: dict[str, Callable[[Float, np.random.Generator], Float]
     "contrast_probability": change_contrast,
     "low_resolution_probability": lower_resolution,
     "gamma_probability": change_gamma,
+    "rescale_probability": rescale,  # these two last: what comes after all draws changes no earlier plan's samples
+    "shift_probability": shift,
 }
 
 

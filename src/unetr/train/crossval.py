@@ -51,20 +51,24 @@ def fold_runs(folder: Path, folds: int) -> list[Run]:
     return [Run(folder / f"fold{fold}") for fold in range(folds)]
 
 
-def gather_folds(folder: Path, dataset: Dataset, runs: Sequence[Run], progress: Progress) -> Results:
+def gather_folds(
+    folder: Path, dataset: Dataset, runs: Sequence[Run], progress: Progress, rules: bool = True
+) -> Results:
     """Ends a cross-validation whose runs are done; may be called again, with the same result.
 
-    Tries rules on the out-of-fold predictions, writes those that help into each fold's model file and FOLDER/plan.yaml,
-    writes FOLDER/out_of_fold/<case>.nii.gz with these rules applied, and scores them. Raises InputError, MachineError.
+    Tries rules on the out-of-fold predictions unless `rules` is off, writes those that help into each fold's model file
+    and FOLDER/plan.yaml, writes FOLDER/out_of_fold/<case>.nii.gz with these rules applied, and scores them. Raises
+    InputError, MachineError.
     """
     plan = read_model(runs[0].model).plan.model_copy(update={"postprocess": {}})
     pairs = _pairs(dataset, runs)
-    rules = {trial.target: trial.rule for trial in try_rules(pairs, plan) if trial.kept}
-    plan = plan.model_copy(update={"postprocess": rules})
+    trials = try_rules(pairs, plan) if rules else []
+    plan = plan.model_copy(update={"postprocess": {trial.target: trial.rule for trial in trials if trial.kept}})
     for run in runs:
         model = read_model(run.model)
-        if model.plan.postprocess != rules:
-            write_model(run.model, replace(model, plan=model.plan.model_copy(update={"postprocess": rules})))
+        if model.plan.postprocess != plan.postprocess:
+            update = {"postprocess": plan.postprocess}
+            write_model(run.model, replace(model, plan=model.plan.model_copy(update=update)))
     write_plan(folder / "plan.yaml", plan)
     final = []
     for done, pair in enumerate(pairs, start=1):

@@ -40,6 +40,7 @@ class Request:
     steps, minutes: the budget, one of them. checkpoint_steps: save so often instead of every few minutes.
     start: a model to start from; its network, window and grid are used where no plan is given.
     launch: the processes that train together, each of which calls `fit`; None for one alone.
+    rules: whether a cross-validation looks for rules for what is removed after prediction.
     """
 
     preset: str = "auto"
@@ -52,6 +53,7 @@ class Request:
     checkpoint_steps: int | None = None
     start: ModelFile | None = None
     launch: Launch | None = None
+    rules: bool = True
 
 
 def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progress: Progress) -> Results | None:

@@ -63,9 +63,8 @@ class Run:
 
     @property
     def cache(self) -> Path:
-        """Prepared cases; the folds of a cross-validation share one, in the folder above."""
-        shared = self.folder.parent / SHARED_CACHE
-        return shared if shared.is_dir() else self.folder / "cache"
+        """Prepared cases; the folds of a cross-validation share one, in the folder above, or two above for several."""
+        return next((path for path in shared_caches(self.folder) if path.is_dir()), self.folder / "cache")
 
     @property
     def checkpoints(self) -> Path:
@@ -109,6 +108,12 @@ class Run:
     def predictions(self) -> Path:
         """Label files predicted for the validation cases with the final weights, and their results."""
         return self.folder / "validation"
+
+
+def shared_caches(folder: Path) -> tuple[Path, Path]:
+    """Where a cache may lie that the run in `folder` shares with other runs, the widest first."""
+    absolute = folder.absolute()
+    return absolute.parent.parent / SHARED_CACHE, absolute.parent / SHARED_CACHE
 
 
 def open_run(run: Run, plan: Plan, settings: Settings, fingerprint: Fingerprint | None) -> Settings:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from unetr.core.plan import Plan
 from unetr.prepare.cache import Cache, CachedCase
 from unetr.prepare.preprocess import IGNORED
-from unetr.train.augment import augment_intensities, random_map, read_through
+from unetr.train.augment import augment_intensities, random_map, read_through, turn
 from unetr.train.masking import draw_mask
 
 Float = NDArray[np.float32]
@@ -70,6 +70,7 @@ def draw_sample(case: CachedCase, plan: Plan, rng: np.random.Generator) -> tuple
     mirrored = tuple(axis for axis in augment.mirror_axes if rng.random() < 0.5)
     image = np.flip(image, tuple(1 + axis for axis in mirrored))
     classes = np.flip(classes, mirrored)
+    image, classes = turn(image, classes, augment.quarter_turn_probability, rng)
     image = augment_intensities(image, augment, rng)
     if plan.pretraining is not None:
         classes = np.where(draw_mask(plan.window, plan.network.patch, plan.pretraining, rng), 0, IGNORED)

@@ -22,7 +22,7 @@ def predict(
         list[Path],
         typer.Argument(
             metavar="MODEL... SCANS",
-            help="Model files, names or a run (averaged), then a scan, a folder or zip of DICOM, or a folder of these.",
+            help="Models, their names, runs (all averaged), then a scan, zip or folder of DICOM, folder of these, CSV.",
             show_default=False,
         ),
     ],

@@ -40,6 +40,9 @@ def train(
     checkpoint_steps: Annotated[
         int | None, typer.Option(help="Save after every so many steps instead of every 8 minutes.", min=1)
     ] = None,
+    rules: Annotated[
+        bool, typer.Option("--rules/--no-rules", help="With --folds all: look for rules that clean up predictions.")
+    ] = True,
     sharded: Sharded = False,
     as_json: Json = False,
 ) -> None:
@@ -70,6 +73,7 @@ def train(
         minutes=minutes,
         checkpoint_steps=checkpoint_steps,
         start=None if start is None else read_model(find_model(start)),
+        rules=rules,
         launch=launch(sharded),
     )
     run = Run(out)
