@@ -1,4 +1,4 @@
-"""Stores the model of a run in half precision among those that come with the package, if it segments as before.
+"""Stores the model of a run with rounded weights among those that come with the package, if it segments as before.
 
     uv run python benchmarks/shipped_model.py RUN DATASET hippocampus
 
@@ -18,7 +18,7 @@ from unetr.evaluate.overlap import dice_per_class
 from unetr.infer.load import load
 from unetr.infer.predict import Segmenter
 from unetr.io import read_volume
-from unetr.model.file import halved, read_model, write_model
+from unetr.model.file import compact, read_model, write_model
 from unetr.model.shipped import __file__ as shipped
 from unetr.prepare.cases import open_dataset
 from unetr.train.run import Run, read_settings
@@ -41,7 +41,7 @@ def main() -> None:
     cases = [case for case in open_dataset(arguments.dataset).cases if case.id in validation]
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "model.safetensors"
-        write_model(small, halved(read_model(run.model)))
+        write_model(small, compact(read_model(run.model)))
         full, half = load(run.model), load(small)
         same, voxels = 0, 0
         dice: list[tuple[float, float]] = []
@@ -52,7 +52,7 @@ def main() -> None:
             dice.append(tuple(float(dice_per_class(one, truth, full.plan.outputs)[1:].mean()) for one in found))
         size = small.stat().st_size
         means = np.mean(dice, axis=0)
-        print(f"{len(cases)} cases: Dice {means[0]:.4f} in float32, {means[1]:.4f} in float16")
+        print(f"{len(cases)} cases: Dice {means[0]:.4f} in float32, {means[1]:.4f} compact")
         print(f"{same / voxels:.4%} of the voxels have the same label; {size / 1e6:.2f} MB")
         if size > LIMIT_BYTES or abs(means[0] - means[1]) > 5e-4:
             raise SystemExit("not stored: too large, or it segments differently")

@@ -25,7 +25,7 @@ def _labels():
     return label
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.keys() - {"btcv"})  # whose labels are given: test_recipes.py
+@pytest.mark.parametrize("layout", sorted(LAYOUTS.keys() - {"btcv"}))  # whose labels are given: test_recipes.py
 def test_a_sound_dataset_has_no_problem(make_dataset, layout):
     report = check_dataset(open_dataset(make_dataset(layout)))
     assert report.problems == ()

@@ -10,14 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
 from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan, parse_plan
-from unetr.core.volume import Array
 from unetr.errors import InputError
+from unetr.model.compact import compacted, expanded
 from unetr.model.sealed import read_sealed, write_sealed
 
 FORMAT = "unetr-model"
@@ -30,8 +29,8 @@ class ModelFile:
 
     fingerprint: of the training data, None for weights converted from elsewhere. metrics: the validation results, plain
     JSON. licence: of the weights, in the words of who trained them. weights: the network's parameter names -> arrays,
-    float32; `write_model` also takes torch tensors on the CPU, and float16, read as float32 again. created_by: program
-    and version, set by `write_model`. source: the file's name, for errors, and sha256: the file's digest, set by
+    float32; `write_model` also takes torch tensors on the CPU, and what `compact` makes. created_by: program and
+    version, set by `write_model`. source: the file's name, for errors, and sha256: the file's digest, set by
     `read_model`.
     """
 
@@ -56,19 +55,12 @@ def read_model(path: Path) -> ModelFile:
     Whether the weights fit the plan's network is checked where the network is built (`build.network_from`).
     """
     weights, metadata = read_sealed(path, FORMAT, FORMAT_VERSION)
-    return described(metadata, {name: _as_float32(weight) for name, weight in weights.items()}, path)
+    return described(metadata, expanded(weights), path)
 
 
-def halved(model: ModelFile) -> ModelFile:
-    """The model with its weights rounded to float16: half the file, for models that are passed around.
-
-    Raises InputError where a weight is beyond what float16 holds.
-    """
-    weights = {name: np.asarray(weight).astype(np.float16) for name, weight in model.weights.items()}
-    for name, weight in weights.items():
-        if not np.isfinite(weight).all():
-            raise InputError(f"{model.source}: weight {name} has values beyond 65504; it cannot be stored as float16")
-    return replace(model, weights=weights)
+def compact(model: ModelFile) -> ModelFile:
+    """The model with its weights rounded to fewer bytes, a quarter to a half of the file. Raises InputError."""
+    return replace(model, weights=compacted(model.weights, model.source))
 
 
 def describe(model: ModelFile) -> dict[str, str]:
@@ -105,10 +97,6 @@ def described(metadata: Mapping[str, str], weights: Mapping[str, ArrayLike], pat
         raise InputError(f"{path}: fingerprint: {error.errors()[0]['msg']}") from None
     except ValueError as error:
         raise InputError(f"{path}: metadata are not JSON: {error}") from None
-
-
-def _as_float32(weight: Array) -> Array:
-    return weight.astype(np.float32) if weight.dtype == np.float16 else weight
 
 
 def _finite(value: Any) -> Any:
