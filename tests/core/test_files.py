@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from unetr.core.files import atomic_path, read_text, write_text
+from unetr.core.files import atomic_path, read_text, remove_leftovers, write_text
 from unetr.errors import InputError, MachineError
 
 
@@ -110,3 +110,13 @@ def test_reading_what_is_not_there_or_not_text(tmp_path: Path) -> None:
         read_text(tmp_path / "plan.yaml", "a plan")
     with pytest.raises(InputError, match="cannot be read as a plan"):
         read_text(tmp_path, "a plan")
+
+
+def test_only_our_leftovers_are_removed(tmp_path: Path) -> None:
+    ours = [".unetr-0123456789ab.nii.gz", ".unetr-ffffffffffff.json", ".unetr-000000000000"]
+    others = [".unetr-cache", "scan.nii.gz", ".unetr-0123456789abc.nii", "x.unetr-0123456789ab.nii", ".hidden"]
+    for name in ours + others:
+        (tmp_path / name).touch()
+    (tmp_path / ".unetr-0123456789aa").mkdir()
+    remove_leftovers([tmp_path, tmp_path / "absent"])
+    assert {path.name for path in tmp_path.iterdir()} == {*others, ".unetr-0123456789aa"}

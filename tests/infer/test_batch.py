@@ -24,7 +24,6 @@ from unetr.infer.batch_report import (
     Report,
     digest_of,
     read_report,
-    remove_leftovers,
     still_valid,
     write_report,
 )
@@ -351,13 +350,3 @@ def test_only_what_is_proven_is_still_valid(tmp_path: Path) -> None:
     assert not still_valid(record, inputs, {"label": label})
     label.unlink()
     assert not still_valid(record, inputs, {"label": label})
-
-
-def test_only_our_leftovers_are_removed(tmp_path: Path) -> None:
-    ours = [".unetr-0123456789ab.nii.gz", ".unetr-ffffffffffff.json", ".unetr-000000000000"]
-    others = [".unetr-cache", "scan.nii.gz", ".unetr-0123456789abc.nii", "x.unetr-0123456789ab.nii", ".hidden"]
-    for name in ours + others:
-        (tmp_path / name).touch()
-    (tmp_path / ".unetr-0123456789aa").mkdir()
-    remove_leftovers([tmp_path, tmp_path / "absent"])
-    assert {path.name for path in tmp_path.iterdir()} == {*others, ".unetr-0123456789aa"}

@@ -99,7 +99,9 @@ class TrainingView:
 
     @contextmanager
     def watching_signals(self) -> Iterator[None]:
-        """Meanwhile SIGTERM and Ctrl-C ask the training to save and stop; a second one stops it at once.
+        """Meanwhile SIGTERM and Ctrl-C ask the training to save and stop; after that, Ctrl-C stops it at once.
+
+        Another SIGTERM does not: launchers and `timeout` send one to the process and one to its group.
 
         Raises CancelledError in place of StoppedError when it was Ctrl-C.
         """
@@ -121,10 +123,11 @@ class TrainingView:
         return self._tasks[name]
 
     def _ask_to_stop(self, number: int, _frame: FrameType | None) -> None:
-        if self._stop_signal is not None:
+        if self._stop_signal is None:
+            self._stop_signal = number
+        elif number == signal.SIGINT:
             self._stop_signal = number
             raise StoppedError("stopped at once; run the same command to go on from the last checkpoint")
-        self._stop_signal = number
 
     def _show_step(self, report: StepReport) -> None:
         dice = "" if math.isnan(report.dice_loss) else f"dice loss {report.dice_loss:.3f}  "

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,6 +25,8 @@ _MACHINE_ERRORS = {
     errno.ENAMETOOLONG: "the name is too long",
 }
 _LONGEST_SUFFIXES = 16
+# What `atomic_path` names its temporary files.
+_LEFTOVER = re.compile(r"\.unetr-[0-9a-f]{12}(\.[^/]*)?")
 
 
 def machine_error(path: Path, error: OSError) -> MachineError:
@@ -50,11 +53,11 @@ def atomic_path(path: Path, verify: Callable[[Path], None] | None = None) -> Ite
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _flush(temporary)
+        flush_to_disk(temporary)
         if verify is not None:
             verify(temporary)
         temporary.replace(path)
-        _flush(path.parent)
+        flush_to_disk(path.parent)
     except OSError as error:
         raise machine_error(path, error) from error
     finally:
@@ -79,7 +82,21 @@ def read_text(path: Path, what: str) -> str:
         raise InputError(f"{path}: cannot be read as {what}: {error}") from None
 
 
-def _flush(path: Path) -> None:
+def is_leftover(path: Path) -> bool:
+    """Whether the name is that of a temporary file, which only a killed process leaves behind."""
+    return _LEFTOVER.fullmatch(path.name) is not None
+
+
+def remove_leftovers(folders: Iterable[Path]) -> None:
+    """Removes the temporary files that killed runs left directly in `folders`. No other run may be writing there."""
+    for folder in folders:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if is_leftover(path) and path.is_file():
+                path.unlink(missing_ok=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Returns when the contents of a file, or the names in a folder, would outlast a power cut. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import resource
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,8 +21,6 @@ from unetr.core.plan import Record
 from unetr.errors import InputError
 
 REPORT_NAME = "report.json"
-# What `unetr.core.files.atomic_path` names its temporary files.
-_LEFTOVER = re.compile(r"\.unetr-[0-9a-f]{12}(\.[^/]*)?")
 
 State = Literal["done", "failed", "skipped", "pending"]
 Setting = bool | int | float | str | list[str] | None
@@ -153,14 +150,6 @@ def still_valid(record: CaseRecord, inputs: tuple[FileDigest, ...], outputs: Map
         if known is None or not path.is_file() or path.stat().st_size != known.bytes or _sha256(path) != known.sha256:
             return False
     return True
-
-
-def remove_leftovers(folders: Iterable[Path]) -> None:
-    """Removes the temporary files that killed runs left directly in `folders`. No other run may be writing there."""
-    for folder in folders:
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if _LEFTOVER.fullmatch(path.name) and path.is_file():
-                path.unlink(missing_ok=True)
 
 
 def peak_memory_mb() -> float:

@@ -53,7 +53,7 @@ def write_sealed(path: Path, tensors: Mapping[str, ArrayLike], metadata: Mapping
     digest = hashlib.sha256(header)
 
     def verify(temporary: Path) -> None:
-        if _digest_of(temporary, len(header)) != digest.hexdigest():
+        if _digest_of(temporary, len(header), offset) != (digest.hexdigest(), digest.hexdigest()):
             raise MachineError(f"{path}: what was read back is not what was written; check the disk")
 
     with atomic_path(path, verify) as temporary, temporary.open("wb", buffering=0) as handle:
@@ -110,16 +110,17 @@ def _write(handle: BinaryIO, data: bytes | Array) -> None:
         view = view[handle.write(view) :]
 
 
-def _digest_of(path: Path, header_size: int) -> str:
-    """The digest of the bytes on disk, with a small buffer: nothing as large as the file is allocated."""
+def _digest_of(path: Path, header_size: int, offset: int) -> tuple[str, str]:
+    """The digest that is stored at an offset in the header, and that of the bytes on disk; with a small buffer."""
     with path.open("rb", buffering=0) as handle:
         header = handle.read(header_size)
-        found = json.loads(header[8:])["__metadata__"]["sha256"]
-        digest = hashlib.sha256(header.replace(found.encode(), _NO_DIGEST.encode(), 1))
+        end = offset + len(_NO_DIGEST)
+        stored = header[offset:end].decode("ascii", "replace")
+        digest = hashlib.sha256(header[:offset] + _NO_DIGEST.encode() + header[end:])
         chunk = memoryview(bytearray(_CHUNK))
         while count := handle.readinto(chunk):
             digest.update(chunk[:count])
-    return digest.hexdigest()
+    return stored, digest.hexdigest()
 
 
 def _read(handle: BinaryIO, path: Path, kind: str, version: str) -> tuple[dict[str, Array], dict[str, str]]:

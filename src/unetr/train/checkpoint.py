@@ -5,11 +5,13 @@ Not a model file: a checkpoint also holds the optimiser and the raw weights, and
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from unetr.core.files import machine_error
 from unetr.errors import InputError
 from unetr.model.sealed import read_sealed, write_sealed
 from unetr.train.team import shared_like, whole
@@ -30,7 +32,7 @@ class TrainingState:
 
 
 def save_checkpoint(folder: Path, state: TrainingState, leads: bool = True) -> Path:
-    """Writes `step-<n>.safetensors` and removes all but the last two. Raises MachineError; nothing is lost then.
+    """Writes `step-<n>.safetensors` and then removes all but the last two. Raises MachineError; nothing is lost then.
 
     Of several processes all must call it, since the network may be shared out; the one that leads writes.
     """
@@ -43,9 +45,17 @@ def save_checkpoint(folder: Path, state: TrainingState, leads: bool = True) -> P
     if not leads:
         return path
     write_sealed(path, tensors, {"format": KIND, "step": str(state.step), "best_dice": repr(state.best_dice)})
-    for old in checkpoints(folder)[:-KEPT]:
-        old.unlink()
+    remove_old(folder)
     return path
+
+
+def remove_old(folder: Path) -> None:
+    """Removes all checkpoints but the last two. Raises MachineError."""
+    for old in checkpoints(folder)[:-KEPT]:
+        try:
+            old.unlink(missing_ok=True)
+        except OSError as error:
+            raise machine_error(old, error) from error
 
 
 def averaged_weights(state: TrainingState) -> dict[str, torch.Tensor]:
@@ -73,20 +83,24 @@ def checkpoints(folder: Path) -> list[Path]:
 def restore_checkpoint(folder: Path, state: TrainingState, only: Path | None = None) -> Path | None:
     """Loads the newest checkpoint that verifies into `state`; None when there is none.
 
-    A damaged newest checkpoint is passed over for the one before it. Raises InputError when all are damaged.
+    A damaged newest checkpoint is passed over for the one before it, and renamed to `step-<n>.damaged`: the run goes
+    back, and what is ahead of it must not be resumed later. Raises InputError when all are damaged.
     only: no other than this one.
     """
-    damaged: InputError | None = None
+    damaged: dict[Path, InputError] = {}
     for path in reversed(checkpoints(folder)) if only is None else (only,):
         try:
             tensors, metadata = read_sealed(path, KIND)
         except InputError as error:
-            damaged = damaged or error
+            damaged[path] = error
             continue
         _load(state, {name: torch.from_numpy(array) for name, array in tensors.items()}, metadata)
+        for other in damaged:
+            with suppress(OSError):
+                other.replace(other.with_suffix(".damaged"))
         return path
-    if damaged is not None:
-        raise damaged
+    for newest in damaged.values():
+        raise newest
     return None
 
 

@@ -11,10 +11,10 @@ from unetr.core.plan import Plan
 from unetr.errors import StoppedError
 from unetr.model.file import ModelFile
 from unetr.prepare.cache import Cache
-from unetr.train.checkpoint import TrainingState, averaged_weights, restore_checkpoint, save_checkpoint
+from unetr.train.checkpoint import TrainingState, averaged_weights, remove_old, restore_checkpoint, save_checkpoint
 from unetr.train.finish import save_model
 from unetr.train.losses import LossTerms
-from unetr.train.run import Run, Settings, append_row, cut_rows, write_settings
+from unetr.train.run import Run, Settings, append_row, flush_rows, go_back, logged_seconds, write_settings
 from unetr.train.sample import Share, batches
 from unetr.train.schedule import TIMED_FROM, TIMED_TO, learning_rate, steps_in, validation_steps
 from unetr.train.step import Trainer, start_trainer, training_step
@@ -87,7 +87,7 @@ def train(
     resumed = _resume(run, trainer)
     if team.leads and not resumed and trainer.transferred is not None:
         observer.on_transfer(trainer.transferred)
-    steps, saved_at, timed = settings.schedule_steps, time.monotonic(), []
+    steps, saved_at, timed = settings.steps_known_at(state.step), time.monotonic(), []
     share = Share(team.rank, team.size)
     stream = batches(cache, settings.training_cases, plan, settings.seed, state.step, share)
     try:
@@ -102,8 +102,9 @@ def train(
                 _log(run, report)
                 observer.on_step(report)
             timed.append(report.seconds)
-            if steps is None and len(timed) == TIMED_TO:
-                steps = _fix_steps(run, trainer, cache, settings, timed)
+            if settings.schedule_steps is None and len(timed) == TIMED_TO:
+                settings = _fix_steps(run, trainer, cache, settings, timed)
+            steps = settings.steps_known_at(state.step)
             if steps is not None and state.step in validation_steps(steps):
                 _validate_and_keep_best(run, trainer, cache, settings, observer)
             due = (
@@ -112,8 +113,9 @@ def train(
                 else time.monotonic() - saved_at > CHECKPOINT_SECONDS
             )
             due, stop = team.any_of(due, observer.should_stop())
-            # Before the number of steps is fixed, a checkpoint could not be resumed to the same schedule.
-            if steps is not None and (due or state.step == steps or stop):
+            if due or state.step == steps or stop:
+                if team.leads:
+                    flush_rows(run)
                 save_checkpoint(run.checkpoints, state, team.leads)
                 saved_at = time.monotonic()
             if stop:
@@ -124,19 +126,23 @@ def train(
 
 
 def _resume(run: Run, trainer: Trainer) -> bool:
-    """Goes back to the run's newest checkpoint, all processes to the same one, and cuts the logs to it, if any."""
+    """Goes back to the run's newest checkpoint, all processes to the same one, and its folder with them, if any."""
     team, state = trainer.team, trainer.state
     found = restore_checkpoint(run.checkpoints, state) if team.leads else None
     found = team.as_leader(found)
     if found is not None and not team.leads:
         restore_checkpoint(run.checkpoints, state, only=found)
     if team.leads:
-        cut_rows([run.log, run.timing, run.validation_log], state.step)
+        go_back(run, state.step)
+        remove_old(run.checkpoints)
     return found is not None
 
 
-def _fix_steps(run: Run, trainer: Trainer, cache: Cache, settings: Settings, timed: list[float]) -> int:
-    """Turns a budget in minutes into a number of steps, written down so that a resumed run has the same schedule."""
+def _fix_steps(run: Run, trainer: Trainer, cache: Cache, settings: Settings, timed: list[float]) -> Settings:
+    """Turns a budget in minutes into a number of steps, written down so that a resumed run has the same schedule.
+
+    A run that was stopped before times its steps anew; what those before the stop took is taken off its minutes.
+    """
     if settings.minutes is None:
         raise ValueError("settings have neither steps nor minutes")
     step_s = sum(timed[TIMED_FROM:]) / len(timed[TIMED_FROM:])
@@ -146,11 +152,13 @@ def _fix_steps(run: Run, trainer: Trainer, cache: Cache, settings: Settings, tim
         validate(trainer.averaged_network, cache, cases[:1], trainer.plan, 0)
     team = trainer.team
     validation_s = (time.monotonic() - before) * math.ceil(len(cases) / team.size)
-    elapsed = time.monotonic() - trainer.started
-    steps: int = team.as_leader(steps_in(settings.minutes, elapsed, trainer.state.step, step_s, validation_s))
+    step = trainer.state.step
+    elapsed = time.monotonic() - trainer.started + logged_seconds(run, step - len(timed))
+    steps: int = team.as_leader(steps_in(settings.minutes, elapsed, step, step_s, validation_s))
+    settings = settings.model_copy(update={"schedule_steps": steps, "schedule_from": step})
     if team.leads:
-        write_settings(run, settings.model_copy(update={"schedule_steps": steps}))
-    return steps
+        write_settings(run, settings)
+    return settings
 
 
 def _validate_and_keep_best(run: Run, trainer: Trainer, cache: Cache, settings: Settings, observer: Observer) -> None:

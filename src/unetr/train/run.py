@@ -5,23 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetr.core.files import read_text, write_text
+from unetr.core.files import flush_to_disk, is_leftover, machine_error, read_text, remove_leftovers, write_text
 from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan, Record, read_plan, write_plan
 from unetr.errors import InputError
 
 SHARED_CACHE = "shared_cache"
+CACHE = "cache"
 
 
 class Settings(Record):
     """What was asked for, apart from the plan, and what it came to.
 
     fold: the fold that validates, None when all cases train. steps, minutes: the budget, one of them.
-    schedule_steps: the number of optimiser steps, fixed once it is known. licence, reference: of the data.
+    schedule_steps: the number of optimiser steps, fixed once it is known. schedule_from: the steps that were made
+    without knowing it, and are made so again after a kill. licence, reference: of the data.
     start_digest: SHA-256 of the model file that training starts from, empty for fresh weights.
     """
 
@@ -35,9 +37,14 @@ class Settings(Record):
     training_cases: tuple[str, ...]
     validation_cases: tuple[str, ...]
     schedule_steps: int | None = None
+    schedule_from: int = 0
     licence: str = ""
     reference: str = ""
     start_digest: str = ""
+
+    def steps_known_at(self, step: int) -> int | None:
+        """The number of optimiser steps, None where the run that was left alone did not know it yet."""
+        return self.schedule_steps if step >= self.schedule_from else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class Run:
     @property
     def cache(self) -> Path:
         """Prepared cases; the folds of a cross-validation share one, in the folder above, or two above for several."""
-        return next((path for path in shared_caches(self.folder) if path.is_dir()), self.folder / "cache")
+        return next((path for path in shared_caches(self.folder) if path.is_dir()), self.folder / CACHE)
 
     @property
     def checkpoints(self) -> Path:
@@ -122,7 +129,9 @@ def open_run(run: Run, plan: Plan, settings: Settings, fingerprint: Fingerprint 
     Raises InputError with the first difference when the folder holds another training.
     """
     if not holds_run(run):
-        if run.folder.is_dir() and any(run.folder.iterdir()) and not run.plan.exists():
+        # A kill while the plan was written leaves its temporary file.
+        there = [path for path in run.folder.iterdir() if not is_leftover(path)] if run.folder.is_dir() else []
+        if there and not run.plan.exists():
             raise InputError(f"{run.folder}: is not empty and holds no run; choose another output folder")
         write_plan(run.plan, plan)
         if fingerprint is not None:
@@ -131,7 +140,7 @@ def open_run(run: Run, plan: Plan, settings: Settings, fingerprint: Fingerprint 
         write_settings(run, settings)
         return settings
     kept = read_settings(run)
-    asked = settings.model_copy(update={"schedule_steps": kept.schedule_steps})
+    asked = settings.model_copy(update={name: getattr(kept, name) for name in ("schedule_steps", "schedule_from")})
     difference = _difference(kept, asked) or _difference(read_plan(run.plan), plan)
     if difference:
         raise InputError(f"{run.folder}: holds a run with other settings: {difference}; choose another output folder")
@@ -185,21 +194,65 @@ def _flat(data: object, prefix: str = "") -> dict[str, object]:
 
 
 def append_row(path: Path, row: dict[str, float | int]) -> None:
-    """Adds a row to a CSV file; the first row writes the header. Numbers are written so that they read back exactly."""
-    new = not path.exists()
-    with path.open("a", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        if new:
-            writer.writerow(row)
-        writer.writerow([repr(value) for value in row.values()])
+    """Adds a row to a CSV file; the first row writes the header. Numbers are written so that they read back exactly.
+
+    Raises MachineError; what is written of the row then is dropped when the run is resumed.
+    """
+    try:
+        # Without a buffer, which would be written once more when the file is closed after an error.
+        with path.open("ab", buffering=0) as handle:
+            names = [] if handle.tell() else [tuple(row)]
+            text = _as_csv([*names, [repr(value) for value in row.values()]]).encode()
+            while text:
+                text = text[handle.write(text) :]
+    except OSError as error:
+        raise machine_error(path, error) from error
+
+
+def go_back(run: Run, step: int) -> None:
+    """Makes a run's folder that of a run that was left alone until `step`, after a kill: rows, temporary files."""
+    cut_rows([run.log, run.timing, run.validation_log], step)
+    remove_leftovers([run.folder, run.checkpoints, run.predictions, run.folder / CACHE])
 
 
 def cut_rows(paths: Sequence[Path], step: int) -> None:
-    """Drops the rows after `step` from CSV files, so that a resumed run logs each step once."""
+    """Drops the rows after `step` from CSV files, so that a resumed run logs each step once. Raises MachineError."""
     for path in paths:
         if not path.exists():
             continue
-        header, *rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8")))
-        # A row that a kill cut short has fewer cells than the header.
-        kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
-        write_text(path, "".join(",".join(row) + "\n" for row in [header, *kept]))
+        # A letter that was cut in two is in the last line, which is dropped.
+        text = path.read_bytes().decode("utf-8", "replace")
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+        # A kill or a full disk may cut short the last line, and be it within its last number.
+        whole = rows if text.endswith("\n") else rows[:-1]
+        if not whole:
+            path.unlink()
+            continue
+        kept = [row for row in whole[1:] if len(row) == len(whole[0]) and row[0].isdecimal() and int(row[0]) <= step]
+        after = _as_csv([whole[0], *kept])
+        if after != text:
+            write_text(path, after)
+
+
+def flush_rows(run: Run) -> None:
+    """Makes the logs outlast a power cut, so that no checkpoint is ever ahead of them. Raises MachineError."""
+    for path in (run.log, run.timing, run.validation_log):
+        try:
+            if path.exists():
+                flush_to_disk(path)
+        except OSError as error:
+            raise machine_error(path, error) from error
+
+
+def logged_seconds(run: Run, step: int) -> float:
+    """What the steps up to `step` have taken, in all sittings of a run."""
+    if not run.timing.exists():
+        return 0.0
+    with run.timing.open(encoding="utf-8", newline="") as handle:
+        return sum(float(row["seconds"]) for row in csv.DictReader(handle) if int(row["step"]) <= step)
+
+
+def _as_csv(rows: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -77,7 +77,8 @@ def predict(
     from unetr.app.predict_files import output_files
     from unetr.app.predict_options import PredictOptions
     from unetr.app.predict_run import Job, run_job
-    from unetr.infer.batch_report import REPORT_NAME, remove_leftovers
+    from unetr.core.files import remove_leftovers
+    from unetr.infer.batch_report import REPORT_NAME
     from unetr.infer.load import load, model_paths
     from unetr.infer.memory import parse_memory
     from unetr.prepare.cases import prediction_inputs
