@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from unetr.evaluate.results import read_results
 from unetr.model.build import build_network, network_from
@@ -169,3 +170,14 @@ def test_impossible_profiles_are_refused(
     options: list[str], words: list[str], unetr: Command, assert_refused: Any
 ) -> None:
     assert_refused(unetr("profile", *options), 2, *words)
+
+
+@pytest.mark.parametrize("preset", ["small", "paper"])
+def test_arithmetic_is_counted_without_the_norms(preset: str) -> None:
+    """As on a device without numbers, where the norms take PyTorch's own road, which is not counted."""
+    network = PRESETS[preset].network
+    found = profile_network(network, 1, 3, (32, 32, 32), repetitions=1)
+    model = build_network(network, 1, 3, (32, 32, 32)).to("meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.empty(1, 1, 32, 32, 32, device="meta"))
+    assert found.flops == counter.get_total_flops()
