@@ -292,15 +292,25 @@ def test_signals_while_predicting(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+SAVED = ("stopped after step 1; run the same command", ["step-00000001.safetensors"])
+AT_ONCE = ("stopped at once", [])
+
+
 @pytest.mark.parametrize(
-    ("times", "words", "kept"),
-    [(1, "stopped after step 1; run the same command", ["step-00000001.safetensors"]), (2, "stopped at once", [])],
+    ("numbers", "code", "words", "kept"),
+    [
+        ([signal.SIGINT], 130, *SAVED),
+        ([signal.SIGTERM], 143, *SAVED),
+        ([signal.SIGINT, signal.SIGINT], 130, *AT_ONCE),
+        ([signal.SIGTERM, signal.SIGINT], 130, *AT_ONCE),
+        # As GNU `timeout` sends it, to the process and to its group; nothing may be lost by it.
+        ([signal.SIGTERM, signal.SIGTERM], 143, *SAVED),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "Ctrl-C twice", "SIGTERM, Ctrl-C", "SIGTERM twice"],
 )
 def test_signals_while_training(
-    number: signal.Signals,
+    numbers: list[signal.Signals],
     code: int,
-    times: int,
     words: str,
     kept: list[str],
     unetr: Command,
@@ -310,13 +320,13 @@ def test_signals_while_training(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The first asks to save and stop after the step, the second stops at once."""
+    """The first asks to save and stop after the step; Ctrl-C after it stops at once."""
     from unetr.train import loop
 
     step = loop.training_step
 
     def signalled(*arguments: Any) -> Any:
-        for _ in range(times):
+        for number in numbers:
             signal.raise_signal(number)
         return step(*arguments)
 
