@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
     model = str(folder / "model.safetensors")
     for target in ("onnx", "openvino"):
         app(["export", model, "--to", target], standalone_mode=False)
-    torchs = ["-o", str(folder / "torch.nii.gz"), "--engine", "torch", "--precision", "fp32"]
+    torchs = ["-o", str(folder / "torch.nii.gz"), "--engine", "torch", "--precision", "fp32", "--probabilities"]
     app(["predict", model, str(folder / "scan.nii.gz"), *torchs], standalone_mode=False)
 
 
