@@ -29,6 +29,10 @@ MIRROR_EFFECT = 2.0
 
 # Fewer passes over the data than this within a training's budget, and coarser voxels are the better use of it.
 _FEWEST_PASSES = 4.0
+# A training with next to no passes needs windows that see this share of a volume; one with so many passes has the time
+# to learn what belongs where from small ones (docs/benchmarks.md, left atrium).
+_SHARE_SEEN = 0.75
+_PASSES_FOR_DETAIL = 40.0
 # Coarser than this many times the chosen spacing, and small structures are gone, whatever the budget.
 _COARSEST = 3.0
 
@@ -52,7 +56,7 @@ class Budget:
 def make_plan(dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO, budget: Budget | None = None) -> Plan:
     """The plan for a dataset, each choice with its reason in `plan.reasons`.
 
-    With a budget the voxels are made coarser where it would not pass over the data often enough.
+    With a budget the voxels are made coarser where it would not pass over the data often enough for their number.
     Raises InputError for an unknown preset or a fingerprint of another dataset.
     """
     name = choose_preset(preset)
@@ -73,7 +77,7 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO,
     )
     spacing_mm, reasons["spacing_mm"] = choose_spacing(fingerprint.spacings_mm)
     if budget is not None:
-        spacing_mm, coarser = fit_budget(spacing_mm, fingerprint, budget)
+        spacing_mm, coarser = fit_budget(spacing_mm, fingerprint, budget, chosen.window_voxels)
         reasons["spacing_mm"] += coarser
     shape = median_shape(fingerprint, spacing_mm)
     window, reasons["window"] = choose_window(shape, network.patch, chosen.window_voxels)
@@ -176,31 +180,40 @@ def fill_window(spacing_mm: Triple, shape: Triple, window: Window) -> tuple[Trip
     return (right, front, up), reason
 
 
-def fit_budget(spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget) -> tuple[Triple, str]:
-    """A coarser spacing where training would see the scans' voxels fewer than 4 times; the finest axes give way first.
+def fit_budget(
+    spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget, window_voxels: int
+) -> tuple[Triple, str]:
+    """A coarser spacing for a short training; the finest axes give way first.
 
-    At most 3 times coarser along any axis. The same spacing where the budget is enough.
+    Training shall see the scans' voxels at least 4 times, and the fewer times it would see them at the spacing given,
+    the more of the median volume a window of `window_voxels` shall hold: three quarters for next to none, any part from
+    40 on. At most 3 times coarser along any axis. The same spacing where the budget is enough.
     """
     seen = budget.minutes * 60 * budget.voxels_per_second
-    millimetres = np.median(np.prod(np.array(fingerprint.shapes) * np.array(fingerprint.spacings_mm), axis=1))
-    content = float(millimetres) * fingerprint.cases
+    millimetres = float(np.median(np.prod(np.array(fingerprint.shapes) * np.array(fingerprint.spacings_mm), axis=1)))
 
     def passes(lengths: NDArray[np.float64]) -> float:
-        return seen * float(np.prod(lengths)) / content
+        return seen * float(np.prod(lengths)) / (millimetres * fingerprint.cases)
+
+    def share(lengths: NDArray[np.float64]) -> float:
+        return min(1.0, window_voxels * float(np.prod(lengths)) / millimetres)
 
     fine = np.array(spacing_mm)
-    if passes(fine) >= _FEWEST_PASSES:
-        return spacing_mm, ""
+    wanted = _SHARE_SEEN * max(0.0, 1 - passes(fine) / _PASSES_FOR_DETAIL)
     coarse = fine
-    for factor in np.arange(1.05, _COARSEST + 0.01, 0.05):
+    for factor in np.arange(1.0, _COARSEST + 0.01, 0.05):
         coarse = np.maximum(fine, fine.min() * factor)
-        if passes(coarse) >= _FEWEST_PASSES:
+        if passes(coarse) >= _FEWEST_PASSES and share(coarse) >= wanted:
             break
     right, front, up = (float(f"{value:.4g}") for value in coarse)
+    if (right, front, up) == spacing_mm:
+        return spacing_mm, ""
     reason = (
         f"; made coarser, from {_by(spacing_mm)} mm: {budget.minutes:g} minutes at "
         f"{budget.voxels_per_second / 1e6:.2g} million voxels a second would pass over the training data "
-        f"{passes(fine):.2g} times, {_FEWEST_PASSES:g} are wanted, and so there are {passes(coarse):.2g}"
+        f"{passes(fine):.2g} times with windows of {share(fine):.0%} of the median volume; at least "
+        f"{_FEWEST_PASSES:g} times and, with so few, {wanted:.0%} are wanted; so there are {passes(coarse):.2g} with "
+        f"{share(coarse):.0%}"
     )
     return (right, front, up), reason
 
