@@ -99,6 +99,8 @@ def test_every_decoder_and_norm(decoder: str, norm: str) -> None:
         {"decoder": "stem", "norm": "instance_affine", "projection": "conv", "window": (48, 48, 48)},
         {"decoder": "stem", "patch": 4, "residual": False, "qkv_bias": True, "window": (20, 13, 9)},
         {"layer_scale": 0.1, "norm": "instance_affine", "window": (48, 48, 48)},
+        {"decoder": "stem", "stem_skips": 1, "norm": "instance_affine", "window": (48, 48, 48)},
+        {"decoder": "stem", "stem_skips": 2, "window": (24, 32, 16)},
     ],
 )
 def test_every_option_of_the_network(changes: dict[str, Any]) -> None:

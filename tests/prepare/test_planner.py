@@ -342,8 +342,10 @@ def test_a_short_budget_makes_voxels_coarser_and_says_so():
 
 
 def test_with_few_passes_a_window_has_to_see_much_of_a_volume():
-    """20 passes, half of what makes any window do: half of 75 % of a volume. A window holds 1/8, so 3 times fewer voxels,
-    and 1.45^3 = 3.05 is the first step beyond."""
+    """20 passes, half of what makes any window do: half of 75 % of a volume.
+
+    A window holds 1/8, so 3 times fewer voxels, and 1.45^3 = 3.05 is the first step beyond.
+    """
     budget, facts = Budget(minutes=10, voxels_per_second=2000e6 / 600), hundred_cubes(100, (1.0, 1.0, 1.0))
     spacing, reason = fit_budget((1.0, 1.0, 1.0), facts, budget, 50**3)
     assert spacing == (1.45, 1.45, 1.45)

@@ -272,6 +272,31 @@ def test_a_stop_before_the_number_of_steps_is_known_loses_no_step(
     assert (fixed.schedule_steps, fixed.schedule_from) == (state.step, 5 + TIMED_TO)
 
 
+def test_a_stop_within_a_validation_does_not_wait_for_its_end(
+    tmp_path: Path, cache: Cache, plan_with: PlanWith
+) -> None:
+    """The first validation is after step 4 of 12 and has two cases; the stop comes while the first is predicted."""
+    plan, two = plan_with(), settings(validation_cases=("small", "mixed"), training_cases=("large",))
+    run, asked = start(tmp_path / "whole", plan, two)
+    whole = train(run, cache, plan, asked, Observer())
+    parts, asked = start(tmp_path / "parts", plan, two)
+    asks: list[bool] = []
+
+    def within() -> bool:
+        asks.append(len(asks) >= 4)  # asked after each of three steps, then before each case
+        return asks[-1]
+
+    with pytest.raises(StoppedError, match="stopped after step 4"):
+        train(parts, cache, plan, asked, Observer(should_stop=within))
+    assert len(asks) == 6  # before either case, and once more after the step
+    assert [path.name for path in checkpoints(parts.checkpoints)] == ["step-00000004.safetensors"]
+    assert not parts.validation_log.exists()
+    resumed = train(parts, cache, plan, asked, Observer())
+    assert bits(resumed) == bits(whole) and resumed.best_dice == whole.best_dice
+    assert parts.validation_log.read_bytes() == run.validation_log.read_bytes()
+    assert parts.best.read_bytes() == run.best.read_bytes()
+
+
 def test_the_time_before_a_stop_is_taken_off_the_minutes(tmp_path: Path, cache: Cache, plan_with: PlanWith) -> None:
     plan, seen = plan_with(), list[StepReport]()
     run, asked = start(tmp_path / "run", plan, settings(steps=None, schedule_steps=None, minutes=5.0))

@@ -88,6 +88,19 @@ def test_a_stopped_and_resumed_run_is_bit_identical(
     assert [report.step for report in reports] == list(range(1, 8))
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_without_an_average_the_weights_are_those_of_the_last_step(
+    tmp_path: Path, cache: Cache, plan_with: PlanWith, decay: float
+) -> None:
+    """Averages are taken every fourth step; three steps are made."""
+    plan = plan_with()
+    plan = plan.model_copy(update={"training": plan.training.model_copy(update={"ema_decay": decay})})
+    run, asked = start(tmp_path / "run", plan, settings(steps=3, schedule_steps=3, validation_cases=()))
+    state = train(run, cache, plan, asked, Observer())
+    averaged, weights = averaged_weights(state), state.network.state_dict()
+    assert all(torch.equal(averaged[name], weights[name]) for name in weights) == (decay == 0)
+
+
 def test_steps_after_the_last_checkpoint_are_done_again(tmp_path: Path, cache: Cache, plan_with: PlanWith) -> None:
     """As after SIGKILL: the log is ahead of the checkpoint, its last row is cut short."""
     plan = plan_with()

@@ -69,6 +69,7 @@ class NetworkPlan(Record):
     peer: a name of `model/peers.py`, for comparisons: then the other fields say nothing.
     decoder: a name of `model/decoders`; `stem` puts a convolutional stem before the transformer, too.
     layer_scale: first value of a learned factor per channel on what a block adds to its input; 0 for no factors.
+    stem_skips: so many levels of the stem, finest first, reach the decoder beside the tokens; null for all.
     norm: of the convolutions; `instance_affine` has a learned scale and shift per channel.
     """
 
@@ -83,6 +84,7 @@ class NetworkPlan(Record):
     taps: tuple[Count, ...] = (3, 6, 9, 12)
     final_norm: bool = False
     feature_size: Count = 16
+    stem_skips: Count | None = None
     norm: Literal["instance", "instance_affine", "batch"] = "instance"
     residual: bool = True
     tap_convolutions: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from unetr.model.graph_builder import Builder, Node
 
@@ -35,7 +35,9 @@ def _unetr(b: Builder, details: list[Node], taps: list[Node], in_channels: int, 
 
 
 def _stem(b: Builder, details: list[Node], taps: list[Node], in_channels: int, outputs: int) -> Node:
-    return _fused(b, details, taps[-1], outputs)
+    used = b.network.stem_skips
+    skips = [detail if used is None or level < used else None for level, detail in enumerate(details)]
+    return _fused(b, skips, taps[-1], outputs)
 
 
 def stem_graph(b: Builder, x: Node, in_channels: int) -> list[Node]:
@@ -50,16 +52,17 @@ def stem_graph(b: Builder, x: Node, in_channels: int) -> list[Node]:
     return details
 
 
-def _fused(b: Builder, skips: list[Node], deep: Node, outputs: int) -> Node:
-    """`decoders.fusion`, then the head. skips: finest first; deep: at the patch grid."""
+def _fused(b: Builder, skips: Sequence[Node | None], deep: Node, outputs: int) -> Node:
+    """`decoders.fusion`, then the head. skips: finest first, None where none joins; deep: at the patch grid."""
     deeper, feature_size = b.network.width, b.network.feature_size
     for index, level in enumerate(reversed(range(len(skips)))):
-        name, size = f"decoder.fusions.{index}", feature_size * 2**level
+        name, size, skip = f"decoder.fusions.{index}", feature_size * 2**level, skips[level]
         if b.across >> level >= _COMPOSED_FROM:
-            deep = b.doubled_conv_block(deep, skips[level], f"{name}.up", f"{name}.fuse", (deeper, size))
+            deep = b.doubled_conv_block(deep, skip, f"{name}.up", f"{name}.fuse", (deeper, size))
         else:
             up = b.deconvolution(deep, f"{name}.up", deeper, size)
-            deep = b.conv_block(b.ops.concat([up, skips[level]]), f"{name}.fuse", 2 * size, size)
+            joined = up if skip is None else b.ops.concat([up, skip])
+            deep = b.conv_block(joined, f"{name}.fuse", size if skip is None else 2 * size, size)
         deeper = size
     return b.head(deep, "decoder.head", feature_size, outputs)
 

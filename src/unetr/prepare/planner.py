@@ -180,9 +180,7 @@ def fill_window(spacing_mm: Triple, shape: Triple, window: Window) -> tuple[Trip
     return (right, front, up), reason
 
 
-def fit_budget(
-    spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget, window_voxels: int
-) -> tuple[Triple, str]:
+def fit_budget(spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget, window_voxels: int) -> tuple[Triple, str]:
     """A coarser spacing for a short training; the finest axes give way first.
 
     Training shall see the scans' voxels at least 4 times, and the fewer times it would see them at the spacing given,

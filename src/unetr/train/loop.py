@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from unetr.core.plan import Plan
@@ -14,7 +15,16 @@ from unetr.prepare.cache import Cache
 from unetr.train.checkpoint import TrainingState, averaged_weights, remove_old, restore_checkpoint, save_checkpoint
 from unetr.train.finish import save_model
 from unetr.train.losses import LossTerms
-from unetr.train.run import Run, Settings, append_row, flush_rows, go_back, logged_seconds, write_settings
+from unetr.train.run import (
+    Run,
+    Settings,
+    append_row,
+    flush_rows,
+    go_back,
+    logged_seconds,
+    logged_steps,
+    write_settings,
+)
 from unetr.train.sample import Share, batches
 from unetr.train.schedule import TIMED_FROM, TIMED_TO, learning_rate, steps_in, validation_steps
 from unetr.train.step import Trainer, start_trainer, training_step
@@ -90,6 +100,8 @@ def train(
     steps, saved_at, timed = settings.steps_known_at(state.step), time.monotonic(), []
     share = Share(team.rank, team.size)
     stream = batches(cache, settings.training_cases, plan, settings.seed, state.step, share)
+    if resumed:  # maybe stopped within a validation
+        _validate_where_due(run, trainer, cache, settings, observer)
     try:
         while steps is None or state.step < steps:
             before = time.monotonic()
@@ -105,8 +117,7 @@ def train(
             if settings.schedule_steps is None and len(timed) == TIMED_TO:
                 settings = _fix_steps(run, trainer, cache, settings, timed)
             steps = settings.steps_known_at(state.step)
-            if steps is not None and state.step in validation_steps(steps):
-                _validate_and_keep_best(run, trainer, cache, settings, observer)
+            _validate_where_due(run, trainer, cache, settings, observer)
             due = (
                 state.step % checkpoint_steps == 0
                 if checkpoint_steps
@@ -161,13 +172,26 @@ def _fix_steps(run: Run, trainer: Trainer, cache: Cache, settings: Settings, tim
     return settings
 
 
-def _validate_and_keep_best(run: Run, trainer: Trainer, cache: Cache, settings: Settings, observer: Observer) -> None:
-    if not settings.validation_cases:
+def _validate_where_due(run: Run, trainer: Trainer, cache: Cache, settings: Settings, observer: Observer) -> None:
+    """Validates if the schedule asks for it at this step and it is not in the log yet.
+
+    Cut short where the observer asks to stop, and then it is due when the run is resumed.
+    """
+    step, steps = trainer.state.step, settings.steps_known_at(trainer.state.step)
+    if steps is None or step not in validation_steps(steps) or not settings.validation_cases:
         return
+    if trainer.team.as_leader(step in logged_steps(run.validation_log)):
+        return
+    with suppress(StoppedError):
+        _validate_and_keep_best(run, trainer, cache, settings, observer)
+
+
+def _validate_and_keep_best(run: Run, trainer: Trainer, cache: Cache, settings: Settings, observer: Observer) -> None:
     weights = averaged_weights(trainer.state)
     trainer.averaged_network.load_state_dict(weights)
     cases = settings.validation_cases[:VALIDATED_CASES]
-    report = validate(trainer.averaged_network, cache, cases, trainer.plan, trainer.state.step, trainer.team)
+    network, step, stop = trainer.averaged_network, trainer.state.step, observer.should_stop
+    report = validate(network, cache, cases, trainer.plan, step, trainer.team, stop)
     best = report.mean_dice > trainer.state.best_dice
     if best:
         trainer.state.best_dice = report.mean_dice

@@ -252,6 +252,14 @@ def logged_seconds(run: Run, step: int) -> float:
         return sum(float(row["seconds"]) for row in csv.DictReader(handle) if int(row["step"]) <= step)
 
 
+def logged_steps(path: Path) -> set[int]:
+    """The steps that have a row in a log of a run, none where there is no such file."""
+    if not path.exists():
+        return set()
+    with path.open(encoding="utf-8", newline="") as handle:
+        return {int(row["step"]) for row in csv.DictReader(handle)}
+
+
 def _as_csv(rows: Iterable[Sequence[str]]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)

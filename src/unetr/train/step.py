@@ -103,7 +103,7 @@ def training_step(trainer: Trainer, batch: Batch, rate: float, seed: int) -> tup
     norm = fabric.clip_gradients(trainer.forward, state.optimizer, max_norm=plan.training.gradient_clip)
     state.optimizer.step()
     state.step += 1
-    if state.step % AVERAGED_EVERY == 0:
+    if state.step % AVERAGED_EVERY == 0 or plan.training.ema_decay == 0:  # no average: the weights of this very step
         _average(state, averaging_decay(state.step, plan.training.ema_decay) ** AVERAGED_EVERY)
     return terms, float(whole(norm)) if norm is not None else math.nan
 

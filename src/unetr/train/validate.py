@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from unetr.core.plan import Plan
+from unetr.errors import StoppedError
 from unetr.evaluate.overlap import dice_per_class
 from unetr.infer.engines.torch import has_fast_bf16, network_engine
 from unetr.infer.predict import predict_scores
@@ -28,17 +29,31 @@ class ValidationReport:
 
 
 def validate(
-    network: torch.nn.Module, cache: Cache, cases: Sequence[str], plan: Plan, step: int, team: Team | None = None
+    network: torch.nn.Module,
+    cache: Cache,
+    cases: Sequence[str],
+    plan: Plan,
+    step: int,
+    team: Team | None = None,
+    should_stop: Callable[[], bool] = bool,
 ) -> ValidationReport:
-    """Predicts and scores cases on the network's grid; a team shares them out, and each process knows all scores."""
+    """Predicts and scores cases on the network's grid; a team shares them out, and each process knows all scores.
+
+    Raises StoppedError, before the next case, where any process should stop.
+    """
     device = next(network.parameters()).device
     engine = network_engine(network.eval(), device, has_fast_bf16(device))
     names = [region.name for region in plan.regions] or list(plan.class_names[1:])
     scores = np.zeros((len(cases), len(names)))
     rank, size = (0, 1) if team is None else (team.rank, team.size)
-    for row in range(rank, len(cases), size):
-        opened = cache.open(cases[row])
-        scores[row] = dice_on_grid(predict_scores(opened.image, plan, engine), np.asarray(opened.label), plan)
+    for first in range(0, len(cases), size):
+        stop = should_stop()
+        if stop if team is None else team.any_of(stop)[0]:
+            raise StoppedError(f"stopped in the validation after step {step}")
+        if first + rank < len(cases):
+            opened = cache.open(cases[first + rank])
+            found = predict_scores(opened.image, plan, engine)
+            scores[first + rank] = dice_on_grid(found, np.asarray(opened.label), plan)
     if team is not None:
         scores = team.total(torch.from_numpy(scores)).numpy()
     means = [_mean(column) for column in scores.T]

@@ -10,17 +10,19 @@ from unetr.model.decoders.fusion import Fusion, fusions
 
 
 class StemDecoder(nn.Module):
-    """fusions: deep to shallow. head: 1x1x1."""
+    """fusions: deep to shallow. head: 1x1x1. skips: how many levels of the stem, finest first, are used."""
 
-    def __init__(self, fusions: list[Fusion], head: nn.Conv3d) -> None:
+    def __init__(self, fusions: list[Fusion], head: nn.Conv3d, skips: int) -> None:
         super().__init__()
+        self.skips = skips
         self.fusions = nn.ModuleList(fusions)
         self.head = head
 
     def forward(self, details: list[Tensor], taps: list[Tensor]) -> Tensor:
         """details: the stem's levels [B, F 2^k, H/2^k, ...], taps [B, K, H/P, ...] -> logits [B, J, H, W, D]."""
         deep = taps[-1]
-        for fusion, skip in zip(self.fusions, reversed(details), strict=True):
+        skips = [detail if level < self.skips else None for level, detail in enumerate(details)]
+        for fusion, skip in zip(self.fusions, reversed(skips), strict=True):
             deep = fusion(deep, skip)
         out: Tensor = self.head(deep)
         return out
@@ -28,4 +30,6 @@ class StemDecoder(nn.Module):
 
 def stem_decoder(network: NetworkPlan, in_channels: int, outputs: int) -> StemDecoder:
     """Any number of taps; the last is used."""
-    return StemDecoder(fusions(network), PointConvolution(network.feature_size, outputs))
+    levels = fusions(network, network.stem_skips)
+    head = PointConvolution(network.feature_size, outputs)
+    return StemDecoder(levels, head, len(levels) if network.stem_skips is None else network.stem_skips)
