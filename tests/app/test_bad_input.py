@@ -15,7 +15,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from unetr.core.plan import Plan, write_plan
+from unetr.core.plan import Plan
+from unetr.core.plan_file import write_plan
 
 Command = Callable[..., Any]
 Refused = Callable[..., None]

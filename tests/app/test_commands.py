@@ -18,7 +18,8 @@ import pytest
 import unetr as package
 from unetr.app.cli import app
 from unetr.core.fingerprint import Fingerprint
-from unetr.core.plan import Plan, read_plan
+from unetr.core.plan import Plan
+from unetr.core.plan_file import read_plan
 
 Command = Callable[..., Any]
 

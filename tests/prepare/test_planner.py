@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
-from unetr.core.plan import Plan, parse_plan, plan_to_yaml, read_plan
+from unetr.core.plan import Plan
+from unetr.core.plan_file import parse_plan, plan_to_yaml, read_plan
 from unetr.errors import InputError
 from unetr.prepare.cases import LAYOUTS, open_dataset
 from unetr.prepare.fingerprint import measure_fingerprint, side_effect

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unetr.core.plan import Plan, PostprocessPlan, Region, read_plan
+from unetr.core.plan import Plan, PostprocessPlan, Region
+from unetr.core.plan_file import read_plan
 from unetr.core.volume import Volume
 from unetr.evaluate.results import read_results
 from unetr.evaluate.run import Pair

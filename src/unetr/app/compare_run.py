@@ -40,7 +40,7 @@ def write_plans(contest: Contest, base: Plan) -> None:
 
     Raises InputError where a plan is there that is another, so that no two comparisons are mixed.
     """
-    from unetr.core.plan import read_plan, write_plan
+    from unetr.core.plan_file import read_plan, write_plan
     from unetr.prepare.presets import network_named
 
     for name in contest.networks:

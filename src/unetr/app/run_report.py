@@ -28,7 +28,7 @@ def write_run_report(
     run: Run, results: Results | None, shown: Sequence[ShownCase], *, licence: str, citation: str
 ) -> Path:
     """Writes RUN/report.html and an overlay picture beside each shown prediction; returns the page's path."""
-    from unetr.core.plan import read_plan
+    from unetr.core.plan_file import read_plan
     from unetr.report.page import ReportInput, WorstCase, write_report
     from unetr.train.run import read_fingerprint, read_settings
 

@@ -44,7 +44,7 @@ def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> 
 
     Of several processes that train together, only the first makes something of all and returns the results.
     """
-    from unetr.core.plan import read_plan
+    from unetr.core.plan_file import read_plan
     from unetr.prepare.folds import split_folds
     from unetr.train.crossval import fold_runs, gather_folds
     from unetr.train.run import shared_caches

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
 from unetr.core.fingerprint import Fingerprint
-from unetr.core.plan import Plan, parse_plan
+from unetr.core.plan import Plan
+from unetr.core.plan_file import parse_plan
 from unetr.errors import InputError
 from unetr.model.compact import compacted, expanded
 from unetr.model.sealed import read_sealed, write_sealed

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
-from unetr.core.plan import ChannelPlan, InferencePlan, NetworkPlan, Plan, PretrainingPlan, Window, parse_plan
+from unetr.core.plan import ChannelPlan, InferencePlan, NetworkPlan, Plan, PretrainingPlan, Window
+from unetr.core.plan_file import parse_plan
 from unetr.errors import InputError
 from unetr.prepare.dataset import BACKGROUND, Dataset
 from unetr.prepare.presets import AUTO, PRESETS, Preset, choose_preset

@@ -11,16 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unetr.core.plan import (
-    AugmentPlan,
-    ChannelPlan,
-    InferencePlan,
-    NetworkPlan,
-    Plan,
-    Region,
-    TrainingPlan,
-    Window,
-)
+from unetr.core.plan import AugmentPlan, ChannelPlan, InferencePlan, NetworkPlan, Plan, Region, TrainingPlan, Window
 from unetr.errors import InputError
 from unetr.prepare.cases import read_case
 from unetr.prepare.dataset import Dataset

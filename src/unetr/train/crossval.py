@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.plan import Plan, PostprocessPlan, write_plan
+from unetr.core.plan import Plan, PostprocessPlan
+from unetr.core.plan_file import write_plan
 from unetr.evaluate.overlap import dice, mask_counts
 from unetr.evaluate.paired import PairedDifference, paired_difference
 from unetr.evaluate.results import Results, write_results

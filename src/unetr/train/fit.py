@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from unetr.core.fingerprint import Fingerprint
-from unetr.core.plan import Plan, read_plan
+from unetr.core.plan import Plan
+from unetr.core.plan_file import read_plan
 from unetr.errors import InputError
 from unetr.evaluate.results import Results
 from unetr.model.build import empty_network

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from unetr.core.files import flush_to_disk, is_leftover, machine_error, read_text, remove_leftovers, write_text
 from unetr.core.fingerprint import Fingerprint
-from unetr.core.plan import Plan, Record, read_plan, write_plan
+from unetr.core.plan import Plan, Record
+from unetr.core.plan_file import read_plan, write_plan
 from unetr.errors import InputError
 
 SHARED_CACHE = "shared_cache"

@@ -68,7 +68,7 @@ def evaluate(
 
 def _of_plan(path: Path | None) -> dict[str, Any]:
     """Label names, regions and ignore label from a plan; nothing without one, then the files' own names are used."""
-    from unetr.core.plan import read_plan
+    from unetr.core.plan_file import read_plan
 
     if path is None:
         return {}

@@ -22,7 +22,7 @@ def plan(
     Example: unetr plan Task04_Hippocampus -o hippocampus
     """
     from unetr.core.files import write_text
-    from unetr.core.plan import plan_to_yaml, write_plan
+    from unetr.core.plan_file import plan_to_yaml, write_plan
     from unetr.prepare.cases import open_dataset
     from unetr.prepare.fingerprint import measure_fingerprint
     from unetr.prepare.planner import make_plan

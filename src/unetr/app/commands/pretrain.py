@@ -44,7 +44,7 @@ def pretrain(
     Example: unetr pretrain scans/ -o runs/pretrained --minutes 60
     """
     minutes = training_minutes(minutes, steps)
-    from unetr.core.plan import read_plan
+    from unetr.core.plan_file import read_plan
     from unetr.prepare.planner import without_labels
     from unetr.prepare.unlabelled import open_unlabelled
     from unetr.report.plots import read_log

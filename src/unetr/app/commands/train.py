@@ -53,7 +53,7 @@ def train(
     Example: unetr train Task04_Hippocampus -o runs/hippocampus --minutes 20
     """
     minutes = training_minutes(minutes, steps)
-    from unetr.core.plan import read_plan
+    from unetr.core.plan_file import read_plan
     from unetr.model.file import read_model
     from unetr.model.shipped import find_model
     from unetr.prepare.cases import open_dataset

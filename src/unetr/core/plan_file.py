@@ -1,0 +1,52 @@
+"""Plans as text: YAML or JSON in, YAML out. Knows files and errors for people, not what a plan means."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from unetr.core.files import read_text, write_text
+from unetr.core.plan import Plan
+from unetr.errors import InputError
+
+
+def parse_plan(data: Any, source: str) -> Plan:
+    """Checks decoded YAML/JSON. Raises InputError naming `source` and the first key that is wrong."""
+    if not isinstance(data, dict):
+        raise InputError(f"{source}: is not a plan; expected a mapping such as `unetr plan --template` prints")
+    try:
+        return Plan.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the plan"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise InputError(f"{source}: {key}: {what}{more}") from None
+
+
+def read_plan(path: Path) -> Plan:
+    """Reads a plan from YAML or JSON. Raises InputError."""
+    text = read_text(path, "a plan (YAML or JSON)")
+    try:
+        return parse_plan(yaml.safe_load(text), str(path))
+    # Dates and numbers that cannot exist are ValueErrors, and nesting without end is a RecursionError.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not YAML: {error}") from None
+
+
+def plan_to_yaml(plan: Plan) -> str:
+    """The plan as YAML, sections in the order of the fields, each reason on lines of its own."""
+    data = json.loads(plan.model_dump_json())
+    reasons = {"reasons": data.pop("reasons")}
+    parts = [(data, None), (reasons, False)]  # lists of numbers on one line, sentences below each other
+    texts = [yaml.safe_dump(p, sort_keys=False, allow_unicode=True, width=120, default_flow_style=f) for p, f in parts]
+    return "".join(texts)
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Writes the plan as YAML, atomically."""
+    write_text(path, plan_to_yaml(plan))
