@@ -180,7 +180,8 @@ def _validate_where_due(run: Run, trainer: Trainer, cache: Cache, settings: Sett
     step, steps = trainer.state.step, settings.steps_known_at(trainer.state.step)
     if steps is None or step not in validation_steps(steps) or not settings.validation_cases:
         return
-    if trainer.team.as_leader(step in logged_steps(run.validation_log)):
+    team = trainer.team
+    if team.as_leader(team.leads and step in logged_steps(run.validation_log)):
         return
     with suppress(StoppedError):
         _validate_and_keep_best(run, trainer, cache, settings, observer)
