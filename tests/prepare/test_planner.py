@@ -84,14 +84,14 @@ def test_hippocampus_paper_plan(hippocampus):
     assert make_plan(*hippocampus).window == (40, 56, 40)
 
 
-def test_single_label_dataset_mirrors_every_axis(shared_data):
+def test_a_single_label_is_not_mirrored(shared_data):
     dataset = open_dataset(shared_data / "LeftAtrium")
     cases = dataset.cases[:6]
     some = dataclasses.replace(dataset, cases=cases)
     fingerprint = measure_fingerprint(some)
     plan = make_plan(some, fingerprint, preset="paper")
-    assert plan.training.augment.mirror_axes == (0, 1, 2)
-    assert "only label" in plan.reasons["mirror_axes"]
+    assert plan.training.augment.mirror_axes == plan.inference.mirror_axes == ()
+    assert "left atrium is the only label" in plan.reasons["mirror_axes"]
     assert plan.window == (96, 96, 96)
     assert plan.training.batch_size == 1
     assert plan.spacing_mm == (0.625, 0.625, 0.625)
@@ -166,10 +166,10 @@ def _label(name, side=(0.0, 0.0, 0.0), cases=20) -> LabelStatistics:
         ([_label("a", (0.1, 0.2, 0.3)), _label("b", (-0.1, 0, 0))], 20, (0, 1, 2)),
         ([_label("left", (-9, 0, 0)), _label("right", (9, 0, 0))], 20, (1, 2)),
         ([_label("a", (0.5, 0, 0)), _label("b", (0, 0, -2.0))], 20, (0, 1)),
-        ([_label("a")], 20, (0, 1, 2)),
+        ([_label("a")], 20, ()),
         ([_label("a")], 4, ()),
         ([_label("a"), _label("rare", cases=4)], 20, ()),
-        ([_label("a"), _label("absent", cases=0)], 20, (0, 1, 2)),
+        ([_label("a"), _label("absent", cases=0)], 20, ()),
         ([_label("absent", cases=0), _label("also", cases=0)], 20, ()),
     ],
 )

@@ -262,13 +262,17 @@ def choose_mirror_axes(labels: list[LabelStatistics], cases: int) -> tuple[tuple
 
     For each label and axis, the effect size of its position is |mean| / standard deviation over cases of the signed
     distance from the centroid of all foreground to the label's centroid. At MIRROR_EFFECT or more the label is told
-    from the others by its side, and a mirrored scan would teach the wrong label.
+    from the others by its side, and a mirrored scan would teach the wrong label. A label alone cannot be tested so, and
+    is not mirrored: what surrounds it may be told from it by its side as well (docs/decisions.md, left atrium).
     """
     if cases < _MIRROR_CASES:
         return (), f"none: {cases} cases are too few to test whether labels are told apart by their side"
     present = [label for label in labels if label.cases > 0]
     if len(present) == 1:
-        return (0, 1, 2), f"all: {present[0].name} is the only label, so mirroring cannot confuse it with another"
+        return (), (
+            f"none: {present[0].name} is the only label, so nothing tells whether what lies mirrored beside it could "
+            "pass for it, as one chamber of a heart for another"
+        )
     rare = [label.name for label in present if label.cases < _MIRROR_CASES]
     if rare or not present:
         what = f"{rare[0]} occurs in fewer than {_MIRROR_CASES} cases" if rare else "no label occurs"
