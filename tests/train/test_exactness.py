@@ -291,6 +291,9 @@ def test_a_stop_within_a_validation_does_not_wait_for_its_end(
     assert len(asks) == 6  # before either case, and once more after the step
     assert [path.name for path in checkpoints(parts.checkpoints)] == ["step-00000004.safetensors"]
     assert not parts.validation_log.exists()
+    with pytest.raises(StoppedError, match="stopped in the validation after step 4"):  # and so again
+        train(parts, cache, plan, asked, Observer(should_stop=lambda: True))
+    assert [path.name for path in checkpoints(parts.checkpoints)] == ["step-00000004.safetensors"]
     resumed = train(parts, cache, plan, asked, Observer())
     assert bits(resumed) == bits(whole) and resumed.best_dice == whole.best_dice
     assert parts.validation_log.read_bytes() == run.validation_log.read_bytes()

@@ -100,9 +100,9 @@ def train(
     steps, saved_at, timed = settings.steps_known_at(state.step), time.monotonic(), []
     share = Share(team.rank, team.size)
     stream = batches(cache, settings.training_cases, plan, settings.seed, state.step, share)
-    if resumed:  # maybe stopped within a validation
-        _validate_where_due(run, trainer, cache, settings, observer)
     try:
+        if resumed:  # maybe stopped within a validation; stopped in it again, all is saved already
+            _validate_where_due(run, trainer, cache, settings, observer)
         while steps is None or state.step < steps:
             before = time.monotonic()
             batch = next(stream)
@@ -117,7 +117,8 @@ def train(
             if settings.schedule_steps is None and len(timed) == TIMED_TO:
                 settings = _fix_steps(run, trainer, cache, settings, timed)
             steps = settings.steps_known_at(state.step)
-            _validate_where_due(run, trainer, cache, settings, observer)
+            with suppress(StoppedError):  # asked to stop, which is done below, where the state is saved
+                _validate_where_due(run, trainer, cache, settings, observer)
             due = (
                 state.step % checkpoint_steps == 0
                 if checkpoint_steps
@@ -175,7 +176,7 @@ def _fix_steps(run: Run, trainer: Trainer, cache: Cache, settings: Settings, tim
 def _validate_where_due(run: Run, trainer: Trainer, cache: Cache, settings: Settings, observer: Observer) -> None:
     """Validates if the schedule asks for it at this step and it is not in the log yet.
 
-    Cut short where the observer asks to stop, and then it is due when the run is resumed.
+    Raises StoppedError where the observer asks to stop within it; it is then due when the run is resumed.
     """
     step, steps = trainer.state.step, settings.steps_known_at(trainer.state.step)
     if steps is None or step not in validation_steps(steps) or not settings.validation_cases:
@@ -183,8 +184,7 @@ def _validate_where_due(run: Run, trainer: Trainer, cache: Cache, settings: Sett
     team = trainer.team
     if team.as_leader(team.leads and step in logged_steps(run.validation_log)):
         return
-    with suppress(StoppedError):
-        _validate_and_keep_best(run, trainer, cache, settings, observer)
+    _validate_and_keep_best(run, trainer, cache, settings, observer)
 
 
 def _validate_and_keep_best(run: Run, trainer: Trainer, cache: Cache, settings: Settings, observer: Observer) -> None:
