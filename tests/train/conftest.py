@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from unetr.core.plan import ChannelPlan, NetworkPlan, Plan, TrainingPlan
 from unetr.prepare.cache import Cache
@@ -57,3 +58,12 @@ def make_cache(folder: Path) -> Cache:
         shapes = {name: list(array.shape) for name, array in arrays.items()}
         (folder / f"{case}.json").write_text(json.dumps({"key": "", "id": case, "shapes": shapes}))
     return Cache(folder, tuple(SHAPES))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """The same bits whatever else runs: sums do not depend on how many threads share them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
