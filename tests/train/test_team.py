@@ -35,25 +35,29 @@ NETWORK = NetworkPlan(
 )
 
 
-def scenario(processes: int = 1, *, loss: LossPlan | None = None, **changes: Any) -> dict[str, Any]:
+def scenario(processes: int = 1, *, training: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """A batch has five windows, which no number of processes but one or five divides.
 
     The learning rate is as in a real training's warm-up: Adam's first steps are all of that size, also along gradients
     that are rounding only, and so make more of its differences than later steps do.
     """
-    training = TrainingPlan(batch_size=5, learning_rate=1e-4, precision="fp32", loss=loss or LossPlan())
-    plan = make_plan(network=NETWORK, training=training).model_dump(mode="json")
+    chosen = TrainingPlan(batch_size=5, learning_rate=1e-4, precision="fp32", **(training or {}))
+    plan = make_plan(network=NETWORK, training=chosen).model_dump(mode="json")
     return {"processes": processes, "sharded": False, "steps": STEPS, "plan": plan} | changes
 
 
-OVER_BATCH = LossPlan(dice_over_batch=True, class_weights=(1, 2, 3))
+OVER_BATCH = {"loss": LossPlan(dice_over_batch=True, class_weights=(1, 2, 3))}
+MUON = {"optimiser": "muon"}
 SCENARIOS = {
     "one": scenario(),
     "two": scenario(2),
     "four": scenario(4),
     "sharded": scenario(2, sharded=True),
-    "one-over-batch": scenario(loss=OVER_BATCH),
-    "two-over-batch": scenario(2, loss=OVER_BATCH),
+    "one-over-batch": scenario(training=OVER_BATCH),
+    "two-over-batch": scenario(2, training=OVER_BATCH),
+    "one-muon": scenario(training=MUON),
+    "two-muon": scenario(2, training=MUON),
+    "sharded-muon": scenario(2, sharded=True, training=MUON),
     "two-killed": scenario(2, kills_after=5),
     "two-resumed": scenario(2, copy_of="two-killed"),
     "sharded-killed": scenario(2, sharded=True, kills_after=5),
@@ -98,7 +102,15 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "alone"), [("two", "one"), ("four", "one"), ("sharded", "one"), ("two-over-batch", "one-over-batch")]
+    ("name", "alone"),
+    [
+        ("two", "one"),
+        ("four", "one"),
+        ("sharded", "one"),
+        ("two-over-batch", "one-over-batch"),
+        ("two-muon", "one-muon"),
+        ("sharded-muon", "one-muon"),
+    ],
 )
 def test_the_losses_are_those_of_one_process(played: Path, name: str, alone: str) -> None:
     assert codes(played / name) == [0] * SCENARIOS[name]["processes"], said(played / name)

@@ -130,9 +130,13 @@ class AugmentPlan(Record):
 
 
 class TrainingPlan(Record):
-    """Batch, optimiser, schedule, loss and augmentation."""
+    """Batch, optimiser, schedule, loss and augmentation.
+
+    optimiser: `adamw` for all weights, or `muon` for the kernels of convolutions and AdamW for the others.
+    """
 
     batch_size: Count = 2
+    optimiser: Literal["adamw", "muon"] = "adamw"
     learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     warmup_steps: Annotated[int, Field(ge=0)] = 50

@@ -16,6 +16,7 @@ from unetr.model.file import ModelFile
 from unetr.train.checkpoint import TrainingState
 from unetr.train.losses import LossTerms, Total, alone, region_loss, segmentation_loss
 from unetr.train.masking import reconstruction
+from unetr.train.optimiser import make_optimiser
 from unetr.train.run import Settings
 from unetr.train.sample import Batch
 from unetr.train.schedule import averaging_decay
@@ -62,25 +63,10 @@ def start_trainer(
     averaged_network = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=settings.seed)
     # A network that is shared out must be so before its optimiser is made.
     forward: torch.nn.Module = fabric.setup_module(raw)
-    optimizer: Any = fabric.setup_optimizers(
-        torch.optim.AdamW(
-            _parameter_groups(raw, plan.training.weight_decay),
-            lr=plan.training.learning_rate,
-            fused=fabric.device.type != "mps",
-        )
-    )
+    optimizer: Any = fabric.setup_optimizers(make_optimiser(raw, plan.training, fused=fabric.device.type != "mps"))
     averaged = {name: parameter.detach().clone() for name, parameter in raw.named_parameters()}
     state = TrainingState(0, raw, optimizer, averaged, best_dice=-1.0)
     return Trainer(team, forward, plan, state, fabric.to_device(averaged_network), transferred)
-
-
-def _parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay for matrices and kernels only, not for biases, norms and the positional embedding."""
-    decayed: list[torch.nn.Parameter] = []
-    plain: list[torch.nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        (plain if parameter.ndim < 2 or "position" in name else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
 
 
 def training_step(trainer: Trainer, batch: Batch, rate: float, seed: int) -> tuple[LossTerms, float]:
