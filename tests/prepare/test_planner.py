@@ -232,7 +232,12 @@ def test_window_holds_its_promises(shape, patch, most):
 def test_batch_size(window, batch):
     chosen, reason = choose_batch_size(window, PRESETS["paper"])
     assert chosen == batch
-    assert "GB" in reason
+    assert "GB" in reason and reason.startswith("1 window of" if batch == 1 else f"{batch} windows of")
+
+
+@pytest.mark.parametrize(("processes", "batch"), [(1, 1), (2, 2), (3, 3)])
+def test_each_process_has_a_window(processes, batch):
+    assert choose_batch_size((64, 64, 64), PRESETS["small"], processes)[0] == batch
 
 
 def test_memory_estimate_counts_the_weights_of_the_paper():

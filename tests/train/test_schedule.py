@@ -16,6 +16,7 @@ from unetr.train.schedule import (
     learning_rate,
     steps_in,
     validation_steps,
+    validations_in,
 )
 
 
@@ -49,9 +50,9 @@ def test_rate_stays_between_zero_and_the_peak(steps: int, warmup: int, data: st.
 
 
 def test_minutes_become_the_steps_that_fit() -> None:
-    # 10 min less the reserve, 30 s gone and 4 s for each validation, at 0.5 s a step; 16 steps are done already.
-    left = 600 * (1 - RESERVE) - 30 - 4 * len(VALIDATED_AT)
-    assert steps_in(10, 30, 16, 0.5, 4) == 16 + math.floor(left / 0.5)
+    # 10 min less the reserve, 30 s gone and 20 s for validations, at 0.5 s a step; 16 steps are done already.
+    left = 600 * (1 - RESERVE) - 30 - 20
+    assert steps_in(10, 30, 16, 0.5, 20) == 16 + math.floor(left / 0.5)
 
 
 def test_a_budget_that_is_already_spent_still_ends_after_a_step() -> None:
@@ -62,6 +63,22 @@ def test_validations_lie_inside_the_training() -> None:
     assert validation_steps(100) == {30, 50, 65, 80, 90}
     assert 0 not in validation_steps(1)
     assert 1 not in validation_steps(1)
+    assert validation_steps(100, 2) == {80, 90}
+    assert validation_steps(100, len(VALIDATED_AT)) == validation_steps(100)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "validation_s", "validations"),
+    [
+        (10, 0.0, 5),
+        (10, 6.0, 5),  # 5 % of ten minutes are 30 s
+        (10, 6.1, 4),
+        (10, 14.0, 2),
+        (10, 90.0, 1),  # one is made whatever it takes
+    ],
+)
+def test_validations_take_a_twentieth_of_a_budget(minutes: float, validation_s: float, validations: int) -> None:
+    assert validations_in(minutes, validation_s) == validations
 
 
 def test_averaging_forgets_the_start_first() -> None:

@@ -54,8 +54,12 @@ class Budget:
     voxels_per_second: float
 
 
-def make_plan(dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO, budget: Budget | None = None) -> Plan:
+def make_plan(
+    dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO, budget: Budget | None = None, processes: int = 1
+) -> Plan:
     """The plan for a dataset, each choice with its reason in `plan.reasons`.
+
+    processes: how many share a batch, so that it has a window for each.
 
     With a budget the voxels are made coarser where it would not pass over the data often enough for their number.
     Raises InputError for an unknown preset or a fingerprint of another dataset.
@@ -90,7 +94,7 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO,
         plan, reasons[f"channels.{channel}"] = choose_normalisation(channel, fingerprint.channels[channel])
         channels.append(plan)
     mirror_axes, reasons["mirror_axes"] = choose_mirror_axes(fingerprint.labels, fingerprint.cases)
-    batch_size, reasons["training.batch_size"] = choose_batch_size(window, chosen)
+    batch_size, reasons["training.batch_size"] = choose_batch_size(window, chosen, processes)
     reasons["training.foreground_fraction"] = (
         f"{chosen.training.foreground_fraction:.0%} of the windows are centred on a labelled voxel, since labels fill "
         f"{sum(label.voxel_fraction for label in fingerprint.labels):.2%} of the voxels"
@@ -217,11 +221,12 @@ def fit_budget(spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget, win
     return (right, front, up), reason
 
 
-def choose_batch_size(window: Window, preset: Preset) -> tuple[int, str]:
-    """As many windows as the preset's batch of voxels holds."""
-    batch = max(1, min(preset.largest_batch, round(preset.batch_voxels / math.prod(window))))
+def choose_batch_size(window: Window, preset: Preset, processes: int = 1) -> tuple[int, str]:
+    """As many windows as the preset's batch of voxels holds, and at least one for each process."""
+    batch = max(processes, 1, min(preset.largest_batch, round(preset.batch_voxels / math.prod(window))))
     memory_gb = training_memory_gb(preset.network, window, batch)
-    return batch, f"{batch} windows of {_by(window)} voxels; training takes about {memory_gb:.1f} GB of memory"
+    windows = "1 window" if batch == 1 else f"{batch} windows"
+    return batch, f"{windows} of {_by(window)} voxels; training takes about {memory_gb:.1f} GB of memory"
 
 
 def training_memory_gb(network: NetworkPlan, window: Window, batch: int) -> float:

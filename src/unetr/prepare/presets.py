@@ -41,7 +41,7 @@ def _stem_network(preset: str, *, feature_size: int, width: int, depth: int) -> 
     )
 
 
-_STEM_TRAINING = TrainingPlan(learning_rate=2e-3)
+_STEM_TRAINING = TrainingPlan(learning_rate=2e-3, optimiser="muon")
 
 PRESETS: dict[str, Preset] = {
     "paper": Preset(
@@ -49,10 +49,10 @@ PRESETS: dict[str, Preset] = {
         why="the configuration of the UNETR paper (Hatamizadeh et al., WACV 2022), about 92 million parameters",
     ),
     "small": Preset(
-        network=_stem_network("small", feature_size=16, width=256, depth=8),
+        network=_stem_network("small", feature_size=12, width=256, depth=4),
         why="a convolutional stem keeps what is finer than its 8x8x8 tokens, and it trains in minutes on a CPU",
         window_voxels=64**3,
-        largest_batch=2,
+        largest_batch=1,
         training=_STEM_TRAINING,
     ),
     "medium": Preset(

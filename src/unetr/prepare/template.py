@@ -38,6 +38,7 @@ COMMENTS: dict[str, str] = {
     "network.norm": "instance, instance_affine or batch",
     "network.projection": "linear or conv",
     "training.batch_size": "windows per step",
+    "training.optimiser": "adamw, or muon for kernels and adamw for the rest",
     "training.ema_decay": "running average of the weights; 0 switches it off",
     "training.foreground_fraction": "share of the windows centred on a labelled voxel",
     "training.precision": "auto (bf16 where the device is fast in it), fp32 or bf16",

@@ -93,13 +93,14 @@ def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress
 
 def _planned(dataset: Dataset, fingerprint: Fingerprint, request: Request, settings: Settings) -> Plan:
     """The planner's choice; within a budget in minutes for what this machine can do in it."""
-    plan = make_plan(dataset, fingerprint, preset=request.preset)
+    processes = (request.launch or Launch()).size
+    plan = make_plan(dataset, fingerprint, preset=request.preset, processes=processes)
     if request.start is not None:
         return plan_from(request.start, plan)
     if request.minutes is None:
         return plan
-    budget = Budget(request.minutes, training_voxels_per_second(plan, settings) * (request.launch or Launch()).size)
-    return make_plan(dataset, fingerprint, preset=request.preset, budget=budget)
+    budget = Budget(request.minutes, training_voxels_per_second(plan, settings) * processes)
+    return make_plan(dataset, fingerprint, preset=request.preset, budget=budget, processes=processes)
 
 
 def _settings(dataset: Dataset, request: Request) -> Settings:

@@ -26,7 +26,7 @@ from unetr.train.run import (
     write_settings,
 )
 from unetr.train.sample import Share, batches
-from unetr.train.schedule import TIMED_FROM, TIMED_TO, learning_rate, steps_in, validation_steps
+from unetr.train.schedule import TIMED_FROM, TIMED_TO, learning_rate, steps_in, validation_steps, validations_in
 from unetr.train.step import Trainer, start_trainer, training_step
 from unetr.train.team import Launch
 from unetr.train.transfer import Transfer
@@ -166,8 +166,10 @@ def _fix_steps(run: Run, trainer: Trainer, cache: Cache, settings: Settings, tim
     validation_s = (time.monotonic() - before) * math.ceil(len(cases) / team.size)
     step = trainer.state.step
     elapsed = time.monotonic() - trainer.started + logged_seconds(run, step - len(timed))
-    steps: int = team.as_leader(steps_in(settings.minutes, elapsed, step, step_s, validation_s))
-    settings = settings.model_copy(update={"schedule_steps": steps, "schedule_from": step})
+    validations = validations_in(settings.minutes, validation_s)
+    steps = steps_in(settings.minutes, elapsed, step, step_s, validation_s * validations)
+    steps, validations = team.as_leader((steps, validations))
+    settings = settings.model_copy(update={"schedule_steps": steps, "schedule_from": step, "validations": validations})
     if team.leads:
         write_settings(run, settings)
     return settings
@@ -179,7 +181,7 @@ def _validate_where_due(run: Run, trainer: Trainer, cache: Cache, settings: Sett
     Raises StoppedError where the observer asks to stop within it; it is then due when the run is resumed.
     """
     step, steps = trainer.state.step, settings.steps_known_at(trainer.state.step)
-    if steps is None or step not in validation_steps(steps) or not settings.validation_cases:
+    if steps is None or step not in validation_steps(steps, settings.validations) or not settings.validation_cases:
         return
     team = trainer.team
     if team.as_leader(team.leads and step in logged_steps(run.validation_log)):

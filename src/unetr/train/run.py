@@ -17,6 +17,8 @@ from unetr.errors import InputError
 
 SHARED_CACHE = "shared_cache"
 CACHE = "cache"
+# What a training adds to its settings once it has measured its pace.
+_FIXED_LATER = ("schedule_steps", "schedule_from", "validations")
 
 
 class Settings(Record):
@@ -24,7 +26,8 @@ class Settings(Record):
 
     fold: the fold that validates, None when all cases train. steps, minutes: the budget, one of them.
     schedule_steps: the number of optimiser steps, fixed once it is known. schedule_from: the steps that were made
-    without knowing it, and are made so again after a kill. licence, reference: of the data.
+    without knowing it, and are made so again after a kill. validations: how many are made within a budget in minutes,
+    None for all. licence, reference: of the data.
     start_digest: SHA-256 of the model file that training starts from, empty for fresh weights.
     """
 
@@ -39,6 +42,7 @@ class Settings(Record):
     validation_cases: tuple[str, ...]
     schedule_steps: int | None = None
     schedule_from: int = 0
+    validations: int | None = None
     licence: str = ""
     reference: str = ""
     start_digest: str = ""
@@ -141,7 +145,7 @@ def open_run(run: Run, plan: Plan, settings: Settings, fingerprint: Fingerprint 
         write_settings(run, settings)
         return settings
     kept = read_settings(run)
-    asked = settings.model_copy(update={name: getattr(kept, name) for name in ("schedule_steps", "schedule_from")})
+    asked = settings.model_copy(update={name: getattr(kept, name) for name in _FIXED_LATER})
     difference = _difference(kept, asked) or _difference(read_plan(run.plan), plan)
     if difference:
         raise InputError(f"{run.folder}: holds a run with other settings: {difference}; choose another output folder")

@@ -8,6 +8,8 @@ import math
 TIMED_FROM, TIMED_TO = 8, 24
 # Whole-volume validations during training, as shares of all steps; the last one comes after the last step.
 VALIDATED_AT = (0.3, 0.5, 0.65, 0.8, 0.9)
+# Share of a budget in minutes that validations may take; where all would take more, the first ones are left out.
+VALIDATING = 0.05
 # Share of a budget in minutes that is kept back for checkpoints and for steps slower than those timed.
 RESERVE = 0.02
 
@@ -26,18 +28,28 @@ def learning_rate(step: int, steps: int | None, peak: float, warmup_steps: int) 
     return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def steps_in(minutes: float, elapsed_s: float, done: int, step_s: float, validation_s: float) -> int:
+def validations_in(minutes: float, validation_s: float) -> int:
+    """How many validations of a measured time a budget has room for, from one to all."""
+    room = minutes * 60 * VALIDATING
+    return len(VALIDATED_AT) if validation_s * len(VALIDATED_AT) <= room else max(1, int(room / validation_s))
+
+
+def steps_in(minutes: float, elapsed_s: float, done: int, step_s: float, validating_s: float) -> int:
     """Steps that fit into a budget: what is left after the time gone, the validations to come and a reserve.
 
-    done: steps already made. step_s, validation_s: measured time of one step and of one validation.
+    done: steps already made. step_s: measured time of one step. validating_s: of all validations together.
     """
-    left = minutes * 60 * (1 - RESERVE) - elapsed_s - validation_s * len(VALIDATED_AT)
+    left = minutes * 60 * (1 - RESERVE) - elapsed_s - validating_s
     return done + max(1, int(left / step_s))
 
 
-def validation_steps(steps: int) -> frozenset[int]:
-    """The numbers of finished steps after which the network is validated, the last step left out."""
-    return frozenset(round(share * steps) for share in VALIDATED_AT) - {0, steps}
+def validation_steps(steps: int, validations: int | None = None) -> frozenset[int]:
+    """The numbers of finished steps after which the network is validated, the last step left out.
+
+    validations: how many, the last ones of the schedule; None for all.
+    """
+    shares = VALIDATED_AT if validations is None else VALIDATED_AT[len(VALIDATED_AT) - validations :]
+    return frozenset(round(share * steps) for share in shares) - {0, steps}
 
 
 def averaging_decay(step: int, decay: float) -> float:
