@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
-from unetr.core.plan import Plan
+from unetr.core.plan import AugmentPlan, ChannelPlan, Plan
 from unetr.core.plan_file import parse_plan, plan_to_yaml, read_plan
 from unetr.errors import InputError
 from unetr.prepare.cases import LAYOUTS, open_dataset
@@ -25,6 +25,7 @@ from unetr.prepare.planner import (
     choose_spacing,
     choose_window,
     fill_window,
+    fit_augmentation,
     fit_budget,
     make_plan,
     training_memory_gb,
@@ -384,3 +385,38 @@ def test_a_budget_never_refines_nor_coarsens_beyond_reason(millions, spacing, wi
     wanted = 0.75 * (1 - millions / 100 / 40)
     enough = passes >= 3.99 and share >= 0.998 * wanted
     assert enough or min(found) == pytest.approx(3 * min(spacing), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("cases", "windows", "more"), [(101, 3000, False), (100, 3000, True), (119, 9000, True), (120, 9000, False)]
+)
+def test_few_cases_seen_thirty_times_are_augmented_more(cases, windows, more):
+    """3000 windows of 20^3 voxels in a minute: 29.7 of each of 101 cases, 30 of each of 100."""
+    budget, mri = Budget(1, windows * 20**3 / 60), ChannelPlan(name="MRI", normalisation="zscore")
+    usual = AugmentPlan(mirror_axes=(0,))
+    augment, reason = fit_augmentation(usual, [mri], (20, 20, 20), cases, budget)
+    assert (augment != usual) == more
+    assert augment.mirror_axes == (0,)
+    assert f"1 minutes are about {windows / cases:.2g} windows of each of {cases} cases" in reason
+    assert ("random line" in reason) == (augment.remap_probability > 0) == more
+
+
+def test_grey_values_with_units_are_not_remapped():
+    channels = [
+        ChannelPlan(name="MRI", normalisation="zscore"),
+        ChannelPlan(name="CT", normalisation="ct", low=-100, high=300, mean=50, std=80),
+    ]
+    augment, reason = fit_augmentation(AugmentPlan(), channels, (20, 20, 20), 1, Budget(60, 1e6))
+    assert augment.spatial_probability > AugmentPlan().spatial_probability
+    assert augment.remap_probability == 0
+    assert "line" not in reason
+
+
+@pytest.mark.parametrize("cases", [80, 208])
+def test_a_budget_decides_the_augmentation_of_a_plan(hippocampus, cases):
+    """60 minutes, windows of 40x56x40 at a million voxels a second: 40179 windows."""
+    dataset, fingerprint = hippocampus
+    plan = make_plan(dataset, fingerprint.model_copy(update={"cases": cases}), budget=Budget(60, 1e6))
+    usual = PRESETS["small"].training.augment.model_copy(update={"mirror_axes": (0,)})
+    assert (plan.training.augment == usual) == (cases == 208)
+    assert f"60 minutes are about {40179 / cases:.2g} windows" in plan.reasons["training.augment"]

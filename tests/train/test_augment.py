@@ -18,6 +18,7 @@ from unetr.train.augment import (
     change_gamma,
     random_map,
     read_through,
+    remap,
     rescale,
     shift,
     turn,
@@ -56,6 +57,25 @@ def test_gamma_keeps_the_range_and_the_order_of_grey_values(seed: int) -> None:
     assert changed.max() == pytest.approx(image.max(), abs=1e-4)
     order = np.argsort(image.ravel())
     assert (np.diff(changed.ravel()[order]) >= -1e-5).all()
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=30, deadline=None)
+def test_remapping_is_a_line_of_grey_values_with_the_same_mean_and_deviation(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    image = (3 + 2 * rng.integers(-3, 4, size=(2, 6, 5, 4))).astype(np.float32)
+    changed = remap(image, np.random.default_rng(seed))
+    for before, after in zip(image, changed, strict=True):
+        assert after.mean() == pytest.approx(before.mean(), abs=1e-4)
+        assert after.std() == pytest.approx(before.std(), rel=1e-4)
+        for value in np.unique(before):
+            assert np.ptp(after[before == value]) == 0
+
+
+def test_remapping_can_make_the_brighter_tissue_the_darker_one() -> None:
+    image = np.repeat(np.array([-1, 0, 1], np.float32), 64).reshape(1, 3, 8, 8)
+    orders = {tuple(np.argsort(remap(image, np.random.default_rng(seed))[0, :, 0, 0])) for seed in range(60)}
+    assert len(orders) == 6  # three tissues in every order
 
 
 def test_brightness_is_one_factor_per_channel(image: np.ndarray) -> None:

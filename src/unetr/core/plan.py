@@ -127,6 +127,7 @@ class AugmentPlan(Record):
     quarter_turn_probability: Fraction = 0.0
     rescale_probability: Fraction = 0.0
     shift_probability: Fraction = 0.0
+    remap_probability: Fraction = 0.0
 
 
 class TrainingPlan(Record):

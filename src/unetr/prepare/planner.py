@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
-from unetr.core.plan import ChannelPlan, InferencePlan, NetworkPlan, Plan, PretrainingPlan, Window
+from unetr.core.plan import (
+    AugmentPlan,
+    ChannelPlan,
+    InferencePlan,
+    NetworkPlan,
+    Plan,
+    PretrainingPlan,
+    Window,
+)
 from unetr.core.plan_file import parse_plan
 from unetr.errors import InputError
 from unetr.prepare.dataset import BACKGROUND, Dataset
-from unetr.prepare.presets import AUTO, PRESETS, Preset, choose_preset
+from unetr.prepare.presets import AUTO, MORE_AUGMENTATION, PRESETS, REMAP_PROBABILITY, Preset, choose_preset
 
 # An axis is anisotropic when its spacing is this many times the finest.
 _ANISOTROPY = 3.0
@@ -34,6 +43,10 @@ _FEWEST_PASSES = 4.0
 # to learn what belongs where from small ones (docs/benchmarks.md, left atrium).
 _SHARE_SEEN = 0.75
 _PASSES_FOR_DETAIL = 40.0
+# A training that sees so many windows of each case, of fewer cases than this, learns them by heart; between the left
+# atrium's 80 cases, which more augmentation helps, and the hippocampus's 208, which it harms (docs/decisions.md).
+_WINDOWS_FOR_MORE = 30.0
+_MANY_CASES = 120
 # Coarser than this many times the chosen spacing, and small structures are gone, whatever the budget.
 _COARSEST = 3.0
 
@@ -105,6 +118,8 @@ def make_plan(
         reasons["training.foreground_fraction"] = _WHY_ANYWHERE
     reasons["inference.overlap"] = "neighbouring windows share half their length, as usual for sliding windows"
     augment = chosen.training.augment.model_copy(update={"mirror_axes": mirror_axes})
+    if budget is not None:
+        augment, reasons["training.augment"] = fit_augmentation(augment, channels, window, fingerprint.cases, budget)
     return Plan(
         dataset=dataset.name,
         channels=tuple(channels),
@@ -219,6 +234,26 @@ def fit_budget(spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget, win
         f"{share(coarse):.0%}"
     )
     return (right, front, up), reason
+
+
+def fit_augmentation(
+    augment: AugmentPlan, channels: Sequence[ChannelPlan], window: Window, cases: int, budget: Budget
+) -> tuple[AugmentPlan, str]:
+    """More augmentation for a training that sees 30 windows or more of each of fewer than 120 cases.
+
+    Grey values are remapped only where no channel has units: a remapped CT would be no CT.
+    """
+    windows = budget.minutes * 60 * budget.voxels_per_second / (math.prod(window) * cases)
+    seen = f"{budget.minutes:g} minutes are about {windows:.2g} windows of each of {cases} cases"
+    limit = f"from {_WINDOWS_FOR_MORE:g} on, with fewer than {_MANY_CASES} cases,"
+    if windows < _WINDOWS_FOR_MORE or cases >= _MANY_CASES:
+        return augment, f"the preset's: {seen}; {limit} there is more"
+    more = dict(MORE_AUGMENTATION)
+    reason = f"{seen}; {limit} more rotation, scaling, bending, gamma and low resolution"
+    if all(channel.normalisation == "zscore" for channel in channels):
+        more["remap_probability"] = REMAP_PROBABILITY
+        reason += f"; grey values without units also go through a random line in {REMAP_PROBABILITY:.0%} of them"
+    return augment.model_copy(update=more), reason
 
 
 def choose_batch_size(window: Window, preset: Preset, processes: int = 1) -> tuple[int, str]:

@@ -23,6 +23,9 @@ Spacing = tuple[float, float, float]
 
 # Knots of a bending along the mean side of a window.
 _KNOTS = 5
+# Knots of a broken line through which grey values are mapped, and the deviation of its heights that is too little.
+_LINE_KNOTS = 5
+_FLAT = 1e-3
 
 
 def add_noise(image: Float, rng: np.random.Generator) -> Float:
@@ -81,6 +84,26 @@ def shift(image: Float, rng: np.random.Generator) -> Float:
     return image + np.float32(rng.uniform(-0.1, 0.1))
 
 
+def remap(image: Float, rng: np.random.Generator) -> Float:
+    """Other contrasts between tissues: each channel's grey values through a random broken line.
+
+    Its knots are evenly spaced from the 1st to the 99th percentile, each at a random height, so that what was brighter
+    may become darker, as between sequences of MRI. Mean and deviation stay.
+    """
+    places = np.linspace(0, 1, _LINE_KNOTS)
+    changed = np.empty_like(image)
+    for channel, out in zip(image, changed, strict=True):
+        low, high = np.percentile(channel, (1, 99))
+        heights = rng.uniform(size=_LINE_KNOTS)
+        mapped = np.interp(channel, low + (high - low) * places, heights)
+        deviation = mapped.std()
+        if deviation < _FLAT:  # nothing is left to tell tissues by
+            out[:] = channel
+        else:
+            out[:] = (mapped - mapped.mean()) * (channel.std() / deviation) + channel.mean()
+    return changed
+
+
 def turn(
     image: Float, classes: NDArray[np.integer], probability: float, rng: np.random.Generator
 ) -> tuple[Float, NDArray[np.integer]]:
@@ -102,8 +125,9 @@ INTENSITY_AUGMENTATIONS: dict[str, Callable[[Float, np.random.Generator], Float]
     "contrast_probability": change_contrast,
     "low_resolution_probability": lower_resolution,
     "gamma_probability": change_gamma,
-    "rescale_probability": rescale,  # these two last: what comes after all draws changes no earlier plan's samples
+    "rescale_probability": rescale,  # these last: what comes after all draws changes no earlier plan's samples
     "shift_probability": shift,
+    "remap_probability": remap,
 }
 
 
