@@ -11,19 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
-from unetr.core.plan import (
-    AugmentPlan,
-    ChannelPlan,
-    InferencePlan,
-    NetworkPlan,
-    Plan,
-    PretrainingPlan,
-    Window,
-)
+from unetr.core.plan import AugmentPlan, ChannelPlan, InferencePlan, NetworkPlan, Plan, PretrainingPlan, Window
 from unetr.core.plan_file import parse_plan
 from unetr.errors import InputError
 from unetr.prepare.dataset import BACKGROUND, Dataset
-from unetr.prepare.presets import AUTO, MORE_AUGMENTATION, PRESETS, REMAP_PROBABILITY, Preset, choose_preset
+from unetr.prepare.presets import AUTO, MORE_AUGMENTATION, PRESETS, Preset, choose_preset
 
 # An axis is anisotropic when its spacing is this many times the finest.
 _ANISOTROPY = 3.0
@@ -66,6 +58,11 @@ class Budget:
     minutes: float
     voxels_per_second: float
 
+    @property
+    def voxels(self) -> float:
+        """Of windows, that the training takes in."""
+        return self.minutes * 60 * self.voxels_per_second
+
 
 def make_plan(
     dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO, budget: Budget | None = None, processes: int = 1
@@ -74,7 +71,8 @@ def make_plan(
 
     processes: how many share a batch, so that it has a window for each.
 
-    With a budget the voxels are made coarser where it would not pass over the data often enough for their number.
+    With a budget the voxels are made coarser where it would not pass over the data often enough for their number, and
+    augmentation stronger where it would see few cases too often.
     Raises InputError for an unknown preset or a fingerprint of another dataset.
     """
     name = choose_preset(preset)
@@ -207,11 +205,10 @@ def fit_budget(spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget, win
     the more of the median volume a window of `window_voxels` shall hold: three quarters for next to none, any part from
     40 on. At most 3 times coarser along any axis. The same spacing where the budget is enough.
     """
-    seen = budget.minutes * 60 * budget.voxels_per_second
     millimetres = float(np.median(np.prod(np.array(fingerprint.shapes) * np.array(fingerprint.spacings_mm), axis=1)))
 
     def passes(lengths: NDArray[np.float64]) -> float:
-        return seen * float(np.prod(lengths)) / (millimetres * fingerprint.cases)
+        return budget.voxels * float(np.prod(lengths)) / (millimetres * fingerprint.cases)
 
     def share(lengths: NDArray[np.float64]) -> float:
         return min(1.0, window_voxels * float(np.prod(lengths)) / millimetres)
@@ -243,17 +240,18 @@ def fit_augmentation(
 
     Grey values are remapped only where no channel has units: a remapped CT would be no CT.
     """
-    windows = budget.minutes * 60 * budget.voxels_per_second / (math.prod(window) * cases)
+    windows = budget.voxels / (math.prod(window) * cases)
     seen = f"{budget.minutes:g} minutes are about {windows:.2g} windows of each of {cases} cases"
     limit = f"from {_WINDOWS_FOR_MORE:g} on, with fewer than {_MANY_CASES} cases,"
     if windows < _WINDOWS_FOR_MORE or cases >= _MANY_CASES:
         return augment, f"the preset's: {seen}; {limit} there is more"
-    more = dict(MORE_AUGMENTATION)
+    more = MORE_AUGMENTATION.model_copy(update={"mirror_axes": augment.mirror_axes})
     reason = f"{seen}; {limit} more rotation, scaling, bending, gamma and low resolution"
-    if all(channel.normalisation == "zscore" for channel in channels):
-        more["remap_probability"] = REMAP_PROBABILITY
-        reason += f"; grey values without units also go through a random line in {REMAP_PROBABILITY:.0%} of them"
-    return augment.model_copy(update=more), reason
+    if any(channel.normalisation != "zscore" for channel in channels):
+        return more.model_copy(update={"remap_probability": 0.0}), reason
+    return more, (
+        f"{reason}; grey values without units also go through a random line in {more.remap_probability:.0%} of them"
+    )
 
 
 def choose_batch_size(window: Window, preset: Preset, processes: int = 1) -> tuple[int, str]:

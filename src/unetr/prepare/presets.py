@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from unetr.core.plan import NetworkPlan, TrainingPlan
+from unetr.core.plan import AugmentPlan, NetworkPlan, TrainingPlan
 from unetr.errors import InputError
 
 
@@ -45,15 +45,15 @@ _STEM_TRAINING = TrainingPlan(learning_rate=2e-3, optimiser="muon")
 
 # What a training is given instead of its preset's augmentation when it sees each case so often that it learns them by
 # heart (docs/decisions.md, augmentation).
-MORE_AUGMENTATION = {
-    "rotate_degrees": 20.0,
-    "scale": 0.25,
-    "spatial_probability": 0.6,
-    "elastic_probability": 0.3,
-    "gamma_probability": 0.3,
-    "low_resolution_probability": 0.2,
-}
-REMAP_PROBABILITY = 0.25
+MORE_AUGMENTATION = AugmentPlan(
+    rotate_degrees=20.0,
+    scale=0.25,
+    spatial_probability=0.6,
+    elastic_probability=0.3,
+    gamma_probability=0.3,
+    low_resolution_probability=0.2,
+    remap_probability=0.25,
+)
 
 PRESETS: dict[str, Preset] = {
     "paper": Preset(
