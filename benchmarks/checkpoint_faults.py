@@ -69,7 +69,7 @@ def every_call(started: Path) -> dict[str, tuple[int, int]]:
     """Refuses each call of a save in this process. Returns the refusals of each kind, and how many were borne well."""
     torch.set_num_threads(1)
     run = Run(started)
-    state = start_trainer(read_plan(run.plan), read_settings(run)).state
+    state = start_trainer(read_plan(run.plan), read_settings(run).seed).state
     restore_checkpoint(run.checkpoints, state)
     found = {}
     for name, fault in FAULTS.items():

@@ -51,7 +51,6 @@ def monai_step(window: Window, images: np.ndarray, classes: np.ndarray, bf16: bo
 
 def unetr_step(window: Window, images: np.ndarray, classes: np.ndarray) -> Callable[[], object]:
     from unetr.core.plan import ChannelPlan, Plan, TrainingPlan
-    from unetr.train.run import Settings
     from unetr.train.sample import Batch
     from unetr.train.step import start_trainer, training_step
 
@@ -63,9 +62,7 @@ def unetr_step(window: Window, images: np.ndarray, classes: np.ndarray) -> Calla
         window=window,
         training=TrainingPlan(batch_size=len(images)),
     )
-    nothing = {"dataset": "", "training_cases": (), "validation_cases": ()}
-    asked = {"preset": "paper", "fold": None, "folds": 5, "seed": 0, "steps": 1, "minutes": None}
-    trainer = start_trainer(plan, Settings(**nothing, **asked))
+    trainer = start_trainer(plan, seed=0)
     batch = Batch(0, images, classes, ("random",) * len(images))
     return lambda: training_step(trainer, batch, 1e-4, 0)
 

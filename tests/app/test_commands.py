@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 import unetr as package
 from unetr.app.cli import app
@@ -139,6 +140,15 @@ def test_plan_writes_what_reads_back(layout: str, unetr: Command, make_dataset: 
     printed = unetr("plan", root)
     (tmp_path / "printed.yaml").write_text(printed.out)
     assert read_plan(tmp_path / "printed.yaml") == plan
+
+
+def test_a_plan_for_minutes_is_what_this_machine_can_do_in_them(unetr: Command, dataset: Path, tmp_path: Path) -> None:
+    """The plan gives what can be seen in the minutes as a reason, which a plan without a limit cannot."""
+    done = unetr("plan", dataset, "-o", tmp_path / "short", "--preset", "tiny", "--minutes", "0.01")
+    assert done.code == 0, done
+    short = read_plan(tmp_path / "short/plan.yaml")
+    assert "0.01 minutes are about" in short.reasons["training.augment"]
+    assert "training.augment" not in yaml.safe_load(unetr("plan", dataset, "--preset", "tiny").out)["reasons"]
 
 
 def test_each_reason_of_a_plan_has_its_own_line(unetr: Command, dataset: Path) -> None:

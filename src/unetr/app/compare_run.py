@@ -24,15 +24,49 @@ _UNETR = (sys.executable, "-m", "unetr")
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """What is the same for all networks. folds: those that are run, of so many."""
+    """What is the same for all networks. preset: whose plan they follow. folds: those that are run, of so many."""
 
     dataset: Path
     out: Path
+    preset: str
     networks: tuple[str, ...]
     minutes: float
     folds: tuple[int, ...]
     of: int
     seed: int
+
+
+def open_contest(contest: Contest) -> Plan:
+    """The plan all networks follow: OUT/plan.yaml, which the first call writes for these minutes on this machine.
+
+    It is made in a process of its own, which keeps what it takes out of the memory measured of the trainings. Raises
+    InputError where it cannot be made, and for the folder of another comparison.
+    """
+    from unetr.core.plan_file import read_plan
+
+    record, plan = contest.out / "contest.json", contest.out / "plan.yaml"
+    asked = {
+        "dataset": str(contest.dataset.resolve()),
+        "preset": contest.preset,
+        "minutes": contest.minutes,
+        "of": contest.of,
+        "seed": contest.seed,
+    }
+    if record.exists():
+        try:
+            found = json.loads(record.read_bytes())
+        except ValueError:
+            found = None
+        if found != asked:
+            raise InputError(f"{record}: is another comparison's; expected {asked}; choose another output folder")
+        return read_plan(plan)
+    say("measuring the data and how fast this machine trains")
+    how = ["-o", str(contest.out), "--preset", contest.preset, "--minutes", str(contest.minutes)]
+    done = subprocess.run([*_UNETR, "plan", str(contest.dataset), *how], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError((done.stderr.strip().splitlines() or ["no message"])[-1].removeprefix("unetr: "))
+    write_text(record, json.dumps(asked, indent=1))
+    return read_plan(plan)
 
 
 def write_plans(contest: Contest, base: Plan) -> None:

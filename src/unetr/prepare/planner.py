@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
-from unetr.core.plan import AugmentPlan, ChannelPlan, InferencePlan, NetworkPlan, Plan, PretrainingPlan, Window
+from unetr.core.plan import ChannelPlan, InferencePlan, NetworkPlan, Plan, PretrainingPlan, Window
 from unetr.core.plan_file import parse_plan
 from unetr.errors import InputError
+from unetr.prepare.budget import Budget, fit_augmentation, fit_spacing
 from unetr.prepare.dataset import BACKGROUND, Dataset
-from unetr.prepare.presets import AUTO, MORE_AUGMENTATION, PRESETS, Preset, choose_preset
+from unetr.prepare.fingerprint import Triple
+from unetr.prepare.presets import AUTO, PRESETS, Preset, choose_preset
 
 # An axis is anisotropic when its spacing is this many times the finest.
 _ANISOTROPY = 3.0
@@ -29,39 +28,11 @@ _MIRROR_CASES = 5
 # is known to help left-right and to harm front-back and up-down, the three are 1.5, 7.6 and 3.2.
 MIRROR_EFFECT = 2.0
 
-# Fewer passes over the data than this within a training's budget, and coarser voxels are the better use of it.
-_FEWEST_PASSES = 4.0
-# A training with next to no passes needs windows that see this share of a volume; one with so many passes has the time
-# to learn what belongs where from small ones (docs/benchmarks.md, left atrium).
-_SHARE_SEEN = 0.75
-_PASSES_FOR_DETAIL = 40.0
-# A training that sees so many windows of each case, of fewer cases than this, learns them by heart; between the left
-# atrium's 80 cases, which more augmentation helps, and the hippocampus's 208, which it harms (docs/decisions.md).
-_WINDOWS_FOR_MORE = 30.0
-_MANY_CASES = 120
-# Coarser than this many times the chosen spacing, and small structures are gone, whatever the budget.
-_COARSEST = 3.0
-
 _WHY_PRETRAINING = (
     f"there are no labels: the network learns to predict the {PretrainingPlan().masked_fraction:.0%} of the patches "
     "that are hidden from it"
 )
 _WHY_ANYWHERE = "has no effect: nothing is labelled, so windows lie anywhere"
-
-Triple = tuple[float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What a training may take. voxels_per_second: of windows that training takes in on the machine, measured."""
-
-    minutes: float
-    voxels_per_second: float
-
-    @property
-    def voxels(self) -> float:
-        """Of windows, that the training takes in."""
-        return self.minutes * 60 * self.voxels_per_second
 
 
 def make_plan(
@@ -69,43 +40,29 @@ def make_plan(
 ) -> Plan:
     """The plan for a dataset, each choice with its reason in `plan.reasons`.
 
-    processes: how many share a batch, so that it has a window for each.
+    processes: how many share a batch, so that it has a window for each. With a budget the voxels are made coarser where
+    it would not pass over the data often enough for their number, and augmentation stronger where it would see few
+    cases too often.
 
-    With a budget the voxels are made coarser where it would not pass over the data often enough for their number, and
-    augmentation stronger where it would see few cases too often.
     Raises InputError for an unknown preset or a fingerprint of another dataset.
     """
-    name = choose_preset(preset)
-    if name not in PRESETS:
-        raise InputError(f"preset {preset!r} is unknown; expected {AUTO}, {', '.join(PRESETS)}")
-    if set(fingerprint.channels) != set(dataset.channel_names):
-        raise InputError(
-            f"{dataset.root}: the fingerprint has the channels {', '.join(fingerprint.channels)}; expected "
-            f"{', '.join(dataset.channel_names)}; measure it again"
-        )
-    chosen = PRESETS[name]
+    chosen = _preset_for(preset, dataset, fingerprint)
     network = chosen.network
-    reasons = {"network": f"preset {name}: {chosen.why}" + (" (chosen by auto)" if preset == AUTO else "")}
+    auto = " (chosen by auto)" if preset == AUTO else ""
+    reasons = {"network": f"preset {network.preset}: {chosen.why}{auto}"}
     reasons["orientation"] = f"RAS for all; the scans are {_counted(fingerprint.orientations)}"
     reasons["crop"] = (
         f"the border of zeros is left out as background; the scans without it hold {fingerprint.content_fraction:.1%} "
         "of their voxels"
     )
-    spacing_mm, reasons["spacing_mm"] = choose_spacing(fingerprint.spacings_mm)
-    if budget is not None:
-        spacing_mm, coarser = fit_budget(spacing_mm, fingerprint, budget, chosen.window_voxels)
-        reasons["spacing_mm"] += coarser
-    shape = median_shape(fingerprint, spacing_mm)
-    window, reasons["window"] = choose_window(shape, network.patch, chosen.window_voxels)
-    if network.decoder != "stem":  # a stem sees single voxels, and labels lose more by resampling than it would gain
-        spacing_mm, finer = fill_window(spacing_mm, shape, window)
-        reasons["spacing_mm"] += finer
-    channels = []
-    for channel in dataset.channel_names:
-        plan, reasons[f"channels.{channel}"] = choose_normalisation(channel, fingerprint.channels[channel])
-        channels.append(plan)
+    spacing_mm, window, why_grid = choose_grid(fingerprint, chosen, budget)
+    channels, why_channels = choose_channels(dataset, fingerprint)
+    reasons |= why_grid | why_channels
     mirror_axes, reasons["mirror_axes"] = choose_mirror_axes(fingerprint.labels, fingerprint.cases)
     batch_size, reasons["training.batch_size"] = choose_batch_size(window, chosen, processes)
+    augment = chosen.training.augment.model_copy(update={"mirror_axes": mirror_axes})
+    if budget is not None:
+        augment, reasons["training.augment"] = fit_augmentation(augment, channels, window, fingerprint.cases, budget)
     reasons["training.foreground_fraction"] = (
         f"{chosen.training.foreground_fraction:.0%} of the windows are centred on a labelled voxel, since labels fill "
         f"{sum(label.voxel_fraction for label in fingerprint.labels):.2%} of the voxels"
@@ -115,12 +72,9 @@ def make_plan(
         pretraining, reasons["pretraining"] = PretrainingPlan(), _WHY_PRETRAINING
         reasons["training.foreground_fraction"] = _WHY_ANYWHERE
     reasons["inference.overlap"] = "neighbouring windows share half their length, as usual for sliding windows"
-    augment = chosen.training.augment.model_copy(update={"mirror_axes": mirror_axes})
-    if budget is not None:
-        augment, reasons["training.augment"] = fit_augmentation(augment, channels, window, fingerprint.cases, budget)
     return Plan(
         dataset=dataset.name,
-        channels=tuple(channels),
+        channels=channels,
         labels=dataset.labels,
         regions=dataset.regions,
         ignore_label=dataset.ignore_label,
@@ -147,6 +101,22 @@ def without_labels(plan: Plan, source: str) -> Plan:
     data["training"]["loss"]["class_weights"] = None
     why = {"pretraining": _WHY_PRETRAINING, "training.foreground_fraction": _WHY_ANYWHERE}
     return parse_plan(data | {"labels": {BACKGROUND: 0}, "pretraining": {}, "reasons": plan.reasons | why}, source)
+
+
+def choose_grid(
+    fingerprint: Fingerprint, preset: Preset, budget: Budget | None = None
+) -> tuple[Triple, Window, dict[str, str]]:
+    """Spacing in mm and window of a preset's network, and the reasons for both."""
+    spacing_mm, why_spacing = choose_spacing(fingerprint.spacings_mm)
+    if budget is not None:
+        spacing_mm, coarser = fit_spacing(spacing_mm, fingerprint, budget, preset.window_voxels)
+        why_spacing += coarser
+    shape = median_shape(fingerprint, spacing_mm)
+    window, why_window = choose_window(shape, preset.network.patch, preset.window_voxels)
+    if preset.network.decoder != "stem":  # it sees single voxels, and labels lose more by resampling than it would gain
+        spacing_mm, finer = fill_window(spacing_mm, shape, window)
+        why_spacing += finer
+    return spacing_mm, window, {"spacing_mm": why_spacing, "window": why_window}
 
 
 def choose_spacing(spacings_mm: list[Triple]) -> tuple[Triple, str]:
@@ -198,62 +168,6 @@ def fill_window(spacing_mm: Triple, shape: Triple, window: Window) -> tuple[Trip
     return (right, front, up), reason
 
 
-def fit_budget(spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget, window_voxels: int) -> tuple[Triple, str]:
-    """A coarser spacing for a short training; the finest axes give way first.
-
-    Training shall see the scans' voxels at least 4 times, and the fewer times it would see them at the spacing given,
-    the more of the median volume a window of `window_voxels` shall hold: three quarters for next to none, any part from
-    40 on. At most 3 times coarser along any axis. The same spacing where the budget is enough.
-    """
-    millimetres = float(np.median(np.prod(np.array(fingerprint.shapes) * np.array(fingerprint.spacings_mm), axis=1)))
-
-    def passes(lengths: NDArray[np.float64]) -> float:
-        return budget.voxels * float(np.prod(lengths)) / (millimetres * fingerprint.cases)
-
-    def share(lengths: NDArray[np.float64]) -> float:
-        return min(1.0, window_voxels * float(np.prod(lengths)) / millimetres)
-
-    fine = np.array(spacing_mm)
-    wanted = _SHARE_SEEN * max(0.0, 1 - passes(fine) / _PASSES_FOR_DETAIL)
-    coarse = fine
-    for factor in np.arange(1.0, _COARSEST + 0.01, 0.05):
-        coarse = np.maximum(fine, fine.min() * factor)
-        if passes(coarse) >= _FEWEST_PASSES and share(coarse) >= wanted:
-            break
-    right, front, up = (float(f"{value:.4g}") for value in coarse)
-    if (right, front, up) == spacing_mm:
-        return spacing_mm, ""
-    reason = (
-        f"; made coarser, from {_by(spacing_mm)} mm: {budget.minutes:g} minutes at "
-        f"{budget.voxels_per_second / 1e6:.2g} million voxels a second would pass over the training data "
-        f"{passes(fine):.2g} times with windows of {share(fine):.0%} of the median volume; at least "
-        f"{_FEWEST_PASSES:g} times and, with so few, {wanted:.0%} are wanted; so there are {passes(coarse):.2g} with "
-        f"{share(coarse):.0%}"
-    )
-    return (right, front, up), reason
-
-
-def fit_augmentation(
-    augment: AugmentPlan, channels: Sequence[ChannelPlan], window: Window, cases: int, budget: Budget
-) -> tuple[AugmentPlan, str]:
-    """More augmentation for a training that sees 30 windows or more of each of fewer than 120 cases.
-
-    Grey values are remapped only where no channel has units: a remapped CT would be no CT.
-    """
-    windows = budget.voxels / (math.prod(window) * cases)
-    seen = f"{budget.minutes:g} minutes are about {windows:.2g} windows of each of {cases} cases"
-    limit = f"from {_WINDOWS_FOR_MORE:g} on, with fewer than {_MANY_CASES} cases,"
-    if windows < _WINDOWS_FOR_MORE or cases >= _MANY_CASES:
-        return augment, f"the preset's: {seen}; {limit} there is more"
-    more = MORE_AUGMENTATION.model_copy(update={"mirror_axes": augment.mirror_axes})
-    reason = f"{seen}; {limit} more rotation, scaling, bending, gamma and low resolution"
-    if any(channel.normalisation != "zscore" for channel in channels):
-        return more.model_copy(update={"remap_probability": 0.0}), reason
-    return more, (
-        f"{reason}; grey values without units also go through a random line in {more.remap_probability:.0%} of them"
-    )
-
-
 def choose_batch_size(window: Window, preset: Preset, processes: int = 1) -> tuple[int, str]:
     """As many windows as the preset's batch of voxels holds, and at least one for each process."""
     batch = max(processes, 1, min(preset.largest_batch, round(preset.batch_voxels / math.prod(window))))
@@ -274,6 +188,13 @@ def training_memory_gb(network: NetworkPlan, window: Window, batch: int) -> floa
     encoder = tokens * network.depth * (16 * network.width + 2 * network.mlp_width)
     decoder = voxels * (24 if network.decoder == "stem" else 16) * network.feature_size
     return 4.0 * (4 * weights + batch * (encoder + decoder)) / 1e9
+
+
+def choose_channels(dataset: Dataset, fingerprint: Fingerprint) -> tuple[tuple[ChannelPlan, ...], dict[str, str]]:
+    """How each channel is normalised, in the dataset's order, and the reasons."""
+    chosen = {name: choose_normalisation(name, fingerprint.channels[name]) for name in dataset.channel_names}
+    reasons = {f"channels.{name}": reason for name, (_, reason) in chosen.items()}
+    return tuple(plan for plan, _ in chosen.values()), reasons
 
 
 def choose_normalisation(name: str, found: IntensityStatistics) -> tuple[ChannelPlan, str]:
@@ -325,6 +246,19 @@ def choose_mirror_axes(labels: list[LabelStatistics], cases: int) -> tuple[tuple
         parts.append(f"{name} {verdict} (effect size {effect:.1f}, {worst.name})")
     reason = ", ".join(parts)
     return tuple(allowed), f"{reason}; from {MIRROR_EFFECT:g} on a label is told from the others by its side"
+
+
+def _preset_for(name: str, dataset: Dataset, fingerprint: Fingerprint) -> Preset:
+    """Raises InputError as make_plan does."""
+    preset = PRESETS.get(choose_preset(name))
+    if preset is None:
+        raise InputError(f"preset {name!r} is unknown; expected {AUTO}, {', '.join(PRESETS)}")
+    if set(fingerprint.channels) != set(dataset.channel_names):
+        raise InputError(
+            f"{dataset.root}: the fingerprint has the channels {', '.join(fingerprint.channels)}; expected "
+            f"{', '.join(dataset.channel_names)}; measure it again"
+        )
+    return preset
 
 
 def _by(sizes: Triple | Window | list[int]) -> str:

@@ -15,12 +15,13 @@ from unetr.errors import InputError
 from unetr.evaluate.results import Results
 from unetr.model.build import empty_network
 from unetr.model.file import ModelFile
+from unetr.prepare.budget import Budget
 from unetr.prepare.cache import build_cache
 from unetr.prepare.cases import Dataset
 from unetr.prepare.check import check_dataset
 from unetr.prepare.fingerprint import measure_fingerprint
 from unetr.prepare.folds import split_folds
-from unetr.prepare.planner import Budget, make_plan
+from unetr.prepare.planner import make_plan
 from unetr.train.checkpoint import averaged_weights
 from unetr.train.finish import finish
 from unetr.train.loop import Observer, Options, train
@@ -86,20 +87,23 @@ def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress
         if not dataset.unlabelled:
             _check_dataset(dataset, progress)
         fingerprint = measure_fingerprint(dataset, lambda done, of: progress("measuring", done, of))
-        plan = request.plan or _planned(dataset, fingerprint, request, settings)
+        plan = request.plan or plan_for(dataset, fingerprint, request)
     _check_plan(plan, dataset)
     return plan, open_run(run, plan, settings, fingerprint)
 
 
-def _planned(dataset: Dataset, fingerprint: Fingerprint, request: Request, settings: Settings) -> Plan:
-    """The planner's choice; within a budget in minutes for what this machine can do in it."""
+def plan_for(dataset: Dataset, fingerprint: Fingerprint, request: Request) -> Plan:
+    """The planner's choice; with a budget in minutes for what this machine can do in it, measured for some seconds.
+
+    Raises InputError as make_plan does.
+    """
     processes = (request.launch or Launch()).size
     plan = make_plan(dataset, fingerprint, preset=request.preset, processes=processes)
     if request.start is not None:
         return plan_from(request.start, plan)
     if request.minutes is None:
         return plan
-    budget = Budget(request.minutes, training_voxels_per_second(plan, settings) * processes)
+    budget = Budget(request.minutes, training_voxels_per_second(plan, request.seed) * processes)
     return make_plan(dataset, fingerprint, preset=request.preset, budget=budget, processes=processes)
 
 

@@ -92,7 +92,7 @@ def train(
     """
     options = options or Options()
     checkpoint_steps = options.checkpoint_steps
-    trainer = start_trainer(plan, settings, options.start, options.launch)
+    trainer = start_trainer(plan, settings.seed, options.start, options.launch)
     state, team = trainer.state, trainer.team
     resumed = _resume(run, trainer)
     if team.leads and not resumed and trainer.transferred is not None:

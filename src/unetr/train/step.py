@@ -17,7 +17,6 @@ from unetr.train.checkpoint import TrainingState
 from unetr.train.losses import LossTerms, Total, alone, region_loss, segmentation_loss
 from unetr.train.masking import reconstruction
 from unetr.train.optimiser import make_optimiser
-from unetr.train.run import Settings
 from unetr.train.sample import Batch
 from unetr.train.schedule import averaging_decay
 from unetr.train.team import Launch, Team, assemble, here, whole
@@ -43,9 +42,7 @@ class Trainer:
     started: float = field(default_factory=time.monotonic)
 
 
-def start_trainer(
-    plan: Plan, settings: Settings, start: ModelFile | None = None, launch: Launch | None = None
-) -> Trainer:
+def start_trainer(plan: Plan, seed: int, start: ModelFile | None = None, launch: Launch | None = None) -> Trainer:
     """A fresh network and optimiser on the best device, in the plan's precision, with the other processes if any.
 
     start: a model whose weights take the place of fresh ones wherever they fit. Raises InputError where none do, and
@@ -58,9 +55,9 @@ def start_trainer(
             "set training.batch_size of the plan to at least one window for each"
         )
     fabric = team.fabric
-    raw = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=settings.seed)
+    raw = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=seed)
     transferred = None if start is None else transfer(raw, start)
-    averaged_network = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=settings.seed)
+    averaged_network = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=seed)
     # A network that is shared out must be so before its optimiser is made.
     forward: torch.nn.Module = fabric.setup_module(raw)
     optimizer: Any = fabric.setup_optimizers(make_optimiser(raw, plan.training, fused=fabric.device.type != "mps"))

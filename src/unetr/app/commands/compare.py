@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import DatasetPath, Json, finite, print_json, print_table, progress, say
+from unetr.app.options import DatasetPath, Json, finite, print_json, print_table, say
 from unetr.errors import BatchError, InputError
 
 
@@ -20,7 +20,9 @@ def compare(
     folds: Annotated[int, typer.Option(help="How many of the folds are run, from the first on.", min=1)] = 1,
     of: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 5,
     seed: Annotated[int, typer.Option(help="Seed of folds, weights and samples.", min=0)] = 0,
-    preset: Annotated[str, typer.Option(help="Whose plan all follow: window, spacing, batch, schedule.")] = "auto",
+    preset: Annotated[
+        str, typer.Option(help="Whose plan for these minutes all follow: window, spacing, batch, augmentation.")
+    ] = "auto",
     as_json: Json = False,
 ) -> None:
     """Train networks alike and rank them: Dice, HD95, NSD with intervals; minutes, steps, memory, FLOPs, latency.
@@ -29,12 +31,10 @@ def compare(
 
     Example: unetr compare Task04_Hippocampus -o compared --networks paper,nnunet-plain --minutes 20
     """
-    from unetr.app.compare_run import Contest, conditions, gather, run_contest, write_plans
+    from unetr.app.compare_run import Contest, conditions, gather, open_contest, run_contest, write_plans
     from unetr.app.options import defined
     from unetr.core.files import atomic_path, write_text
     from unetr.prepare.cases import open_dataset
-    from unetr.prepare.fingerprint import measure_fingerprint
-    from unetr.prepare.planner import make_plan
     from unetr.prepare.presets import network_named
     from unetr.report.comparison import comparison_document, comparison_png, comparison_table
 
@@ -45,12 +45,9 @@ def compare(
         network_named(name)
     if folds > of:
         raise InputError(f"--folds {folds}: are more than --of {of}")
-    opened = open_dataset(dataset)
-    with progress() as bar:
-        task = bar.add_task("measuring", total=len(opened.cases), note="")
-        fingerprint = measure_fingerprint(opened, lambda done, total: bar.update(task, completed=done, total=total))
-    base = make_plan(opened, fingerprint, preset=preset)
-    contest = Contest(dataset, out, names, minutes, tuple(range(folds)), of, seed)
+    open_dataset(dataset)
+    contest = Contest(dataset, out, preset, names, minutes, tuple(range(folds)), of, seed)
+    base = open_contest(contest)
     write_plans(contest, base)
     failed = run_contest(contest)
     contestants = gather(contest, base)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import progress, say, write_out
+from unetr.app.options import finite, progress, say, write_out
 from unetr.errors import InputError
 
 
@@ -15,6 +15,12 @@ def plan(
     dataset: Annotated[Path | None, typer.Argument(help="A dataset.", show_default=False)] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write plan.yaml and fingerprint.json here.")] = None,
     preset: Annotated[str, typer.Option(help="auto, paper, small, medium, large or tiny.")] = "auto",
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Plan for a training of this length on this machine, as train does.", min=0.01, callback=finite
+        ),
+    ] = None,
     template: Annotated[bool, typer.Option("--template", help="Print a plan to fill in by hand, and stop.")] = False,
 ) -> None:
     """Measure a dataset and write a plan, each choice with its reason; without -o the plan is printed.
@@ -37,7 +43,12 @@ def plan(
     with progress() as bar:
         task = bar.add_task("measuring", total=len(opened.cases), note="")
         fingerprint = measure_fingerprint(opened, lambda done, of: bar.update(task, completed=done, total=of))
-    made = make_plan(opened, fingerprint, preset=preset)
+    if minutes is None:
+        made = make_plan(opened, fingerprint, preset=preset)
+    else:
+        from unetr.train.fit import Request, plan_for
+
+        made = plan_for(opened, fingerprint, Request(preset=preset, minutes=minutes))
     if out is None:
         write_out(plan_to_yaml(made))
         return

@@ -1,0 +1,97 @@
+"""What a training's budget changes in a plan: how fine the voxels are, how much is augmented."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetr.core.fingerprint import Fingerprint
+from unetr.core.plan import AugmentPlan, ChannelPlan, Window
+from unetr.prepare.fingerprint import Triple
+from unetr.prepare.presets import MORE_AUGMENTATION
+
+# Fewer passes over the data than this within a training's budget, and coarser voxels are the better use of it.
+_FEWEST_PASSES = 4.0
+# A training with next to no passes needs windows that see this share of a volume; one with so many passes has the time
+# to learn what belongs where from small ones (docs/benchmarks.md, left atrium).
+_SHARE_SEEN = 0.75
+_PASSES_FOR_DETAIL = 40.0
+# A training that sees so many windows of each case, of fewer cases than this, learns them by heart; between the left
+# atrium's 80 cases, which more augmentation helps, and the hippocampus's 208, which it harms (docs/decisions.md).
+_WINDOWS_FOR_MORE = 30.0
+_MANY_CASES = 120
+# Coarser than this many times the chosen spacing, and small structures are gone, whatever the budget.
+_COARSEST = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a training may take. voxels_per_second: of windows that training takes in on the machine, measured."""
+
+    minutes: float
+    voxels_per_second: float
+
+    @property
+    def voxels(self) -> float:
+        """Of windows, that the training takes in."""
+        return self.minutes * 60 * self.voxels_per_second
+
+
+def fit_spacing(spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget, window_voxels: int) -> tuple[Triple, str]:
+    """A coarser spacing for a short training; the finest axes give way first.
+
+    Training shall see the scans' voxels at least 4 times, and the fewer times it would see them at the spacing given,
+    the more of the median volume a window of `window_voxels` shall hold: three quarters for next to none, any part from
+    40 on. At most 3 times coarser along any axis. The same spacing where the budget is enough.
+    """
+    millimetres = float(np.median(np.prod(np.array(fingerprint.shapes) * np.array(fingerprint.spacings_mm), axis=1)))
+
+    def passes(lengths: NDArray[np.float64]) -> float:
+        return budget.voxels * float(np.prod(lengths)) / (millimetres * fingerprint.cases)
+
+    def share(lengths: NDArray[np.float64]) -> float:
+        return min(1.0, window_voxels * float(np.prod(lengths)) / millimetres)
+
+    fine = np.array(spacing_mm)
+    wanted = _SHARE_SEEN * max(0.0, 1 - passes(fine) / _PASSES_FOR_DETAIL)
+    coarse = fine
+    for factor in np.arange(1.0, _COARSEST + 0.01, 0.05):
+        coarse = np.maximum(fine, fine.min() * factor)
+        if passes(coarse) >= _FEWEST_PASSES and share(coarse) >= wanted:
+            break
+    right, front, up = (float(f"{value:.4g}") for value in coarse)
+    if (right, front, up) == spacing_mm:
+        return spacing_mm, ""
+    reason = (
+        f"; made coarser, from {'x'.join(f'{length:g}' for length in spacing_mm)} mm: {budget.minutes:g} minutes at "
+        f"{budget.voxels_per_second / 1e6:.2g} million voxels a second would pass over the training data "
+        f"{passes(fine):.2g} times with windows of {share(fine):.0%} of the median volume; at least "
+        f"{_FEWEST_PASSES:g} times and, with so few, {wanted:.0%} are wanted; so there are {passes(coarse):.2g} with "
+        f"{share(coarse):.0%}"
+    )
+    return (right, front, up), reason
+
+
+def fit_augmentation(
+    augment: AugmentPlan, channels: Sequence[ChannelPlan], window: Window, cases: int, budget: Budget
+) -> tuple[AugmentPlan, str]:
+    """More augmentation for a training that sees 30 windows or more of each of fewer than 120 cases.
+
+    Grey values are remapped only where no channel has units: a remapped CT would be no CT.
+    """
+    windows = budget.voxels / (math.prod(window) * cases)
+    seen = f"{budget.minutes:g} minutes are about {windows:.2g} windows of each of {cases} cases"
+    limit = f"from {_WINDOWS_FOR_MORE:g} on, with fewer than {_MANY_CASES} cases,"
+    if windows < _WINDOWS_FOR_MORE or cases >= _MANY_CASES:
+        return augment, f"the preset's: {seen}; {limit} there is more"
+    more = MORE_AUGMENTATION.model_copy(update={"mirror_axes": augment.mirror_axes})
+    reason = f"{seen}; {limit} more rotation, scaling, bending, gamma and low resolution"
+    if any(channel.normalisation != "zscore" for channel in channels):
+        return more.model_copy(update={"remap_probability": 0.0}), reason
+    return more, (
+        f"{reason}; grey values without units also go through a random line in {more.remap_probability:.0%} of them"
+    )
