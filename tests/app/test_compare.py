@@ -90,6 +90,7 @@ def test_a_training_that_fails_is_named_and_the_others_finish(
         (["--networks", "tiny,deeplab"], ["'deeplab'", "nnunet-plain"]),
         (["--networks", " , "], ["--networks"]),
         (["--networks", "tiny", "--folds", "4", "--of", "3"], ["--folds 4"]),
+        (["--networks", "tiny", "--preset", "huge"], ["preset 'huge' is unknown"]),
     ],
 )
 def test_impossible_comparisons_are_refused(
@@ -104,6 +105,15 @@ def test_plans_of_two_comparisons_are_not_mixed(
 ) -> None:
     other = unetr("compare", dataset, "-o", compared, "--networks", "tiny", "--minutes", "0.05", "--preset", "small")
     assert_refused(other, 2, "another comparison's", "'preset': 'small'")
+
+
+def test_a_plan_that_was_edited_is_another_comparisons(
+    compared: Path, dataset: Path, unetr: Command, tmp_path: Path, assert_refused: Any
+) -> None:
+    shutil.copytree(compared, tmp_path / "out")
+    edited = tmp_path / "out" / "tiny" / "plan.yaml"
+    edited.write_text(edited.read_text().replace("learning_rate: ", "learning_rate: 1"))
+    assert_refused(unetr("compare", dataset, "-o", tmp_path / "out", *OPTIONS), 2, "plan of another comparison")
 
 
 def test_ablation_scores_each_bypass(run: Path, unetr: Command) -> None:

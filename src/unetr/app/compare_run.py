@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unetr.app.options import say
-from unetr.core.files import write_text
-from unetr.errors import InputError
+from unetr.app.options import progress, say
+from unetr.core.files import read_text, write_text
+from unetr.errors import InputError, MachineError
 
 if TYPE_CHECKING:
     from unetr.core.plan import Plan
@@ -40,7 +40,7 @@ def open_contest(contest: Contest) -> Plan:
     """The plan all networks follow: OUT/plan.yaml, which the first call writes for these minutes on this machine.
 
     It is made in a process of its own, which keeps what it takes out of the memory measured of the trainings. Raises
-    InputError where it cannot be made, and for the folder of another comparison.
+    InputError, MachineError where it cannot be made; InputError for the folder of another comparison.
     """
     from unetr.core.plan_file import read_plan
 
@@ -52,20 +52,15 @@ def open_contest(contest: Contest) -> Plan:
         "of": contest.of,
         "seed": contest.seed,
     }
-    if record.exists():
-        try:
-            found = json.loads(record.read_bytes())
-        except ValueError:
-            found = None
-        if found != asked:
-            raise InputError(f"{record}: is another comparison's; expected {asked}; choose another output folder")
-        return read_plan(plan)
-    say("measuring the data and how fast this machine trains")
-    how = ["-o", str(contest.out), "--preset", contest.preset, "--minutes", str(contest.minutes)]
-    done = subprocess.run([*_UNETR, "plan", str(contest.dataset), *how], capture_output=True, text=True)
-    if done.returncode:
-        raise InputError((done.stderr.strip().splitlines() or ["no message"])[-1].removeprefix("unetr: "))
-    write_text(record, json.dumps(asked, indent=1))
+    text = json.dumps(asked, indent=1)
+    if not record.exists():
+        how = ["-o", str(contest.out), "--preset", contest.preset, "--minutes", str(contest.minutes)]
+        with progress() as bar:
+            bar.add_task("measuring", total=None, note="")
+            _said_by("plan", str(contest.dataset), *how)
+        write_text(record, text)
+    elif read_text(record, "what a comparison was asked for (JSON)") != text:
+        raise InputError(f"{record}: is another comparison's; expected {asked}; choose another output folder")
     return read_plan(plan)
 
 
@@ -150,11 +145,18 @@ def _profiles(base: Plan, names: Sequence[str]) -> dict[str, Any]:
         str(max(2, base.outputs)),
         "--json",
     ]
-    done = subprocess.run([*_UNETR, "profile", *names, *sizes], capture_output=True, text=True)
-    if done.returncode:
-        raise InputError(f"the networks cannot be measured: {done.stderr.strip()}")
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(_said_by("profile", *names, *sizes, failed="the networks cannot be measured: "))
     return found
+
+
+def _said_by(*command: str, failed: str = "") -> str:
+    """What a command of unetr prints, in a process of its own. Raises its error as one of this process."""
+    done = subprocess.run([*_UNETR, *command], capture_output=True, text=True)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        error = MachineError if done.returncode == MachineError.exit_code else InputError
+        raise error(failed + lines[-1].removeprefix("unetr: "))
+    return done.stdout
 
 
 def _contestant(contest: Contest, name: str, cost: dict[str, Any]) -> Contestant:

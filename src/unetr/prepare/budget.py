@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import AugmentPlan, ChannelPlan, Window
-from unetr.prepare.fingerprint import Triple
+from unetr.prepare.fingerprint import Triple, by_axis
 from unetr.prepare.presets import MORE_AUGMENTATION
 
 # Fewer passes over the data than this within a training's budget, and coarser voxels are the better use of it.
@@ -67,7 +67,7 @@ def fit_spacing(spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget, wi
     if (right, front, up) == spacing_mm:
         return spacing_mm, ""
     reason = (
-        f"; made coarser, from {'x'.join(f'{length:g}' for length in spacing_mm)} mm: {budget.minutes:g} minutes at "
+        f"; made coarser, from {by_axis(spacing_mm)} mm: {budget.minutes:g} minutes at "
         f"{budget.voxels_per_second / 1e6:.2g} million voxels a second would pass over the training data "
         f"{passes(fine):.2g} times with windows of {share(fine):.0%} of the median volume; at least "
         f"{_FEWEST_PASSES:g} times and, with so few, {wanted:.0%} are wanted; so there are {passes(coarse):.2g} with "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -79,6 +79,11 @@ class CaseFacts:
     def has_foreground(self) -> bool:
         """Whether any label but the background occurs."""
         return bool(self.offsets_mm)
+
+
+def by_axis(sizes: Iterable[float]) -> str:
+    """Sizes along the axes as reasons and messages show them: 35x50x35."""
+    return "x".join(f"{size:g}" for size in sizes)
 
 
 def measure_fingerprint(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Fingerprint:

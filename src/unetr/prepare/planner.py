@@ -13,7 +13,7 @@ from unetr.core.plan_file import parse_plan
 from unetr.errors import InputError
 from unetr.prepare.budget import Budget, fit_augmentation, fit_spacing
 from unetr.prepare.dataset import BACKGROUND, Dataset
-from unetr.prepare.fingerprint import Triple
+from unetr.prepare.fingerprint import Triple, by_axis
 from unetr.prepare.presets import AUTO, PRESETS, Preset, choose_preset
 
 # An axis is anisotropic when its spacing is this many times the finest.
@@ -113,7 +113,7 @@ def choose_grid(
         why_spacing += coarser
     shape = median_shape(fingerprint, spacing_mm)
     window, why_window = choose_window(shape, preset.network.patch, preset.window_voxels)
-    if preset.network.decoder != "stem":  # it sees single voxels, and labels lose more by resampling than it would gain
+    if preset.network.decoder != "stem":  # a stem sees single voxels, and resampled labels lose more than it gains
         spacing_mm, finer = fill_window(spacing_mm, shape, window)
         why_spacing += finer
     return spacing_mm, window, {"spacing_mm": why_spacing, "window": why_window}
@@ -148,7 +148,7 @@ def choose_window(shape: Triple, patch: int, most_voxels: int) -> tuple[Window, 
     whole = list(sides)
     while math.prod(sides) > most_voxels and max(sides) > _FEWEST_PATCHES * patch:
         sides[sides.index(max(sides))] -= patch
-    reason = f"the median volume is {_by(shape)} voxels, rounded up to the patch ({patch}): {_by(whole)}"
+    reason = f"the median volume is {by_axis(shape)} voxels, rounded up to the patch ({patch}): {by_axis(whole)}"
     if sides != whole:
         reason += f"; the longest axis cut until at most {most_voxels} voxels remained"
     return (sides[0], sides[1], sides[2]), reason
@@ -164,7 +164,7 @@ def fill_window(spacing_mm: Triple, shape: Triple, window: Window) -> tuple[Trip
     if factor <= 1:
         return spacing_mm, ""
     right, front, up = (float(f"{length / factor:.4g}") for length in spacing_mm)
-    reason = f"; made {factor:.3g} times finer, so that the median volume ({_by(shape)} voxels) fills the window"
+    reason = f"; made {factor:.3g} times finer, so that the median volume ({by_axis(shape)} voxels) fills the window"
     return (right, front, up), reason
 
 
@@ -173,7 +173,7 @@ def choose_batch_size(window: Window, preset: Preset, processes: int = 1) -> tup
     batch = max(processes, 1, min(preset.largest_batch, round(preset.batch_voxels / math.prod(window))))
     memory_gb = training_memory_gb(preset.network, window, batch)
     windows = "1 window" if batch == 1 else f"{batch} windows"
-    return batch, f"{windows} of {_by(window)} voxels; training takes about {memory_gb:.1f} GB of memory"
+    return batch, f"{windows} of {by_axis(window)} voxels; training takes about {memory_gb:.1f} GB of memory"
 
 
 def training_memory_gb(network: NetworkPlan, window: Window, batch: int) -> float:
@@ -259,10 +259,6 @@ def _preset_for(name: str, dataset: Dataset, fingerprint: Fingerprint) -> Preset
             f"{', '.join(dataset.channel_names)}; measure it again"
         )
     return preset
-
-
-def _by(sizes: Triple | Window | list[int]) -> str:
-    return "x".join(f"{size:g}" for size in sizes)
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -14,9 +14,9 @@ _FEWEST_STEPS, _SECONDS = 2, 4.0
 
 
 def training_voxels_per_second(plan: Plan, seed: int) -> float:
-    """Voxels of windows per second that training steps of a plan take in, data ready: two steps and four seconds' work.
+    """Voxels of windows per second that training steps of a plan take in, data ready.
 
-    The first step, which allocates, is not counted.
+    Four seconds of steps, at least two. The first, which allocates, is not counted.
     """
     trainer = start_trainer(plan, seed)
     size = plan.training.batch_size

@@ -45,7 +45,7 @@ def compare(
         network_named(name)
     if folds > of:
         raise InputError(f"--folds {folds}: are more than --of {of}")
-    open_dataset(dataset)
+    open_dataset(dataset)  # refused here, not by each process that is started for it
     contest = Contest(dataset, out, preset, names, minutes, tuple(range(folds)), of, seed)
     base = open_contest(contest)
     write_plans(contest, base)
