@@ -14,7 +14,9 @@ from unetr.core.volume import Volume
 from unetr.errors import InputError
 from unetr.io import write_volume
 from unetr.prepare.cases import Dataset, open_dataset
-from unetr.train.fit import Request, prepare_run
+from unetr.prepare.fingerprint import measure_fingerprint
+from unetr.prepare.presets import PRESETS
+from unetr.train.fit import Request, plan_for, prepare_run
 from unetr.train.run import Run, read_settings
 
 PlanWith = Callable[..., Plan]
@@ -53,6 +55,30 @@ def test_all_data_keeps_no_case_back(dataset: Dataset, tmp_path: Path) -> None:
     _, settings = prepare(dataset, tmp_path / "run", preset="tiny", fold=None, steps=7)
     assert settings.validation_cases == ()
     assert len(settings.training_cases) == 6
+
+
+@pytest.mark.parametrize(("steps", "preset"), [(4999, "small"), (5001, "medium")])
+def test_auto_takes_the_wider_network_where_its_minutes_are_enough(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, steps: int, preset: str
+) -> None:
+    """Windows of 16^3 voxels, a minute, a machine on which `medium` is four times slower."""
+    timed = []
+
+    def speed(plan: Plan, seed: int) -> float:
+        timed.append(plan.network.preset)
+        assert plan.window == (16, 16, 16)
+        return steps * 16**3 / 60 / (4 if plan.network.preset == "medium" else 1)
+
+    monkeypatch.setattr("unetr.train.fit.training_voxels_per_second", speed)
+    fingerprint = measure_fingerprint(dataset)
+    plan = plan_for(dataset, fingerprint, Request(minutes=1.0))
+    assert plan.network == PRESETS[preset].network
+    assert f"chosen by auto: in 1 minutes small would take about {steps} steps" in plan.reasons["network"]
+    windows = {"small": "8.3e+02", "medium": "2.1e+02"}[preset]  # of each of six cases, at the speed of the one chosen
+    assert f"about {windows} windows of each of 6 cases" in plan.reasons["training.augment"]
+    assert timed == ["small", "medium"][: 1 + (preset == "medium")]
+    asked = plan_for(dataset, fingerprint, Request(preset="small", minutes=1.0))
+    assert asked.network == PRESETS["small"].network and "auto" not in asked.reasons["network"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a training's budget changes in a plan: how fine the voxels are, how much is augmented."""
+"""What a training's budget changes in a plan: the network's size, how fine the voxels are, how much is augmented."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.fingerprint import Fingerprint
-from unetr.core.plan import AugmentPlan, ChannelPlan, Window
+from unetr.core.plan import AugmentPlan, ChannelPlan, Plan, Window
 from unetr.prepare.fingerprint import Triple, by_axis
 from unetr.prepare.presets import MORE_AUGMENTATION
 
@@ -20,6 +20,9 @@ _FEWEST_PASSES = 4.0
 # to learn what belongs where from small ones (docs/benchmarks.md, left atrium).
 _SHARE_SEEN = 0.75
 _PASSES_FOR_DETAIL = 40.0
+# A training that has the time for this many steps of `small` gains more from fewer steps of `medium`: the hippocampus
+# does from 7000 on (docs/decisions.md).
+_STEPS_FOR_WIDER = 5000.0
 # A training that sees so many windows of each case, of fewer cases than this, learns them by heart; between the left
 # atrium's 80 cases, which more augmentation helps, and the hippocampus's 208, which it harms (docs/decisions.md).
 _WINDOWS_FOR_MORE = 30.0
@@ -39,6 +42,19 @@ class Budget:
     def voxels(self) -> float:
         """Of windows, that the training takes in."""
         return self.minutes * 60 * self.voxels_per_second
+
+
+def fit_preset(small: Plan, budget: Budget) -> tuple[str, str]:
+    """What `auto` stands for, and why: `medium` where preset `small` would take 5000 steps or more.
+
+    small: the plan of that preset, of which the budget's speed was measured.
+    """
+    steps = budget.voxels / (math.prod(small.window) * small.training.batch_size)
+    preset = "medium" if steps >= _STEPS_FOR_WIDER else "small"
+    return preset, (
+        f"chosen by auto: in {budget.minutes:g} minutes small would take about {steps:.0f} steps; from "
+        f"{_STEPS_FOR_WIDER:.0f} on it is medium"
+    )
 
 
 def fit_spacing(spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget, window_voxels: int) -> tuple[Triple, str]:

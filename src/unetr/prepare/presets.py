@@ -68,9 +68,10 @@ PRESETS: dict[str, Preset] = {
         training=_STEM_TRAINING,
     ),
     "medium": Preset(
-        network=_stem_network("medium", feature_size=24, width=256, depth=8),
-        why="as small, with wider features for hours on a CPU or minutes on a GPU",
-        largest_batch=2,
+        network=_stem_network("medium", feature_size=32, width=256, depth=4),
+        why="as small, with wider features, for trainings that have the time for them",
+        window_voxels=64**3,
+        largest_batch=1,
         training=_STEM_TRAINING,
     ),
     "large": Preset(

@@ -15,13 +15,14 @@ from unetr.errors import InputError
 from unetr.evaluate.results import Results
 from unetr.model.build import empty_network
 from unetr.model.file import ModelFile
-from unetr.prepare.budget import Budget
+from unetr.prepare.budget import Budget, fit_preset
 from unetr.prepare.cache import build_cache
 from unetr.prepare.cases import Dataset
 from unetr.prepare.check import check_dataset
 from unetr.prepare.fingerprint import measure_fingerprint
 from unetr.prepare.folds import split_folds
 from unetr.prepare.planner import make_plan
+from unetr.prepare.presets import AUTO
 from unetr.train.checkpoint import averaged_weights
 from unetr.train.finish import finish
 from unetr.train.loop import Observer, Options, train
@@ -103,8 +104,20 @@ def plan_for(dataset: Dataset, fingerprint: Fingerprint, request: Request) -> Pl
         return plan_from(request.start, plan)
     if request.minutes is None:
         return plan
-    budget = Budget(request.minutes, training_voxels_per_second(plan, request.seed) * processes)
-    return make_plan(dataset, fingerprint, preset=request.preset, budget=budget, processes=processes)
+
+    def measured(plan: Plan, minutes: float) -> Budget:
+        return Budget(minutes, training_voxels_per_second(plan, request.seed) * processes)
+
+    budget = measured(plan, request.minutes)
+    preset, why = request.preset, ""
+    if preset == AUTO:
+        preset, why = fit_preset(plan, budget)
+        if preset != plan.network.preset:
+            plan = make_plan(dataset, fingerprint, preset=preset, processes=processes)
+            budget = measured(plan, request.minutes)
+    made = make_plan(dataset, fingerprint, preset=preset, budget=budget, processes=processes)
+    reasons = {"network": f"{made.reasons['network']}; {why}"} if why else {}
+    return made.model_copy(update={"reasons": made.reasons | reasons})
 
 
 def _settings(dataset: Dataset, request: Request) -> Settings:
