@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan
@@ -99,25 +100,22 @@ def plan_for(dataset: Dataset, fingerprint: Fingerprint, request: Request) -> Pl
     Raises InputError as make_plan does.
     """
     processes = (request.launch or Launch()).size
-    plan = make_plan(dataset, fingerprint, preset=request.preset, processes=processes)
+    planned = partial(make_plan, dataset, fingerprint, processes=processes)
+    plan = planned(preset=request.preset)
     if request.start is not None:
         return plan_from(request.start, plan)
     if request.minutes is None:
         return plan
-
-    def measured(plan: Plan, minutes: float) -> Budget:
-        return Budget(minutes, training_voxels_per_second(plan, request.seed) * processes)
-
-    budget = measured(plan, request.minutes)
-    preset, why = request.preset, ""
-    if preset == AUTO:
-        preset, why = fit_preset(plan, budget)
-        if preset != plan.network.preset:
-            plan = make_plan(dataset, fingerprint, preset=preset, processes=processes)
-            budget = measured(plan, request.minutes)
-    made = make_plan(dataset, fingerprint, preset=preset, budget=budget, processes=processes)
-    reasons = {"network": f"{made.reasons['network']}; {why}"} if why else {}
-    return made.model_copy(update={"reasons": made.reasons | reasons})
+    budget = Budget(request.minutes, training_voxels_per_second(plan, request.seed) * processes)
+    if request.preset != AUTO:
+        return planned(preset=request.preset, budget=budget)
+    preset, why = fit_preset(plan, budget)
+    if preset != plan.network.preset:
+        speed = training_voxels_per_second(planned(preset=preset), request.seed)
+        budget = Budget(request.minutes, speed * processes)
+    chosen = planned(preset=preset, budget=budget)
+    reason = f"{chosen.reasons['network']}; {why}"
+    return chosen.model_copy(update={"reasons": chosen.reasons | {"network": reason}})
 
 
 def _settings(dataset: Dataset, request: Request) -> Settings:
