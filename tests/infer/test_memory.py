@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.infer.test_streaming import plan, scan_of, waves
 
+from unetr.core.machine import resident_bytes
 from unetr.errors import InputError
-from unetr.infer import memory
 from unetr.infer.memory import Demand, choose_route, parse_memory, result_bytes
 from unetr.infer.predict import Prepared, Segmenter, Wanted
 from unetr.infer.sweep import Route
@@ -41,7 +41,7 @@ def test_any_text_is_a_size_or_refused(text: str) -> None:
 @settings(max_examples=60, deadline=None)
 def test_a_route_covers_all_columns_and_keeps_the_limit(grid: tuple[int, int, int], megabytes: int) -> None:
     made = plan(window=(64, 64, 64))
-    fixed = memory.resident_bytes()
+    fixed = resident_bytes()
     limit = fixed + 64 * 10**6 + megabytes * 10**6
     try:
         found = choose_route(Demand(grid, grid, 0, 0), made, limit)
@@ -63,7 +63,7 @@ def test_longer_scans_take_no_more_scores() -> None:
 
     def scores(length: int) -> int:
         demand = Demand((100, 100, length), (1, 1, 1), 0, 0)
-        before = memory.resident_bytes()
+        before = resident_bytes()
         return choose_route(demand, made, before + 10**10).peak_bytes - before
 
     assert scores(600) == pytest.approx(scores(300), rel=0.05)
@@ -82,7 +82,7 @@ def test_a_limit_cuts_pieces_that_give_the_same_labels() -> None:
     prepared = segmenter.prepare(lambda: scan)
     free = segmenter.budget(prepared, Wanted())
     assert len(free.route.pieces) == 1
-    first = memory.resident_bytes() + 60 * 10**6
+    first = resident_bytes() + 60 * 10**6
     routes = [_route(segmenter, prepared, limit) for limit in range(first, first + 40 * 10**6, 10**6)]
     cut_route = next(route for route in routes if route is not None and len(route.pieces) > 1)
     whole = segmenter.segment(prepared, Wanted(), free.route)

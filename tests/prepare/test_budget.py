@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unetr.core.fingerprint import Fingerprint
-from unetr.core.plan import AugmentPlan, ChannelPlan
-from unetr.prepare.budget import Budget, fit_augmentation, fit_spacing
+from unetr.core.plan import AugmentPlan, ChannelPlan, Plan, TrainingPlan
+from unetr.prepare.budget import Budget, fit_augmentation, fit_preset, fit_spacing
+from unetr.prepare.presets import PRESETS
+from unetr.prepare.training_memory import training_memory
 
 
 def hundred_cubes(side, spacing):
@@ -99,3 +101,17 @@ def test_grey_values_with_units_are_not_remapped():
     assert augment.spatial_probability > AugmentPlan().spatial_probability
     assert augment.remap_probability == 0
     assert "line" not in reason
+
+
+@pytest.mark.parametrize(
+    ("steps", "spare_gb", "preset"), [(4999, 1.0, "small"), (5001, 0.001, "medium"), (5001, -0.001, "small")]
+)
+def test_the_wider_network_wants_steps_and_memory(steps, spare_gb, preset):
+    small = Plan.model_construct(
+        window=(16, 16, 16), training=TrainingPlan(batch_size=1), labels={"background": 0, "a": 1}, regions=()
+    )
+    needed_gb = training_memory(PRESETS["medium"].network, 2).taken_gb((16, 16, 16), 1)
+    chosen, why = fit_preset(small, Budget(1, steps * 16**3 / 60), needed_gb + spare_gb)
+    assert chosen == preset
+    assert why.startswith(f"chosen by auto: in 1 minutes small would take about {steps} steps; from 5000 on it is medi")
+    assert (f"takes {needed_gb:.1f} GB of memory and {needed_gb:.1f} are free" in why) == (spare_gb < 0)

@@ -26,10 +26,10 @@ from unetr.prepare.planner import (
     choose_window,
     fill_window,
     make_plan,
-    training_memory_gb,
 )
 from unetr.prepare.presets import PRESETS
 from unetr.prepare.template import COMMENTS, template_plan
+from unetr.prepare.training_memory import TrainingMemory, training_memory
 
 
 @pytest.fixture(scope="module")
@@ -225,26 +225,56 @@ def test_window_holds_its_promises(shape, patch, most):
         assert 2 * patch <= side < max(size + patch, 2 * patch + 1)
 
 
+def any_memory(free_gb=math.inf):
+    """A thousandth of a GB for a thousand voxels, and one for the weights."""
+    return TrainingMemory(weights_gb=1.0, voxel_gb=1e-6, free_gb=free_gb)
+
+
 @pytest.mark.parametrize(
     ("window", "batch"), [((48, 64, 48), 4), ((96, 96, 96), 1), ((64, 64, 64), 2), ((32, 32, 32), 4)]
 )
 def test_batch_size(window, batch):
-    chosen, reason = choose_batch_size(window, PRESETS["paper"])
+    chosen, reason = choose_batch_size(window, PRESETS["paper"], any_memory())
     assert chosen == batch
-    assert "GB" in reason and reason.startswith("1 window of" if batch == 1 else f"{batch} windows of")
+    assert reason.startswith("1 window of" if batch == 1 else f"{batch} windows of")
+    assert f"training takes about {1 + batch * math.prod(window) / 1e6:.1f} GB of memory" in reason
 
 
 @pytest.mark.parametrize(("processes", "batch"), [(1, 1), (2, 2), (3, 3)])
 def test_each_process_has_a_window(processes, batch):
-    assert choose_batch_size((64, 64, 64), PRESETS["small"], processes)[0] == batch
+    assert choose_batch_size((64, 64, 64), PRESETS["small"], any_memory(), processes)[0] == batch
 
 
-def test_memory_estimate_counts_the_weights_of_the_paper():
-    """85 million block parameters, as 12 * (4 * 768 * 768 + 2 * 768 * 3072), four copies of 4 bytes: 1.36 GB."""
-    network = PRESETS["paper"].network
-    small, large = (training_memory_gb(network, (side,) * 3, 1) for side in (16, 96))
-    assert 1.36 < small < 1.45
-    assert 2 < large < 6
+@pytest.mark.parametrize(
+    ("free_gb", "processes", "batch", "taken"),
+    [
+        (1.5, 1, 4, "1.4 GB of memory"),  # of four windows of 0.1 GB
+        (1.35, 1, 3, "1.3 GB of memory"),
+        (1.25, 1, 2, "1.2 GB of memory"),
+        (1.25, 2, 4, "1.2 GB of memory in each of 2 processes"),
+        (1.15, 2, 2, "1.1 GB of memory in each of 2 processes"),
+        (0.5, 1, 1, "1.1 GB of memory, more than the 0.5 GB that are free"),
+    ],
+)
+def test_a_batch_fits_the_memory_of_each_process(free_gb, processes, batch, taken):
+    chosen, reason = choose_batch_size((50, 50, 40), PRESETS["paper"], any_memory(free_gb), processes)
+    assert chosen == batch
+    assert reason.endswith(f"training takes about {taken}") or (batch == 1 and taken in reason)
+
+
+def test_windows_are_cut_where_memory_is_short(hippocampus):
+    """Of 40 x 56 x 40 = 89,600 voxels there is memory for 45,000; then for next to none; then for plenty."""
+    plan = make_plan(*hippocampus, preset="small")
+    memory = training_memory(plan.network, plan.outputs)
+    free_gb = memory.weights_gb + 45_000.5 * memory.voxel_gb
+    cut = make_plan(*hippocampus, preset="small", free_gb=free_gb)
+    assert cut.window == (32, 32, 40)
+    assert memory.taken_gb(cut.window, 1) <= free_gb < memory.taken_gb((32, 40, 40), 1)
+    assert "there is memory for 45000 voxels, where the preset has up to 262144" in cut.reasons["window"]
+    least = make_plan(*hippocampus, preset="small", free_gb=0.001)
+    assert least.window == (16, 16, 16)
+    assert "more than the 0.0 GB that are free: close other programs" in least.reasons["training.batch_size"]
+    assert make_plan(*hippocampus, preset="small", free_gb=memory.taken_gb((64, 64, 65), 1)) == plan
 
 
 @pytest.mark.parametrize(

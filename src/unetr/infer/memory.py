@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, permutations
-from pathlib import Path
 
+from unetr.core.machine import free_bytes, peak_bytes, resident_bytes
 from unetr.core.parallel import available_cores
 from unetr.core.plan import Plan
 from unetr.errors import InputError
@@ -24,8 +24,6 @@ _SHARE_OF_FREE = 0.8
 # Fragments, pools of threads, and what reading and writing take beside the large arrays.
 _MARGIN = 1.1
 _SMALL_THINGS = 64 * _MEGABYTE
-# Where the process cannot be asked: interpreter and libraries.
-_PROCESS = 400 * _MEGABYTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +87,7 @@ def choose_route(demand: Demand, plan: Plan, limit_bytes: int | None) -> Budget:
 
 
 def _budget(route: Route, to_come: int) -> Budget:
-    before = _proc_kilobytes(Path("/proc/self/status"), "VmHWM")
-    return Budget(route, max(before, to_come))
+    return Budget(route, max(peak_bytes(), to_come))
 
 
 def gigabytes(count: int) -> str:
@@ -109,24 +106,6 @@ def parse_memory(text: str) -> int:
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"memory limit {text!r}: is not understood; expected a size such as 4GB or 800MB")
     return int(value)
-
-
-def resident_bytes() -> int:
-    """Memory that this process has now."""
-    return _proc_kilobytes(Path("/proc/self/status"), "VmRSS") or _PROCESS
-
-
-def free_bytes() -> int:
-    """Memory that could be used without swapping; where the system does not say, as if there were plenty."""
-    return _proc_kilobytes(Path("/proc/meminfo"), "MemAvailable") or 2**62
-
-
-def _proc_kilobytes(path: Path, name: str) -> int:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
 
 
 def _fixed_bytes(demand: Demand) -> int:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import AugmentPlan, ChannelPlan, Plan, Window
 from unetr.prepare.fingerprint import Triple, by_axis
-from unetr.prepare.presets import MORE_AUGMENTATION
+from unetr.prepare.presets import MORE_AUGMENTATION, PRESETS
+from unetr.prepare.training_memory import training_memory
 
 # Fewer passes over the data than this within a training's budget, and coarser voxels are the better use of it.
 _FEWEST_PASSES = 4.0
@@ -44,17 +45,22 @@ class Budget:
         return self.minutes * 60 * self.voxels_per_second
 
 
-def fit_preset(small: Plan, budget: Budget) -> tuple[str, str]:
-    """What `auto` stands for, and why: `medium` where preset `small` would take 5000 steps or more.
+def fit_preset(small: Plan, budget: Budget, free_gb: float = math.inf) -> tuple[str, str]:
+    """What `auto` stands for, and why: `medium` where `small` would take 5000 steps or more, and its windows fit.
 
-    small: the plan of that preset, of which the budget's speed was measured.
+    small: the plan of that preset, of which the budget's speed was measured. free_gb: memory.
     """
     steps = budget.voxels / (math.prod(small.window) * small.training.batch_size)
-    preset = "medium" if steps >= _STEPS_FOR_WIDER else "small"
-    return preset, (
+    why = (
         f"chosen by auto: in {budget.minutes:g} minutes small would take about {steps:.0f} steps; from "
         f"{_STEPS_FOR_WIDER:.0f} on it is medium"
     )
+    if steps < _STEPS_FOR_WIDER:
+        return "small", why
+    taken_gb = training_memory(PRESETS["medium"].network, small.outputs).taken_gb(small.window, 1)
+    if taken_gb > free_gb:
+        return "small", f"{why}, but that takes {taken_gb:.1f} GB of memory and {free_gb:.1f} are free"
+    return "medium", why
 
 
 def fit_spacing(spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget, window_voxels: int) -> tuple[Triple, str]:

@@ -8,13 +8,14 @@ import re
 import numpy as np
 
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
-from unetr.core.plan import ChannelPlan, InferencePlan, NetworkPlan, Plan, PretrainingPlan, Window
+from unetr.core.plan import ChannelPlan, InferencePlan, Plan, PretrainingPlan, TrainingPlan, Window
 from unetr.core.plan_file import parse_plan
 from unetr.errors import InputError
 from unetr.prepare.budget import Budget, fit_augmentation, fit_spacing
 from unetr.prepare.dataset import BACKGROUND, Dataset
 from unetr.prepare.fingerprint import Triple, by_axis
 from unetr.prepare.presets import AUTO, PRESETS, Preset, choose_preset
+from unetr.prepare.training_memory import TrainingMemory, training_memory
 
 # An axis is anisotropic when its spacing is this many times the finest.
 _ANISOTROPY = 3.0
@@ -28,21 +29,27 @@ _MIRROR_CASES = 5
 # is known to help left-right and to harm front-back and up-down, the three are 1.5, 7.6 and 3.2.
 MIRROR_EFFECT = 2.0
 
-_WHY_PRETRAINING = (
-    f"there are no labels: the network learns to predict the {PretrainingPlan().masked_fraction:.0%} of the patches "
-    "that are hidden from it"
-)
-_WHY_ANYWHERE = "has no effect: nothing is labelled, so windows lie anywhere"
+_WHY_UNLABELLED = {
+    "training.foreground_fraction": "has no effect: nothing is labelled, so windows lie anywhere",
+    "pretraining": "there are no labels: the network learns to predict the "
+    f"{PretrainingPlan().masked_fraction:.0%} of the patches that are hidden from it",
+}
 
 
 def make_plan(
-    dataset: Dataset, fingerprint: Fingerprint, *, preset: str = AUTO, budget: Budget | None = None, processes: int = 1
+    dataset: Dataset,
+    fingerprint: Fingerprint,
+    *,
+    preset: str = AUTO,
+    budget: Budget | None = None,
+    processes: int = 1,
+    free_gb: float = math.inf,
 ) -> Plan:
     """The plan for a dataset, each choice with its reason in `plan.reasons`.
 
-    processes: how many share a batch, so that it has a window for each. With a budget the voxels are made coarser where
-    it would not pass over the data often enough for their number, and augmentation stronger where it would see few
-    cases too often.
+    processes: how many share a batch, so that it has a window for each. free_gb: memory that each of them has; windows
+    and batches are made smaller to train in it. With a budget the voxels are made coarser where it would not pass over
+    the data often enough for their number, and augmentation stronger where it would see few cases too often.
 
     Raises InputError for an unknown preset or a fingerprint of another dataset.
     """
@@ -55,22 +62,16 @@ def make_plan(
         f"the border of zeros is left out as background; the scans without it hold {fingerprint.content_fraction:.1%} "
         "of their voxels"
     )
-    spacing_mm, window, why_grid = choose_grid(fingerprint, chosen, budget)
+    memory = training_memory(network, len(dataset.regions) or len(dataset.labels), free_gb)
+    spacing_mm, window, why_grid = choose_grid(fingerprint, chosen, memory, budget)
     channels, why_channels = choose_channels(dataset, fingerprint)
     reasons |= why_grid | why_channels
     mirror_axes, reasons["mirror_axes"] = choose_mirror_axes(fingerprint.labels, fingerprint.cases)
-    batch_size, reasons["training.batch_size"] = choose_batch_size(window, chosen, processes)
+    batch_size, reasons["training.batch_size"] = choose_batch_size(window, chosen, memory, processes)
     augment = chosen.training.augment.model_copy(update={"mirror_axes": mirror_axes})
     if budget is not None:
         augment, reasons["training.augment"] = fit_augmentation(augment, channels, window, fingerprint.cases, budget)
-    reasons["training.foreground_fraction"] = (
-        f"{chosen.training.foreground_fraction:.0%} of the windows are centred on a labelled voxel, since labels fill "
-        f"{sum(label.voxel_fraction for label in fingerprint.labels):.2%} of the voxels"
-    )
-    pretraining = None
-    if dataset.unlabelled:
-        pretraining, reasons["pretraining"] = PretrainingPlan(), _WHY_PRETRAINING
-        reasons["training.foreground_fraction"] = _WHY_ANYWHERE
+    reasons |= _WHY_UNLABELLED if dataset.unlabelled else _why_centred(fingerprint, chosen.training)
     reasons["inference.overlap"] = "neighbouring windows share half their length, as usual for sliding windows"
     return Plan(
         dataset=dataset.name,
@@ -84,7 +85,7 @@ def make_plan(
         network=network,
         training=chosen.training.model_copy(update={"batch_size": batch_size, "augment": augment}),
         inference=InferencePlan(mirror_axes=mirror_axes),
-        pretraining=pretraining,
+        pretraining=PretrainingPlan() if dataset.unlabelled else None,
         reasons=reasons,
     )
 
@@ -99,20 +100,24 @@ def without_labels(plan: Plan, source: str) -> Plan:
         return plan
     data = plan.model_dump(mode="json", exclude={"regions", "ignore_label", "postprocess"})
     data["training"]["loss"]["class_weights"] = None
-    why = {"pretraining": _WHY_PRETRAINING, "training.foreground_fraction": _WHY_ANYWHERE}
-    return parse_plan(data | {"labels": {BACKGROUND: 0}, "pretraining": {}, "reasons": plan.reasons | why}, source)
+    reasons = plan.reasons | _WHY_UNLABELLED
+    return parse_plan(data | {"labels": {BACKGROUND: 0}, "pretraining": {}, "reasons": reasons}, source)
 
 
 def choose_grid(
-    fingerprint: Fingerprint, preset: Preset, budget: Budget | None = None
+    fingerprint: Fingerprint, preset: Preset, memory: TrainingMemory, budget: Budget | None = None
 ) -> tuple[Triple, Window, dict[str, str]]:
     """Spacing in mm and window of a preset's network, and the reasons for both."""
     spacing_mm, why_spacing = choose_spacing(fingerprint.spacings_mm)
+    smallest = (_FEWEST_PATCHES * preset.network.patch) ** 3
+    most = int(min(preset.window_voxels, max(smallest, memory.most_voxels)))
     if budget is not None:
-        spacing_mm, coarser = fit_spacing(spacing_mm, fingerprint, budget, preset.window_voxels)
+        spacing_mm, coarser = fit_spacing(spacing_mm, fingerprint, budget, most)
         why_spacing += coarser
     shape = median_shape(fingerprint, spacing_mm)
-    window, why_window = choose_window(shape, preset.network.patch, preset.window_voxels)
+    window, why_window = choose_window(shape, preset.network.patch, most)
+    if most < preset.window_voxels:
+        why_window += f"; there is memory for {most} voxels, where the preset has up to {preset.window_voxels}"
     if preset.network.decoder != "stem":  # a stem sees single voxels, and resampled labels lose more than it gains
         spacing_mm, finer = fill_window(spacing_mm, shape, window)
         why_spacing += finer
@@ -168,26 +173,23 @@ def fill_window(spacing_mm: Triple, shape: Triple, window: Window) -> tuple[Trip
     return (right, front, up), reason
 
 
-def choose_batch_size(window: Window, preset: Preset, processes: int = 1) -> tuple[int, str]:
-    """As many windows as the preset's batch of voxels holds, and at least one for each process."""
-    batch = max(processes, 1, min(preset.largest_batch, round(preset.batch_voxels / math.prod(window))))
-    memory_gb = training_memory_gb(preset.network, window, batch)
-    windows = "1 window" if batch == 1 else f"{batch} windows"
-    return batch, f"{windows} of {by_axis(window)} voxels; training takes about {memory_gb:.1f} GB of memory"
-
-
-def training_memory_gb(network: NetworkPlan, window: Window, batch: int) -> float:
-    """A rough estimate: weights, gradients and two moments of AdamW, and the activations kept for the gradient.
-
-    Counts, in float32, 16 values of the token width and 2 of the MLP per token and block, and 16 feature maps of the
-    decoder's feature size at full resolution, where most of its memory is; 24 with a stem.
-    """
+def choose_batch_size(window: Window, preset: Preset, memory: TrainingMemory, processes: int = 1) -> tuple[int, str]:
+    """As many windows as the preset's batch of voxels and the memory of each process hold, at least one for each."""
     voxels = math.prod(window)
-    tokens = voxels / network.patch**3
-    weights = network.depth * (4 * network.width**2 + 2 * network.width * network.mlp_width)
-    encoder = tokens * network.depth * (16 * network.width + 2 * network.mlp_width)
-    decoder = voxels * (24 if network.decoder == "stem" else 16) * network.feature_size
-    return 4.0 * (4 * weights + batch * (encoder + decoder)) / 1e9
+    batch = min(preset.largest_batch, round(preset.batch_voxels / voxels))
+    if memory.most_voxels < batch * voxels / processes:
+        batch = processes * int(memory.most_voxels / voxels)
+    batch = max(batch, processes)
+    windows = "1 window" if batch == 1 else f"{batch} windows"
+    taken_gb = memory.taken_gb(window, math.ceil(batch / processes))
+    reason = f"{windows} of {by_axis(window)} voxels; training takes about {taken_gb:.1f} GB of memory"
+    if processes > 1:
+        reason += f" in each of {processes} processes"
+    if taken_gb > memory.free_gb:
+        reason += (
+            f", more than the {memory.free_gb:.1f} GB that are free: close other programs or take a smaller preset"
+        )
+    return batch, reason
 
 
 def choose_channels(dataset: Dataset, fingerprint: Fingerprint) -> tuple[tuple[ChannelPlan, ...], dict[str, str]]:
@@ -246,6 +248,12 @@ def choose_mirror_axes(labels: list[LabelStatistics], cases: int) -> tuple[tuple
         parts.append(f"{name} {verdict} (effect size {effect:.1f}, {worst.name})")
     reason = ", ".join(parts)
     return tuple(allowed), f"{reason}; from {MIRROR_EFFECT:g} on a label is told from the others by its side"
+
+
+def _why_centred(fingerprint: Fingerprint, training: TrainingPlan) -> dict[str, str]:
+    filled = sum(label.voxel_fraction for label in fingerprint.labels)
+    centred = f"{training.foreground_fraction:.0%} of the windows are centred on a labelled voxel"
+    return {"training.foreground_fraction": f"{centred}, since labels fill {filled:.2%} of the voxels"}
 
 
 def _preset_for(name: str, dataset: Dataset, fingerprint: Fingerprint) -> Preset:

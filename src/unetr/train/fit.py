@@ -24,12 +24,12 @@ from unetr.prepare.fingerprint import measure_fingerprint
 from unetr.prepare.folds import split_folds
 from unetr.prepare.planner import make_plan
 from unetr.prepare.presets import AUTO
+from unetr.train.capacity import free_memory_gb, training_voxels_per_second
 from unetr.train.checkpoint import averaged_weights
 from unetr.train.finish import finish
 from unetr.train.loop import Observer, Options, train
 from unetr.train.run import Run, Settings, holds_run, open_run, read_fingerprint, read_settings
 from unetr.train.team import Launch, assemble
-from unetr.train.throughput import training_voxels_per_second
 from unetr.train.transfer import plan_from
 
 Progress = Callable[[str, int, int], None]
@@ -95,12 +95,13 @@ def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress
 
 
 def plan_for(dataset: Dataset, fingerprint: Fingerprint, request: Request) -> Plan:
-    """The planner's choice; with a budget in minutes for what this machine can do in it, measured for some seconds.
+    """The planner's choice for this machine's memory and, with a budget in minutes, its speed, timed for some seconds.
 
     Raises InputError as make_plan does.
     """
-    processes = (request.launch or Launch()).size
-    planned = partial(make_plan, dataset, fingerprint, processes=processes)
+    launch = request.launch or Launch()
+    processes, free_gb = launch.size, free_memory_gb(launch.processes)
+    planned = partial(make_plan, dataset, fingerprint, processes=processes, free_gb=free_gb)
     plan = planned(preset=request.preset)
     if request.start is not None:
         return plan_from(request.start, plan)
@@ -109,7 +110,7 @@ def plan_for(dataset: Dataset, fingerprint: Fingerprint, request: Request) -> Pl
     budget = Budget(request.minutes, training_voxels_per_second(plan, request.seed) * processes)
     if request.preset != AUTO:
         return planned(preset=request.preset, budget=budget)
-    preset, why = fit_preset(plan, budget)
+    preset, why = fit_preset(plan, budget, free_gb)
     if preset != plan.network.preset:
         speed = training_voxels_per_second(planned(preset=preset), request.seed)
         budget = Budget(request.minutes, speed * processes)

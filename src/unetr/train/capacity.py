@@ -1,16 +1,31 @@
-"""How fast this machine trains a network: a few steps on random numbers, so that a plan can fit its budget."""
+"""What a plan has to fit: this machine's memory, and its speed, timed by a few steps on random numbers."""
 
 from __future__ import annotations
 
+import math
 import time
 
 import torch
 
+from unetr.core.machine import PLENTY_BYTES, free_bytes
 from unetr.core.plan import Plan
 from unetr.train.sample import Batch
 from unetr.train.step import start_trainer, training_step
 
 _FEWEST_STEPS, _SECONDS = 2, 4.0
+# Of the memory that is free: the rest is for what nobody counted.
+_SHARE_OF_FREE = 0.8
+
+
+def free_memory_gb(processes: int) -> float:
+    """Memory for a training in each of the processes on this machine: of its GPU, or its part of the machine's.
+
+    Infinite where the system does not say.
+    """
+    if torch.cuda.is_available():
+        return _SHARE_OF_FREE * torch.cuda.mem_get_info()[0] / 1e9
+    free = free_bytes()
+    return math.inf if free >= PLENTY_BYTES else _SHARE_OF_FREE * free / processes / 1e9
 
 
 def training_voxels_per_second(plan: Plan, seed: int) -> float:
