@@ -11,7 +11,7 @@ _FLOAT_GB = 4 / 1e9
 # Weights, their averages twice, gradients and two moments of AdamW.
 _COPIES = 6
 # Threads, and what the kernels keep to work with.
-_WORKSPACE_GB = 0.35
+_WORKSPACE_GB = 0.4
 
 
 @dataclass(frozen=True, slots=True)
