@@ -92,6 +92,11 @@ def fork(folder: Path, scenario: dict[str, Any], cache: Cache, rank: int, port: 
     os._exit(code)
 
 
+def ended(child: int) -> int:
+    """The exit code of a child, waited for."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def play(folder: Path, scenario: dict[str, Any], cache: Cache) -> None:
     if "copy_of" in scenario:
         shutil.copytree(folder.with_name(scenario["copy_of"]), folder)
@@ -103,12 +108,14 @@ def play(folder: Path, scenario: dict[str, Any], cache: Cache) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     children = [fork(folder, scenario, cache, rank, port) for rank in range(scenario["processes"])]
+    codes = []
     if "kills_after" in scenario:
         while not (folder / "waits").exists():
             time.sleep(0.01)
         os.kill(children[-1], signal.SIGKILL)
+        codes = [ended(children.pop())]  # gone when the leader goes on, not going
         (folder / "killed").touch()
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    codes = [*map(ended, children), *codes]
     (folder / "codes.json").write_text(json.dumps(codes))
 
 
