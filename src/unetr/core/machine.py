@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+# Of the memory that is free, the share that a job takes without being told: the rest is for what nobody counted.
+SHARE_OF_FREE = 0.8
 # What is said to be free where the system does not say.
 PLENTY_BYTES = 2**62
 # Where the process cannot be asked: interpreter and libraries.
@@ -50,7 +52,7 @@ def _left_by_groups(root: Path) -> Iterator[int]:
         for folder in (root / top / above for above in (inner, *inner.parents)):
             most, held = _number(folder / limit), _number(folder / used)
             if most is not None and held is not None:
-                yield max(0, most - held + _counted(folder / "memory.stat", droppable))
+                yield max(0, most - held + _field(folder / "memory.stat", droppable))
 
 
 def _number(path: Path) -> int | None:
@@ -59,12 +61,13 @@ def _number(path: Path) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _counted(path: Path, name: str) -> int:
-    return next((int(line.split()[1]) for line in _lines(path) if line.startswith(f"{name} ")), 0)
-
-
 def _kilobytes(path: Path, name: str) -> int:
-    return next((int(line.split()[1]) * 1024 for line in _lines(path) if line.startswith(f"{name}:")), 0)
+    return 1024 * _field(path, f"{name}:")
+
+
+def _field(path: Path, name: str) -> int:
+    """The number behind a name; 0 where there is none."""
+    return next((int(line.split()[1]) for line in _lines(path) if line.split()[:1] == [name]), 0)
 
 
 def _lines(path: Path) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 
-from unetr.core.machine import free_bytes, peak_bytes, resident_bytes
+from unetr.core.machine import SHARE_OF_FREE, free_bytes, peak_bytes, resident_bytes
 from unetr.core.parallel import available_cores
 from unetr.core.plan import Plan
 from unetr.errors import InputError
@@ -19,8 +19,6 @@ _MEGABYTE = 10**6
 # Rows whose probabilities are in memory at a time: as many as share a line of the cache, fewer where they are large.
 _SLAB_ROWS = 16
 _SLAB_BYTES = 256 * _MEGABYTE
-# Of the memory that is free when a prediction starts, the share it takes without being told a limit.
-_SHARE_OF_FREE = 0.8
 # Fragments, pools of threads, and what reading and writing take beside the large arrays.
 _MARGIN = 1.1
 _SMALL_THINGS = 64 * _MEGABYTE
@@ -66,7 +64,7 @@ def choose_route(demand: Demand, plan: Plan, limit_bytes: int | None) -> Budget:
     Without a limit, within most of the memory that is free. Raises InputError where a limit cannot be met.
     """
     fixed = _fixed_bytes(demand)
-    allowed = limit_bytes if limit_bytes is not None else resident_bytes() + int(_SHARE_OF_FREE * free_bytes())
+    allowed = limit_bytes if limit_bytes is not None else resident_bytes() + int(SHARE_OF_FREE * free_bytes())
     best: tuple[tuple[int, int], Route] | None = None
     least = math.inf
     for route, windows, bytes_ in _routes(demand.grid, plan):

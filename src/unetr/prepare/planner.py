@@ -56,12 +56,7 @@ def make_plan(
     chosen = _preset_for(preset, dataset, fingerprint)
     network = chosen.network
     auto = " (chosen by auto)" if preset == AUTO else ""
-    reasons = {"network": f"preset {network.preset}: {chosen.why}{auto}"}
-    reasons["orientation"] = f"RAS for all; the scans are {_counted(fingerprint.orientations)}"
-    reasons["crop"] = (
-        f"the border of zeros is left out as background; the scans without it hold {fingerprint.content_fraction:.1%} "
-        "of their voxels"
-    )
+    reasons = {"network": f"preset {network.preset}: {chosen.why}{auto}"} | _why_placed(fingerprint)
     memory = training_memory(network, len(dataset.regions) or len(dataset.labels), free_gb)
     spacing_mm, window, why_grid = choose_grid(fingerprint, chosen, memory, budget)
     channels, why_channels = choose_channels(dataset, fingerprint)
@@ -248,6 +243,14 @@ def choose_mirror_axes(labels: list[LabelStatistics], cases: int) -> tuple[tuple
         parts.append(f"{name} {verdict} (effect size {effect:.1f}, {worst.name})")
     reason = ", ".join(parts)
     return tuple(allowed), f"{reason}; from {MIRROR_EFFECT:g} on a label is told from the others by its side"
+
+
+def _why_placed(fingerprint: Fingerprint) -> dict[str, str]:
+    border = "the border of zeros is left out as background"
+    return {
+        "orientation": f"RAS for all; the scans are {_counted(fingerprint.orientations)}",
+        "crop": f"{border}; the scans without it hold {fingerprint.content_fraction:.1%} of their voxels",
+    }
 
 
 def _why_centred(fingerprint: Fingerprint, training: TrainingPlan) -> dict[str, str]:

@@ -7,14 +7,12 @@ import time
 
 import torch
 
-from unetr.core.machine import PLENTY_BYTES, free_bytes
+from unetr.core.machine import PLENTY_BYTES, SHARE_OF_FREE, free_bytes
 from unetr.core.plan import Plan
 from unetr.train.sample import Batch
 from unetr.train.step import start_trainer, training_step
 
 _FEWEST_STEPS, _SECONDS = 2, 4.0
-# Of the memory that is free: the rest is for what nobody counted.
-_SHARE_OF_FREE = 0.8
 
 
 def free_memory_gb(processes: int) -> float:
@@ -23,9 +21,9 @@ def free_memory_gb(processes: int) -> float:
     Infinite where the system does not say.
     """
     if torch.cuda.is_available():
-        return _SHARE_OF_FREE * torch.cuda.mem_get_info()[0] / 1e9
+        return SHARE_OF_FREE * torch.cuda.mem_get_info()[0] / 1e9
     free = free_bytes()
-    return math.inf if free >= PLENTY_BYTES else _SHARE_OF_FREE * free / processes / 1e9
+    return math.inf if free >= PLENTY_BYTES else SHARE_OF_FREE * free / processes / 1e9
 
 
 def training_voxels_per_second(plan: Plan, seed: int) -> float:
