@@ -7,8 +7,9 @@ import io
 import logging
 import signal
 import sys
+import traceback
 from types import FrameType
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -75,8 +76,17 @@ _INSTALL = {
 }
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _BAD_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
+# How errors are shown, as the options before the command say.
+_shown = {"traceback": False}
 # What torch says, as a RuntimeError, when an allocation fails on the CPU or on a GPU.
 _NO_MEMORY = ("can't allocate memory", "out of memory")
+
+
+@app.callback()
+def _before_the_command(
+    debug: Annotated[bool, typer.Option("--debug", help="Show an error's traceback too, and its cause.")] = False,
+) -> None:
+    _shown["traceback"] = debug
 
 
 def main() -> None:
@@ -125,6 +135,8 @@ def _os_error(error: OSError) -> UnetrError:
 
 
 def _end(error: UnetrError) -> NoReturn:
+    if _shown["traceback"]:
+        traceback.print_exception(error)
     print(f"unetr: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
 

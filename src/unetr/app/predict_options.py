@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from unetr.core.untrusted import untrusted
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class PredictOptions:
             assume_affine=self.assume_affine,
             accept_shear=self.accept_shear,
         )
-        with naming(case):
+        with naming(case), untrusted(case.images[0], "a scan"):
             return segmenter.prepare(read, strict=self.strict)
 
     def wanted(self) -> Wanted:

@@ -80,7 +80,13 @@ def run_job(job: Job) -> dict[str, CaseRecord]:
             with naming(case):
                 budget = job.segmenter.budget(loaded.scan, job.options.wanted(), prefetch=len(job.inputs.cases) > 1)
             announce(budget, loaded.scan)
-            return _Segmented(job.options.segment(case, loaded.scan, job.segmenter, budget.route), loaded.inputs)
+            try:
+                return _Segmented(job.options.segment(case, loaded.scan, job.segmenter, budget.route), loaded.inputs)
+            except MemoryError as error:
+                if job.inputs.single:
+                    raise
+                # The other cases of a batch may fit.
+                raise InputError(f"{case.images[0]}: cannot be segmented in the memory that is free") from error
 
         def finished(outcome: Outcome[Case, CaseRecord]) -> None:
             records[outcome.case.id] = _record(outcome)

@@ -9,6 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unetr.app.options import say
+from unetr.errors import InputError
+
 if TYPE_CHECKING:
     from unetr.evaluate.results import Results
     from unetr.train.run import Run
@@ -33,7 +36,8 @@ def write_run_report(
     from unetr.train.run import read_fingerprint, read_settings
 
     settings = read_settings(run)
-    worst = tuple(WorstCase(case.name, _dice_of(results, case.name), _picture(case)) for case in shown)
+    pictures = [(case.name, picture) for case in shown if (picture := _picture(case)) is not None]
+    worst = tuple(WorstCase(name, _dice_of(results, name), picture) for name, picture in pictures)
     page = run.folder / "report.html"
     report = ReportInput(
         plan=read_plan(run.plan),
@@ -59,14 +63,18 @@ def write_run_report(
     return page
 
 
-def _picture(case: ShownCase) -> bytes:
-    """The overlay of truth and prediction; also written beside the prediction."""
+def _picture(case: ShownCase) -> bytes | None:
+    """The overlay of truth and prediction, also written beside the prediction; None where a file cannot be read."""
     from unetr.draw.picture import overlay, write_png
     from unetr.io import case_name, read_label, read_volume
     from unetr.prepare.cases import stack_channels
 
-    scan = stack_channels([(path, read_volume(path)) for path in case.scan])
-    png = overlay(scan, read_label(case.prediction), read_label(case.truth), case.name)
+    try:
+        scan = stack_channels([(path, read_volume(path)) for path in case.scan])
+        png = overlay(scan, read_label(case.prediction), read_label(case.truth), case.name)
+    except InputError as error:
+        say(f"without a picture of {case.name}: {error}")
+        return None
     write_png(case.prediction.with_name(f"{case_name(case.prediction)}.png"), png)
     return png
 

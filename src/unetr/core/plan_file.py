@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from unetr.core.files import read_text, write_text
 from unetr.core.plan import Plan
+from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
 
 
@@ -28,6 +29,7 @@ def parse_plan(data: Any, source: str) -> Plan:
         raise InputError(f"{source}: {key}: {what}{more}") from None
 
 
+@reads_untrusted("a plan (YAML or JSON)")
 def read_plan(path: Path) -> Plan:
     """Reads a plan from YAML or JSON. Raises InputError."""
     text = read_text(path, "a plan (YAML or JSON)")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unetr.core.files import read_text, write_text
+from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.evaluate.summary import METRICS, Statistic, case_means, statistic
 
@@ -158,6 +159,7 @@ def write_results(folder: Path, results: Results) -> tuple[Path, Path]:
     return json_path, csv_path
 
 
+@reads_untrusted("results of unetr evaluate (results.json)")
 def read_results(path: Path) -> Results:
     """Reads a results.json that `write_results` wrote; summarises its scores anew. Raises InputError."""
     text = read_text(path, "results of `unetr evaluate` (results.json)")

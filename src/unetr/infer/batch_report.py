@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from unetr.core.files import read_text, write_text
 from unetr.core.plan import Record
+from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
 
 REPORT_NAME = "report.json"
@@ -103,6 +104,7 @@ def write_report(path: Path, report: Report) -> None:
     write_text(path, f'{{\n "counts": {counts},{rest}\n')
 
 
+@reads_untrusted("a report of unetr predict")
 def read_report(path: Path) -> Report | None:
     """The report at `path`, None where there is no file. Raises InputError for a file that is something else."""
     if not path.exists():

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unetr.core.untrusted import reads_untrusted
 from unetr.core.volume import Volume, affine_spacing_mm, grid_distance_mm
-from unetr.errors import InputError, MachineError
+from unetr.errors import InputError
 from unetr.io.checks import check_affine, same_grid_tolerance_mm
 from unetr.io.dicom_files import looks_like_dicom, open_files
 from unetr.io.dicom_source import DicomSource
@@ -48,6 +49,7 @@ def is_dicom(path: Path) -> bool:
     return looks_like_dicom(path)
 
 
+@reads_untrusted("readable DICOM")
 def list_series(path: Path) -> list[SeriesInfo]:
     """The CT, MR and PET series, by series number, then UID; no pixel data is read. Raises InputError."""
     from unetr.io.dicom_series import find_series
@@ -56,27 +58,25 @@ def list_series(path: Path) -> list[SeriesInfo]:
         return [_info(series) for series in find_series(path, files)]
 
 
+@reads_untrusted("readable DICOM")
 def read_dicom(path: Path, series: Sequence[str] = ()) -> Volume:
     """Reads a series, or several of one grid as channels in the order of their UIDs `series`, as [C, X, Y, Z].
 
     X are columns, Y rows, Z slices, sorted by position along their normal; affine: voxel -> RAS mm. Numbers: see
     `dicom_pixels.read_pixels`; pixels with the PixelPaddingValue are left as they are. `Volume.source` is a tuple of
     one DicomSource per channel. Raises InputError for whatever is not one sound regular grid, with the file's name or
-    the position in mm, and for several series where none is chosen; MachineError for a missing decoder or memory.
+    the position in mm, and for several series where none is chosen; MachineError for a missing decoder.
     """
     from unetr.io.dicom_pixels import read_pixels
     from unetr.io.dicom_series import chosen_series, find_series
     from unetr.io.dicom_stack import stack_series
 
-    try:
-        with open_files(path) as files:
-            stacks = [stack_series(each) for each in chosen_series(path, find_series(path, files), series)]
-            for stack in stacks:
-                check_affine(path, stack.affine, f"affine of {stack.series.title}")
-                _check_same_grid(path, stacks[0], stack)
-            data = read_pixels(stacks)
-    except MemoryError:
-        raise MachineError(f"{path}: does not fit in memory; free some or use a larger machine") from None
+    with open_files(path) as files:
+        stacks = [stack_series(each) for each in chosen_series(path, find_series(path, files), series)]
+        for stack in stacks:
+            check_affine(path, stack.affine, f"affine of {stack.series.title}")
+            _check_same_grid(path, stacks[0], stack)
+        data = read_pixels(stacks)
     return Volume(data, stacks[0].affine, source=tuple(_source(stack) for stack in stacks))
 
 

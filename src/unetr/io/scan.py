@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from unetr.core.files import atomic_path
+from unetr.core.untrusted import reads_untrusted
 from unetr.core.volume import Array, Volume, grid_distance_mm
 from unetr.errors import InputError, MachineError
 from unetr.io.checks import check_affine, same_grid_tolerance_mm, trusted_volume
@@ -21,24 +22,23 @@ _LARGEST_LABEL = 65535
 _LISTED = 10
 
 
+@reads_untrusted("a sound 3D scan")
 def read_volume(path: Path, *, assume_affine: bool = False, accept_shear: bool = False) -> Volume:
     """Reads a scan as [C, X, Y, Z], in the file's own number type, or float32 where the file scales its numbers.
 
     A folder, zip or file of DICOM with a single series is read too (`read_dicom` chooses among several).
     The fourth axis of a NIfTI and the components of NRRD and MHA voxels are channels. assume_affine: a file without
     affine gets its voxel sizes, axes taken as right, anterior, superior. accept_shear: voxel axes need
-    not be perpendicular. Raises InputError for whatever is not a sound 3D scan, MachineError if memory is too small.
+    not be perpendicular. Raises InputError for whatever is not a sound 3D scan, or does not fit in memory.
     """
     # The bytes of a file that is named like a scan decide nothing: what its name says is expected of it.
     if (path.is_dir() or not path.name.lower().endswith(tuple(FORMATS))) and is_dicom(path):
         return read_dicom(path)
     raw_format = FORMATS[scan_suffix(path)]
-    try:
-        return trusted_volume(path, raw_format.read(path), assume_affine, accept_shear)
-    except MemoryError:
-        raise MachineError(f"{path}: does not fit in memory; free some or use a larger machine") from None
+    return trusted_volume(path, raw_format.read(path), assume_affine, accept_shear)
 
 
+@reads_untrusted("a sound label volume")
 def read_label(
     path: Path,
     values: Collection[int] | None = None,

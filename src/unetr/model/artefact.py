@@ -14,6 +14,7 @@ from typing import Literal
 
 from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan
+from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.model.file import ModelFile, described, read_model
 from unetr.model.onnx_metadata import has_external_data, onnx_metadata
@@ -54,6 +55,7 @@ class Opened:
         return self.model.source
 
 
+@reads_untrusted("a model")
 def open_model(path: Path) -> Opened:
     """Opens a model file (.safetensors), or a network that `unetr export` wrote (.onnx, or .xml with its .bin).
 

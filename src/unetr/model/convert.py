@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from unetr.core.plan import NetworkPlan, Plan
+from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.model.build import empty_network, weight_problems
 from unetr.model.file import ModelFile
@@ -105,6 +106,7 @@ def convert_monai(checkpoint: Path, plan: Plan) -> ModelFile:
 CONVERTERS: dict[str, Callable[[Path, Plan], ModelFile]] = {"monai": convert_monai}
 
 
+@reads_untrusted("weights of a network")
 def read_weights(path: Path) -> dict[str, Tensor]:
     """A state dict from .safetensors or from a pickle of tensors only; floating point becomes float32.
 

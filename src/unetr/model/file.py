@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan
 from unetr.core.plan_file import parse_plan
+from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.model.compact import compacted, expanded
 from unetr.model.sealed import read_sealed, write_sealed
@@ -50,6 +51,7 @@ def write_model(path: Path, model: ModelFile) -> str:
     return write_sealed(path, model.weights, describe(model))
 
 
+@reads_untrusted("a unetr-model file")
 def read_model(path: Path) -> ModelFile:
     """Reads and verifies a model file. Raises InputError, one line that names the file.
 

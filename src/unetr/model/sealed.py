@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unetr.core.files import atomic_path
+from unetr.core.untrusted import reads_untrusted
 from unetr.core.volume import Array
 from unetr.errors import InputError, MachineError
 
@@ -69,6 +70,7 @@ def write_sealed(path: Path, tensors: Mapping[str, ArrayLike], metadata: Mapping
     return digest.hexdigest()
 
 
+@reads_untrusted("a sealed file that unetr wrote")
 def read_sealed(path: Path, kind: str, version: str = "1") -> tuple[dict[str, Array], dict[str, str]]:
     """Reads and verifies a file whose metadata say format = `kind` and format_version = `version`.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unetr.core.untrusted import reads_untrusted
 from unetr.core.volume import Volume
 from unetr.errors import InputError
 from unetr.io import check_same_grid, read_dicom, read_label, read_volume
@@ -62,6 +63,7 @@ def recognised(path: Path) -> bool:
     return _is_description(path) or any(layout.recognises(path) for layout in LAYOUTS.values())
 
 
+@reads_untrusted("a dataset")
 def open_dataset(path: Path) -> Dataset:
     """Reads the dataset at `path` in the first layout that recognises it. Raises InputError."""
     if _is_description(path):

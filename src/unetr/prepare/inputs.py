@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.io import case_name, is_dicom
 from unetr.prepare.dataset import Case, check_id
@@ -27,6 +28,7 @@ class Inputs:
     dicom: bool
 
 
+@reads_untrusted("a scan or a folder of scans")
 def prediction_inputs(path: Path, n_channels: int, series: Sequence[str] = ()) -> Inputs:
     """The cases in a scan file, a DICOM folder, zip or file, a folder of any one of these kinds, or a CSV of paths.
 

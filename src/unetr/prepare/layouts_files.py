@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +76,7 @@ def read_folders(root: Path) -> Dataset:
         root=root,
         layout="folders",
         cases=cases,
-        channel_names=tuple(f"channel_{i}" for i in range(channel_count(cases[0]))),
+        channel_names=tuple(f"channel_{i}" for i in range(channel_count(cases))),
         labels=_label_names(root / "labels.json", cases, root),
     )
 
@@ -101,7 +102,7 @@ def read_csv_scans(path: Path) -> Dataset:
         root=path.parent,
         layout="csv",
         cases=ordered,
-        channel_names=_csv_channel_names(image_columns, ordered[0]),
+        channel_names=_csv_channel_names(image_columns, ordered),
         labels={BACKGROUND: 0},
         licence=about.get("licence", ""),
         reference=about.get("reference", ""),
@@ -155,10 +156,10 @@ def _csv_rows(path: Path) -> list[list[str]]:
     return [row for row in rows if any(cell.strip() for cell in row)]
 
 
-def _csv_channel_names(image_columns: list[str], case: Case) -> tuple[str, ...]:
+def _csv_channel_names(image_columns: list[str], cases: Sequence[Case]) -> tuple[str, ...]:
     """image_T1 names the channel T1; columns without a name of their own are numbered."""
     names = [name for column in image_columns for name in re.sub(r"(?i)^image[_ -]*", "", column).split("+")]
-    count = channel_count(case)
+    count = channel_count(cases)
     if count != len(names):
         names = [str(number) for number in range(count)]
     return tuple(f"channel_{name or 0}" if not name or name.isdigit() else name for name in names)
@@ -200,9 +201,20 @@ def _scans_by_name(folder: Path) -> dict[str, Path]:
     return found
 
 
-def channel_count(case: Case) -> int:
-    """Channels of a case: its files, or what its only file holds."""
-    return len(case.images) if len(case.images) > 1 else read_volume(case.images[0]).data.shape[0]
+def channel_count(cases: Sequence[Case]) -> int:
+    """Channels of each case: its files, or what its only file holds, by the first case that can be read.
+
+    Raises InputError of the first case where none can. A bad one is named where the cases are read, not here.
+    """
+    if len(cases[0].images) > 1:
+        return len(cases[0].images)
+    problem: InputError | None = None
+    for case in cases:
+        try:
+            return len(read_volume(case.images[0]).data)
+        except InputError as error:
+            problem = problem or error
+    raise problem or InputError("no case")
 
 
 def _label_names(sidecar: Path, cases: tuple[Case, ...], source: Path) -> dict[str, int]:
@@ -231,19 +243,30 @@ def _labels_found(cases: tuple[Case, ...], source: Path) -> dict[str, int]:
     if not paths:
         raise InputError(f"{source}: no case has a label; expected a label file for each case that is learned from")
     names: dict[int, str] = {}
+    problems: list[InputError] = []
     with ThreadPoolExecutor(2) as pool:
-        for path, (values, carried) in zip(paths, pool.map(_values_of, paths), strict=True):
+        for path, found in zip(paths, pool.map(_values_of, paths), strict=True):
+            if isinstance(found, InputError):
+                # It is named where the cases are read; the others have names all the same.
+                problems.append(found)
+                continue
+            values, carried = found
             for value in values:
                 names.setdefault(value, carried.get(value, BACKGROUND if value == 0 else f"label_{value}"))
             if len(names) > _MOST_VALUES:
                 raise InputError(
                     f"{path}: the labels have more than {_MOST_VALUES} different values; is this an image?"
                 )
+    if len(problems) == len(paths):
+        raise problems[0]
     if len(set(names.values())) < len(names):
         names = {value: BACKGROUND if value == 0 else f"label_{value}" for value in names}
     return {name: value for value, name in names.items()}
 
 
-def _values_of(path: Path) -> tuple[list[int], dict[int, str]]:
-    label = read_label(path)
+def _values_of(path: Path) -> tuple[list[int], dict[int, str]] | InputError:
+    try:
+        label = read_label(path)
+    except InputError as error:
+        return error
     return [int(value) for value in np.unique(label.data)], label.label_names

@@ -43,7 +43,7 @@ def _of_folder(path: Path, n_channels: int) -> Dataset:
     if inputs.problems:
         more = f"; {len(inputs.problems) - 1} more cases have problems" if len(inputs.problems) > 1 else ""
         raise InputError(f"{next(iter(inputs.problems.values()))}{more}")
-    channels = n_channels or channel_count(inputs.cases[0])
+    channels = n_channels or channel_count(inputs.cases)
     return Dataset(
         name=path.resolve().name,
         root=path,

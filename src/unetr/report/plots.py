@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from unetr.core.untrusted import untrusted
 from unetr.draw.colours import class_colour, shortened
 from unetr.evaluate.results import Results
 
@@ -39,7 +40,7 @@ def read_log(path: Path | None) -> Columns:
     """
     if path is None or not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+    with untrusted(path, "a log of a training"), path.open(newline="", encoding="utf-8", errors="replace") as file:
         rows = list(csv.DictReader(line.replace("\0", "") for line in file))
     names = [name for name in (rows[0] if rows else {}) if name]
     return {name: np.array([_number(row[name]) for row in rows]) for name in names}

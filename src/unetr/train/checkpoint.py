@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from unetr.core.files import machine_error
+from unetr.core.untrusted import untrusted
 from unetr.errors import InputError
 from unetr.model.sealed import read_sealed, write_sealed
 from unetr.train.team import shared_like, whole
@@ -94,7 +95,8 @@ def restore_checkpoint(folder: Path, state: TrainingState, only: Path | None = N
         except InputError as error:
             damaged[path] = error
             continue
-        _load(state, {name: torch.from_numpy(array) for name, array in tensors.items()}, metadata)
+        with untrusted(path, "a checkpoint of this training"):
+            _load(state, {name: torch.from_numpy(array) for name, array in tensors.items()}, metadata)
         for other in damaged:
             with suppress(OSError):
                 other.replace(other.with_suffix(".damaged"))

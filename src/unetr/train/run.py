@@ -13,6 +13,7 @@ from unetr.core.files import flush_to_disk, is_leftover, machine_error, read_tex
 from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan, Record
 from unetr.core.plan_file import read_plan, write_plan
+from unetr.core.untrusted import untrusted
 from unetr.errors import InputError
 
 SHARED_CACHE = "shared_cache"
@@ -253,7 +254,7 @@ def logged_seconds(run: Run, step: int) -> float:
     """What the steps up to `step` have taken, in all sittings of a run."""
     if not run.timing.exists():
         return 0.0
-    with run.timing.open(encoding="utf-8", newline="") as handle:
+    with untrusted(run.timing, "a log of a run"), run.timing.open(encoding="utf-8", newline="") as handle:
         return sum(float(row["seconds"]) for row in csv.DictReader(handle) if int(row["step"]) <= step)
 
 
@@ -261,7 +262,7 @@ def logged_steps(path: Path) -> set[int]:
     """The steps that have a row in a log of a run, none where there is no such file."""
     if not path.exists():
         return set()
-    with path.open(encoding="utf-8", newline="") as handle:
+    with untrusted(path, "a log of a run"), path.open(encoding="utf-8", newline="") as handle:
         return {int(row["step"]) for row in csv.DictReader(handle)}
 
 
