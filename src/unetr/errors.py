@@ -7,14 +7,22 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from unetr.core.printable import printable
+
+# A name from a file may be megabytes long; a message is for people.
+_LONGEST = 4000
+
 
 class UnetrError(Exception):
-    """Base of all expected errors. The message is one line: what was found, what was expected, what to do."""
+    """Base of all expected errors. The message is one line: what was found, what was expected, what to do.
+
+    What a terminal would not show as it is (controls, bidi marks) is escaped; see `unetr.core.printable`.
+    """
 
     exit_code: ClassVar[int] = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(printable(" ".join(message.split()), _LONGEST))
 
 
 class InputError(UnetrError):

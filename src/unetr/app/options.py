@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unetr.core.printable import printable, printable_json
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, Task
+    from rich.text import Text
 
 DatasetPath = Annotated[
     Path,
@@ -55,7 +57,7 @@ def training_minutes(minutes: float | None, steps: int | None) -> float | None:
 
 
 def write_out(text: str) -> None:
-    """Text on standard output; nowhere when its reader went away, as `head` does, so that the command goes on."""
+    """Text as it is on standard output; nowhere when its reader went away, as `head` does: the command goes on."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -64,13 +66,14 @@ def write_out(text: str) -> None:
 
 
 def write_line(text: str) -> None:
-    """A line for people on standard output."""
-    write_out(f"{text}\n")
+    """A line for people on standard output; names of files and labels in it are made safe to show."""
+    write_out(f"{printable(text)}\n")
 
 
 def print_json(data: Any) -> None:
     """One JSON document on standard output; JSON has no NaN, so undefined numbers are null."""
-    write_out(json.dumps(defined(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(defined(data), indent=1, ensure_ascii=False, allow_nan=False)
+    write_out(printable_json(text) + "\n")
 
 
 def defined(data: Any) -> Any:
@@ -83,19 +86,22 @@ def defined(data: Any) -> Any:
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table for people; columns of numbers are aligned right. As wide as the terminal, or as its contents."""
+    """A table for people; columns of numbers are aligned right. As wide as the terminal, or as its contents.
+
+    Nothing in it is markup, and everything is made safe to show.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     cells = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=Text(printable(title)), title_justify="left", box=SIMPLE_HEAD)
     for index, column in enumerate(header):
         numbers = index > 0 and all(_is_number(row[index]) for row in cells)
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(Text(printable(column)), justify="right" if numbers else "left", overflow="fold")
     for row in cells:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     with console.capture() as capture:
         console.print(table)
@@ -118,8 +124,8 @@ def counted(count: int, noun: str) -> str:
 
 
 def say(text: str) -> None:
-    """A line for people, on standard error, so that standard output stays clean for results."""
-    print(text, file=sys.stderr, flush=True)
+    """A line for people, on standard error, so that standard output stays clean for results. Made safe to show."""
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def progress(*, shown: bool = True) -> AbstractContextManager[Progress]:
@@ -133,14 +139,21 @@ def progress(*, shown: bool = True) -> AbstractContextManager[Progress]:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
+
+    class Plain(TextColumn):
+        """A text of a task as it is: no markup, and safe to show."""
+
+        def render(self, task: Task) -> Text:
+            return Text(printable(self.text_format.format(task=task)))
 
     return Progress(
-        TextColumn("{task.description}"),
+        Plain("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        Plain("{task.fields[note]}"),
         console=Console(stderr=True),
         disable=not (shown and sys.stderr.isatty()),
     )

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from unetr.core.files import read_text, write_text
 from unetr.core.plan import Plan
+from unetr.core.printable import printable_lines
 from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
 
@@ -46,6 +47,8 @@ def plan_to_yaml(plan: Plan) -> str:
     reasons = {"reasons": data.pop("reasons")}
     parts = [(data, None), (reasons, False)]  # lists of numbers on one line, sentences below each other
     texts = [yaml.safe_dump(p, sort_keys=False, allow_unicode=True, width=120, default_flow_style=f) for p, f in parts]
+    if printable_lines("".join(texts)) != "".join(texts):  # YAML escapes controls, but not what turns letters around
+        texts = [yaml.safe_dump(p, sort_keys=False, width=120, default_flow_style=f) for p, f in parts]
     return "".join(texts)
 
 

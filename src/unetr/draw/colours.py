@@ -1,4 +1,4 @@
-"""The colours of classes and series, and how their names fit a legend: the same in every picture and on the page."""
+"""The colours of classes and series: the same in every picture and on the page."""
 
 from __future__ import annotations
 
@@ -19,9 +19,3 @@ def rgb(colour: str) -> tuple[float, float, float]:
     """#RRGGBB as three numbers 0..1."""
     red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
     return red, green, blue
-
-
-def shortened(name: str, longest: int) -> str:
-    """The name, cut in the middle if it is longer."""
-    half = (longest - 1) // 2
-    return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"

@@ -21,8 +21,9 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from unetr.core.geometry import orientation_of, place
+from unetr.core.printable import printable
 from unetr.core.volume import Array, Volume
-from unetr.draw.colours import class_colour, rgb, shortened
+from unetr.draw.colours import class_colour, rgb
 
 Spacing = tuple[float, float, float]
 
@@ -155,7 +156,7 @@ def _figure(
     figure.subplots_adjust(0.005, bottom / total, 0.995, 1 - top / total, wspace=0.015, hspace=0.015)
     if title:
         # parse_math off: a file name with dollar signs is not a formula.
-        figure.text(0.5, 1 - 0.18 / total, title, color="white", ha="center", va="center", parse_math=False)
+        figure.text(0.5, 1 - 0.18 / total, printable(title), color="white", ha="center", va="center", parse_math=False)
     return figure, [list(row) for row in grid]
 
 
@@ -215,7 +216,7 @@ def _annotate(axes: Axes, view: View, text: str) -> None:
 def _legend(
     figure: Figure, names: Mapping[str, int], colours: Mapping[int, tuple[float, float, float]], shown: list[int]
 ) -> None:
-    of_value = {value: shortened(name, _LONGEST_NAME) for name, value in names.items()}
+    of_value = {value: printable(name, _LONGEST_NAME) for name, value in names.items()}
     patches = [Patch(color=colours[value], label=of_value[value]) for value in shown[:_MOST_IN_LEGEND]]
     if patches:
         columns = min(len(patches), _LEGEND_COLUMNS)

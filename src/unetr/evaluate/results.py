@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unetr.core.files import read_text, write_text
+from unetr.core.printable import csv_cell, printable_json
 from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.evaluate.summary import METRICS, Statistic, case_means, statistic
@@ -139,11 +140,12 @@ def results_to_json(results: Results) -> str:
     """Strict JSON text (no NaN)."""
     document = {"format": "unetr results", "format_version": FORMAT_VERSION, **asdict(results)}
     document["mean_dice"] = results.mean_dice
-    return json.dumps(_nan_to_none(document), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    text = json.dumps(_nan_to_none(document), indent=1, allow_nan=False, ensure_ascii=False)
+    return printable_json(text) + "\n"
 
 
 def results_to_csv_rows(results: Results) -> list[list[str]]:
-    """A header and one row per case and class; undefined values are empty cells."""
+    """A header and one row per case and class; undefined values are empty cells, and no name is a formula."""
     names = [field.name for field in fields(ClassScore)]
     rows = [[_cell(getattr(score, name)) for name in names] for score in results.scores]
     return [names, *rows]
@@ -202,4 +204,4 @@ def _nan_to_none(value: Any) -> Any:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else repr(value)
-    return " ".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
+    return " ".join(str(part) for part in value) if isinstance(value, tuple) else csv_cell(str(value))

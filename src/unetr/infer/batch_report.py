@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from unetr.core.files import read_text, write_text
 from unetr.core.plan import Record
+from unetr.core.printable import printable_json
 from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
 
@@ -101,7 +102,7 @@ def write_report(path: Path, report: Report) -> None:
     counts = json.dumps({state: states.count(state) for state in ("done", "skipped", "failed", "pending")})
     # By pydantic: ten times as fast as the json module, which counts when it is done after each of many small scans.
     rest = report.model_dump_json(indent=1).removeprefix("{")
-    write_text(path, f'{{\n "counts": {counts},{rest}\n')
+    write_text(path, printable_json(f'{{\n "counts": {counts},{rest}\n'))
 
 
 @reads_untrusted("a report of unetr predict")

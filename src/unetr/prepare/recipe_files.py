@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unetr.core.files import read_text, write_text
+from unetr.core.printable import csv_cell
 from unetr.errors import InputError
 from unetr.prepare.dataset import Case, Dataset
 from unetr.prepare.folds import split_held_out
@@ -72,7 +73,8 @@ def _row(recipe: Recipe, case: Case) -> Mapping[str, str | int]:
     row: dict[str, str | int] = {
         f"image_{name}": str(path.resolve()) for name, path in zip(names, case.images, strict=True)
     }
-    row |= {"label": str(case.label.resolve()) if case.label else "", "id": case.id, "subject": case.subject}
+    row |= {"label": str(case.label.resolve()) if case.label else ""}
+    row |= {"id": csv_cell(case.id), "subject": csv_cell(case.subject)}
     return row if case.fold is None else row | {"fold": case.fold}
 
 

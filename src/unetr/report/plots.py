@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from unetr.core.printable import printable
 from unetr.core.untrusted import untrusted
-from unetr.draw.colours import class_colour, shortened
+from unetr.draw.colours import class_colour
 from unetr.evaluate.results import Results
 
 Columns = dict[str, NDArray[np.float64]]
@@ -80,7 +81,7 @@ def distributions_png(results: Results, metrics: Mapping[str, str]) -> bytes | N
             values = np.array([getattr(score, metric) for score in results.scores if score.label == label])
             _box_and_points(axes, row, values[~np.isnan(values)], class_colour(row))
         axes.set_ylim(len(labels) - 0.4, -0.6)
-        names = [shortened(label, _LONGEST_NAME) for label in labels] if column == 0 else [""] * len(labels)
+        names = [printable(label, _LONGEST_NAME) for label in labels] if column == 0 else [""] * len(labels)
         axes.set_yticks(range(len(labels)), names)
         for text in axes.get_yticklabels():
             text.set_parse_math(False)
@@ -116,7 +117,7 @@ def _loss_panel(axes: Axes, steps: NDArray[np.float64], losses: Columns) -> None
 def _dice_panel(axes: Axes, steps: NDArray[np.float64], dice: Columns) -> None:
     classes = [name for name in dice if name != "mean_dice"]
     for position, name in enumerate(classes):
-        label = shortened(name.removeprefix("dice_"), _LONGEST_NAME)
+        label = printable(name.removeprefix("dice_"), _LONGEST_NAME)
         axes.plot(steps, dice[name], color=class_colour(position), linewidth=1.2, marker=".", label=label)
     if "mean_dice" in dice:
         axes.plot(steps, dice["mean_dice"], color=_MAIN, linewidth=2, marker="o", markersize=3.5, label="mean")

@@ -7,6 +7,7 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 
+from unetr.core.printable import printable_lines
 from unetr.evaluate.summary import Statistic
 
 
@@ -17,8 +18,8 @@ class Html(str):
 
 
 def markup(value: object) -> Html:
-    """Any value as HTML: Html as it is, everything else escaped."""
-    return value if isinstance(value, Html) else Html(html.escape(str(value)))
+    """Any value as HTML: Html as it is, everything else escaped, and what turns the order of letters or is none."""
+    return value if isinstance(value, Html) else Html(html.escape(printable_lines(str(value))))
 
 
 def element(tag: str, content: object, class_name: str = "") -> Html:
@@ -48,7 +49,7 @@ def picture(png: bytes, description: str, class_name: str = "") -> Html:
     """A PNG inside the page."""
     data = base64.b64encode(png).decode("ascii")
     attribute = f' class="{html.escape(class_name)}"' if class_name else ""
-    return Html(f'<img{attribute} alt="{html.escape(description)}" src="data:image/png;base64,{data}">')
+    return Html(f'<img{attribute} alt="{markup(description)}" src="data:image/png;base64,{data}">')
 
 
 def number(value: float, digits: int) -> str:

@@ -19,6 +19,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from unetr.core.files import machine_error
+from unetr.core.printable import printable
 from unetr.train.loop import Observer, StepReport
 from unetr.train.validate import ValidationReport
 
@@ -36,7 +37,9 @@ def tensorboard(folder: Path, observer: Observer) -> Iterator[Observer]:
     path = folder / f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{os.getpid()}"
 
     def write(values: Mapping[str, float], step: int) -> None:
-        summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
+        summary = Summary(
+            value=[Summary.Value(tag=printable(name), simple_value=value) for name, value in values.items()]
+        )
         events = [Event(wall_time=time.time(), step=step, summary=summary)]
         if not path.exists():
             events.insert(0, Event(wall_time=time.time(), file_version=_FORMAT))

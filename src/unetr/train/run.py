@@ -13,6 +13,7 @@ from unetr.core.files import flush_to_disk, is_leftover, machine_error, read_tex
 from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan, Record
 from unetr.core.plan_file import read_plan, write_plan
+from unetr.core.printable import csv_cell
 from unetr.core.untrusted import untrusted
 from unetr.errors import InputError
 
@@ -268,5 +269,5 @@ def logged_steps(path: Path) -> set[int]:
 
 def _as_csv(rows: Iterable[Sequence[str]]) -> str:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows([csv_cell(cell) for cell in row] for row in rows)
     return text.getvalue()

@@ -55,5 +55,6 @@ def demo(
         print_json({"mean_dice": results.mean_dice, "minutes": minutes_taken, **files})
         return
     print_scores(results)
-    say(f"label file: {label_file}\npicture:    {picture}\nreport:     {report}")
+    for what, path in (("label file: ", label_file), ("picture:    ", picture), ("report:     ", report)):
+        say(f"{what}{path}")
     say(f"done in {minutes_taken:.1f} minutes")

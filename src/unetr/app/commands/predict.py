@@ -157,6 +157,7 @@ def _print_volumes(finished: Mapping[str, CaseRecord]) -> None:
 
 def _write_stats(path: Path, finished: Mapping[str, CaseRecord]) -> None:
     from unetr.core.files import write_text
+    from unetr.core.printable import csv_cell
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -164,5 +165,5 @@ def _write_stats(path: Path, finished: Mapping[str, CaseRecord]) -> None:
     for case, record in finished.items():
         for name, value in record.volumes_ml.items():
             sure = record.confidence.get(name)
-            writer.writerow([case, name, f"{value:.6g}", "" if sure is None else f"{sure:.4f}"])
+            writer.writerow([csv_cell(case), csv_cell(name), f"{value:.6g}", "" if sure is None else f"{sure:.4f}"])
     write_text(path, text.getvalue())
