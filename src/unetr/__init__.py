@@ -1,8 +1,12 @@
 """3D medical image segmentation with UNETR. Importing this package imports neither torch nor any reader."""
 
-from __future__ import annotations
+# First, and before any import that a file in the current folder could stand in for, `__future__` too.
+from unetr.core.offline import block_telemetry, leave_current_folder
 
-from typing import TYPE_CHECKING, Any
+leave_current_folder()
+block_telemetry()
+
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
     from unetr.core.volume import Volume

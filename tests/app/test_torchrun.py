@@ -21,7 +21,12 @@ ROOT = Path(__file__).parents[2]
 def under_torchrun(tmp_path_factory: pytest.TempPathFactory, dataset: Path, edited_plan: Path) -> tuple[Path, str, str]:
     """The run's folder, and what was printed and said."""
     run = tmp_path_factory.mktemp("torchrun") / "run"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "unetr"]
+    scripts = Path(sys.executable).parent
+    launcher = [scripts / "torchrun", "--standalone", "--nproc-per-node=2", "--no-python", scripts / "unetr"]
+    # Modules in the folder that a person is in are not taken for those of the same name.
+    current = tmp_path_factory.mktemp("current")
+    for name in ("unetr", "torch", "yaml", "typing"):
+        (current / f"{name}.py").write_text(f"open({str(current / 'ran')!r}, 'a').write({name!r})\n")
     options = ["--plan", edited_plan, "--steps", "3", "--json"]
     path = os.pathsep.join((str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])))
     outcome = subprocess.run(
@@ -30,7 +35,9 @@ def under_torchrun(tmp_path_factory: pytest.TempPathFactory, dataset: Path, edit
         capture_output=True,
         text=True,
         timeout=250,
+        cwd=current,
     )
+    assert not (current / "ran").exists()
     assert outcome.returncode == 0, outcome.stderr[-3000:]
     return run, outcome.stdout, outcome.stderr
 

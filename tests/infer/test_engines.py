@@ -119,7 +119,10 @@ def test_what_cannot_be_is_refused(
 
 @pytest.mark.parametrize(
     ("engine", "module", "said"),
-    [("onnx", "onnxruntime", r"pip install 'unetr\[onnx\]'"), ("openvino", "openvino", "pip install openvino")],
+    [
+        ("onnx", "onnxruntime", r"pip install 'unetr\[onnx\]'"),
+        ("openvino", "unetr.model.openvino_runtime", "pip install openvino"),
+    ],
 )
 def test_a_missing_runtime_is_named_with_the_install_line(
     every_kind: dict[str, Opened], engine: str, module: str, said: str, monkeypatch: pytest.MonkeyPatch

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unetr.app.options import progress, say
+from unetr.core.child import child_environment, python_module
 from unetr.core.files import read_text, write_text
 from unetr.errors import InputError, MachineError
 
 if TYPE_CHECKING:
     from unetr.core.plan import Plan
     from unetr.report.comparison import Contestant
-
-_UNETR = (sys.executable, "-m", "unetr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,8 @@ def _train(contest: Contest, name: str, fold: int) -> tuple[int, float]:
     what = [str(contest.dataset), "-o", str(folder / f"fold{fold}"), "--plan", str(folder / "plan.yaml")]
     how = ["--minutes", contest.minutes, "--fold", fold, "--folds", contest.of, "--seed", contest.seed]
     with (folder / f"fold{fold}.log").open("w", encoding="utf-8") as log:
-        child = subprocess.Popen([*_UNETR, "train", *what, *map(str, how)], stdout=log, stderr=log)
+        command = python_module("unetr", "train", *what, *how)
+        child = subprocess.Popen(command, stdout=log, stderr=log, env=child_environment())
         try:
             _, status, usage = os.wait4(child.pid, 0)
         except BaseException:
@@ -151,7 +151,7 @@ def _profiles(base: Plan, names: Sequence[str]) -> dict[str, Any]:
 
 def _said_by(*command: str, failed: str = "") -> str:
     """What a command of unetr prints, in a process of its own. Raises its error as one of this process."""
-    done = subprocess.run([*_UNETR, *command], capture_output=True, text=True)
+    done = subprocess.run(python_module("unetr", *command), capture_output=True, text=True, env=child_environment())
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
         error = MachineError if done.returncode == MachineError.exit_code else InputError

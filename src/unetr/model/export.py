@@ -40,9 +40,8 @@ def export_onnx(model: ModelFile, path: Path, verify: Verify) -> None:
 def export_openvino(model: ModelFile, path: Path, verify: Verify) -> None:
     """OpenVINO IR: an .xml file, and the weights beside it in a .bin file of the same name. Raises as `export_onnx`."""
     try:
-        import openvino as ov
-
         from unetr.model.openvino_graph import OpenVINOOperations, openvino_network
+        from unetr.model.openvino_runtime import ov
     except ImportError:
         raise MachineError("exporting to OpenVINO needs it installed; run: pip install openvino") from None
     operations = OpenVINOOperations()

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as op
 
 from unetr.model.graph_builder import Node, Operations, Shape
+from unetr.model.openvino_runtime import op, ov
 
 
 class OpenVINOOperations(Operations):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unetr.app.options import ModelPath, say
+from unetr.core.child import child_environment, python_module
 from unetr.errors import InputError, MachineError
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def _in_a_fresh_process(artefact: Path, engine: str, target: Path) -> NDArray[np
 
     with tempfile.TemporaryDirectory() as folder:
         logits = Path(folder) / "logits.npy"
-        command = [sys.executable, "-m", "unetr.app.export_check", str(artefact), engine, str(logits)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        command = python_module("unetr.app.export_check", artefact, engine, logits)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())
         if done.returncode != 0:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise MachineError(f"{target}: was not written: a fresh process cannot load it ({reason})")

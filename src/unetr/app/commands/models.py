@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import Json, number, print_json, print_table
+from unetr.app.options import Json, number, print_json, print_table, write_line
 from unetr.errors import InputError
 
 
@@ -31,7 +31,7 @@ def models(
         if as_json:
             print_json({"name": name, "path": str(shipped[name].path), "card": shipped[name].card})
         else:
-            print(shipped[name].card.rstrip())
+            write_line(shipped[name].card.rstrip())
         return
     opened = {name: read_model(model.path) for name, model in shipped.items()}
     megabytes = {name: model.path.stat().st_size / 1e6 for name, model in shipped.items()}

@@ -18,6 +18,7 @@ def onnx_engine(opened: Opened) -> Engine:
         import onnxruntime
     except ImportError:
         raise MachineError("engine onnx: onnxruntime is not installed; run: pip install 'unetr[onnx]'") from None
+    onnxruntime.disable_telemetry_events()  # the builds for Windows have it
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = available_cores()
     options.log_severity_level = 3  # errors only: what it warns of concerns its authors

@@ -54,7 +54,7 @@ def openvino_engine(opened: Opened, precision: str) -> Engine:
 
 def _compiled(core: Any, opened: Opened, config: dict[str, str]) -> Any:
     """From the cache, or compiled and put there."""
-    import openvino as ov
+    from unetr.model.openvino_runtime import ov
 
     made_by = (__version__, ov.get_version(), core.get_property("CPU", "FULL_DEVICE_NAME"), sorted(config.items()))
     path = cache_path(opened, repr((made_by, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))))
@@ -82,7 +82,7 @@ def openvino_network_of(core: Any, opened: Opened) -> Any:
         return openvino_network(build_graph(operations, opened.plan, weights, opened.source), operations)
     try:
         if opened.kind == "openvino":
-            import openvino as ov
+            from unetr.model.openvino_runtime import ov
 
             constants = np.frombuffer(opened.constants, np.uint8)
             network = core.read_model(opened.network, ov.Tensor(constants))
@@ -103,7 +103,7 @@ def openvino_network_of(core: Any, opened: Opened) -> Any:
 
 def _core() -> Any:
     try:
-        import openvino  # noqa: F401
+        import unetr.model.openvino_runtime  # noqa: F401
     except ImportError:
         raise MachineError("engine openvino: OpenVINO is not installed; run: pip install openvino") from None
     return _core_of_the_process()
@@ -114,6 +114,6 @@ def _core_of_the_process() -> Any:
     # One, never given back: a CPU plugin puts its own alternate signal stack on the thread that made it and takes it
     # away when it goes. Of two that go in the order they came, the second puts back a stack that the first has
     # unmapped, and the next signal (Ctrl-C, SIGTERM) ends the process as a segmentation fault.
-    import openvino as ov
+    from unetr.model.openvino_runtime import ov
 
     return ov.Core()
