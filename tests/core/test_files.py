@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from unetr.core.files import atomic_path, read_text, remove_leftovers, write_text
+from unetr.core.files import atomic_path, remove_leftovers, write_text
+from unetr.core.text import read_text
 from unetr.errors import InputError, MachineError
 
 

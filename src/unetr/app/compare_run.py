@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from unetr.app.options import progress, say
 from unetr.core.child import child_environment, python_module
-from unetr.core.files import read_text, write_text
+from unetr.core.files import write_text
+from unetr.core.text import read_json, read_text
 from unetr.errors import InputError, MachineError
 
 if TYPE_CHECKING:
@@ -104,6 +105,14 @@ def run_contest(contest: Contest) -> list[str]:
     return failed
 
 
+def _peak_mb(record: Path) -> float:
+    """Of a training that is done. Raises InputError for a record that is not whole."""
+    found = read_json(record, "what a training took of memory")
+    if not isinstance(found, dict) or not isinstance(found.get("peak_mb"), int | float):
+        raise InputError(f"{record}: has no peak_mb; remove it to train this network again")
+    return float(found["peak_mb"])
+
+
 def gather(contest: Contest, base: Plan) -> list[Contestant]:
     """The networks all of whose folds are trained."""
     done = [n for n in contest.networks if all(_record(contest, n, fold).exists() for fold in contest.folds)]
@@ -182,7 +191,7 @@ def _contestant(contest: Contest, name: str, cost: dict[str, Any]) -> Contestant
         curve=tuple(curves),
         minutes=sum(minutes) / len(runs),
         steps=sum(steps) / len(runs),
-        peak_mb=max(json.loads(_record(contest, name, fold).read_text())["peak_mb"] for fold in contest.folds),
+        peak_mb=max(_peak_mb(_record(contest, name, fold)) for fold in contest.folds),
         **{key: cost[key] for key in ("parameters", "flops", "latency_s")},
     )
 

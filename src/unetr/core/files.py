@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from unetr.errors import InputError, MachineError
+from unetr.errors import MachineError
 
 _MACHINE_ERRORS = {
     errno.ENOSPC: "the disk is full",
@@ -70,16 +70,6 @@ def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def read_text(path: Path, what: str) -> str:
-    """Reads UTF-8 text; `what` names the kind of file in the error. Raises InputError."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected {what}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as {what}: {error}") from None
 
 
 def is_leftover(path: Path) -> bool:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
-from unetr.core.files import read_text, write_text
+from unetr.core.files import write_text
 from unetr.core.plan import Plan
 from unetr.core.printable import printable_lines
+from unetr.core.records import record_from
+from unetr.core.text import parse_yaml, read_text
 from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
 
@@ -20,25 +21,13 @@ def parse_plan(data: Any, source: str) -> Plan:
     """Checks decoded YAML/JSON. Raises InputError naming `source` and the first key that is wrong."""
     if not isinstance(data, dict):
         raise InputError(f"{source}: is not a plan; expected a mapping such as `unetr plan --template` prints")
-    try:
-        return Plan.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the plan"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        raise InputError(f"{source}: {key}: {what}{more}") from None
+    return record_from(Plan, data, source)
 
 
 @reads_untrusted("a plan (YAML or JSON)")
 def read_plan(path: Path) -> Plan:
     """Reads a plan from YAML or JSON. Raises InputError."""
-    text = read_text(path, "a plan (YAML or JSON)")
-    try:
-        return parse_plan(yaml.safe_load(text), str(path))
-    # Dates and numbers that cannot exist are ValueErrors, and nesting without end is a RecursionError.
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is not YAML: {error}") from None
+    return parse_plan(parse_yaml(read_text(path, "a plan (YAML or JSON)"), str(path)), str(path))
 
 
 def plan_to_yaml(plan: Plan) -> str:

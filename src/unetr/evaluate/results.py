@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from unetr.core.files import read_text, write_text
+from unetr.core.files import write_text
 from unetr.core.printable import csv_cell, printable_json
+from unetr.core.text import read_json
 from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.evaluate.summary import METRICS, Statistic, case_means, statistic
@@ -164,9 +165,8 @@ def write_results(folder: Path, results: Results) -> tuple[Path, Path]:
 @reads_untrusted("results of unetr evaluate (results.json)")
 def read_results(path: Path) -> Results:
     """Reads a results.json that `write_results` wrote; summarises its scores anew. Raises InputError."""
-    text = read_text(path, "results of `unetr evaluate` (results.json)")
+    document = read_json(path, "results of `unetr evaluate` (results.json)")
     try:
-        document = json.loads(text)
         if not isinstance(document, dict) or document["format_version"] != FORMAT_VERSION:
             raise InputError(f"{path}: is not results.json of version {FORMAT_VERSION}; run `unetr evaluate` again")
         scores = [_score(row) for row in document["scores"]]

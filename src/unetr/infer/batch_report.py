@@ -16,9 +16,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from unetr.core.files import read_text, write_text
+from unetr.core.files import write_text
 from unetr.core.plan import Record
 from unetr.core.printable import printable_json
+from unetr.core.text import parse_json, read_text
 from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
 
@@ -110,12 +111,13 @@ def read_report(path: Path) -> Report | None:
     """The report at `path`, None where there is no file. Raises InputError for a file that is something else."""
     if not path.exists():
         return None
+    text = read_text(path, "a report of unetr predict")
     try:
-        data = json.loads(read_text(path, "a report of unetr predict"))
+        data = parse_json(text, str(path))
         if isinstance(data, dict):
             data.pop("counts", None)
         return Report.model_validate(data)
-    except (ValidationError, ValueError, RecursionError):
+    except (ValidationError, InputError):
         raise InputError(
             f"{path}: is not a report of unetr predict, or of another version; move it away or choose another output"
         ) from None

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+
+from unetr.core.text import parse_json
+from unetr.errors import InputError
 
 KEY = "unetr_label_names"
+_VALUE = re.compile(r"-?[0-9]{1,10}")
 
 
 def label_names_to_json(names: dict[int, str]) -> str:
@@ -15,14 +20,12 @@ def label_names_to_json(names: dict[int, str]) -> str:
 def label_names_from_json(text: str) -> dict[int, str]:
     """The names, or none if the text is not what `label_names_to_json` writes, bare or as {KEY: it}."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = parse_json(text, "label names")
+    except InputError:
         return {}
     if isinstance(found, dict):
         found = found.get(KEY, found)
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
         return {}
-    try:
-        return {int(value): name for value, name in found.items()}
-    except ValueError:
-        return {}
+    values = {int(value): name for value, name in found.items() if _VALUE.fullmatch(value)}
+    return values if len(values) == len(found) else {}

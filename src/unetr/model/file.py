@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
-from pydantic import ValidationError
 
 from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan
 from unetr.core.plan_file import parse_plan
+from unetr.core.records import record_from
+from unetr.core.text import parse_json
 from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.model.compact import compacted, expanded
@@ -82,12 +83,11 @@ def describe(model: ModelFile) -> dict[str, str]:
 def described(metadata: Mapping[str, str], weights: Mapping[str, ArrayLike], path: Path) -> ModelFile:
     """The inverse of `describe`; "sha256" is the file's digest. Raises InputError that names the file."""
     try:
-        plan = parse_plan(json.loads(metadata["plan"]), f"{path}: plan")
-        fingerprint = Fingerprint.model_validate_json(metadata["fingerprint"]) if metadata["fingerprint"] else None
+        plan = parse_plan(parse_json(metadata["plan"], f"{path}: plan"), f"{path}: plan")
         return ModelFile(
             plan=plan,
-            fingerprint=fingerprint,
-            metrics=json.loads(metadata["metrics"]),
+            fingerprint=_fingerprint(metadata["fingerprint"], f"{path}: fingerprint"),
+            metrics=_metrics(metadata["metrics"], f"{path}: metrics"),
             licence=metadata["licence"],
             weights=weights,
             created_by=metadata["created_by"],
@@ -96,10 +96,17 @@ def described(metadata: Mapping[str, str], weights: Mapping[str, ArrayLike], pat
         )
     except KeyError as error:
         raise InputError(f"{path}: has no metadata entry {error}; it was not written by unetr") from None
-    except ValidationError as error:
-        raise InputError(f"{path}: fingerprint: {error.errors()[0]['msg']}") from None
-    except ValueError as error:
-        raise InputError(f"{path}: metadata are not JSON: {error}") from None
+
+
+def _fingerprint(text: str, source: str) -> Fingerprint | None:
+    return record_from(Fingerprint, parse_json(text, source), source) if text else None
+
+
+def _metrics(text: str, source: str) -> dict[str, Any]:
+    found = parse_json(text, source)
+    if not isinstance(found, dict):
+        raise InputError(f"{source}: holds a {type(found).__name__}; expected a JSON object")
+    return found
 
 
 def _finite(value: Any) -> Any:

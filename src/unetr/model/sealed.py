@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unetr.core.files import atomic_path
+from unetr.core.text import parse_json
 from unetr.core.untrusted import reads_untrusted
 from unetr.core.volume import Array
 from unetr.errors import InputError, MachineError
@@ -160,11 +161,11 @@ def _read(handle: BinaryIO, path: Path, kind: str, version: str) -> tuple[dict[s
 def _parse(raw: bytes, path: Path, kind: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Header -> (array entries, metadata)."""
     try:
-        entries = json.loads(raw)
+        entries = parse_json(raw.decode(), str(path))
         metadata = entries.pop("__metadata__", {})
         if all(isinstance(value, str) for value in metadata.values()):
             return entries, metadata
-    except (ValueError, AttributeError, TypeError, RecursionError):
+    except (UnicodeDecodeError, AttributeError, TypeError):
         pass
     raise InputError(f"{path}: is not a safetensors file or its header is damaged; expected a {kind} file")
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from unetr.core.files import atomic_path, machine_error, write_text
 from unetr.core.plan import Plan
+from unetr.core.text import read_json
 from unetr.errors import InputError
 from unetr.prepare.cases import read_learned
 from unetr.prepare.dataset import Case, Dataset
@@ -147,8 +148,8 @@ def _cache_case(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> None:
 def _stored_record(record: Path) -> dict[str, Any]:
     """The record of a case, empty where there is none or it is damaged."""
     try:
-        data = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        data = read_json(record, "the record of a prepared case")
+    except InputError:
         return {}
     return data if isinstance(data, dict) else {}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from unetr.core.files import read_text
+from unetr.core.text import read_json, read_text
 from unetr.errors import InputError
 from unetr.io import case_name, is_scan, read_label, read_volume
 from unetr.prepare.dataset import BACKGROUND, Case, Dataset, checked_labels, sorted_cases
@@ -146,7 +145,7 @@ def _csv_cases(path: Path) -> tuple[list[str], list[Case]]:
 
 def _csv_rows(path: Path) -> list[list[str]]:
     """Rows with any text, split at commas, or at semicolons as spreadsheets write in some countries."""
-    text = read_text(path, "a table of paths (CSV)").removeprefix("\ufeff")
+    text = read_text(path, "a table of paths (CSV)")
     header = text.partition("\n")[0]
     delimiter = ";" if ";" in header and "," not in header else ","
     try:
@@ -228,10 +227,7 @@ def _label_names(sidecar: Path, cases: tuple[Case, ...], source: Path) -> dict[s
 
 
 def _read_object(sidecar: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(read_text(sidecar, "names and values (JSON)"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{sidecar}: is not JSON: {error}") from None
+    found = read_json(sidecar, "names and values (JSON)")
     if not isinstance(found, dict):
         raise InputError(f"{sidecar}: holds a {type(found).__name__}; expected a JSON object")
     return found

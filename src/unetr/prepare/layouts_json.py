@@ -8,13 +8,12 @@ nnU-Net v2 (documentation/dataset_format.md of MIC-DKFZ/nnUNet): "channel_names"
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-from unetr.core.files import read_text
 from unetr.core.plan import Region
+from unetr.core.text import read_json
 from unetr.errors import InputError
 from unetr.io import case_name
 from unetr.prepare.dataset import BACKGROUND, Case, Dataset, checked_labels, inside, sorted_cases
@@ -151,21 +150,9 @@ def _about(data: dict[str, Any], root: Path) -> dict[str, Any]:
 
 
 def _read_json(source: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(read_text(source, "a dataset description (JSON)"), object_pairs_hook=_without_repeats)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{source}: is not JSON: {error}") from None
+    data = read_json(source, "a dataset description (JSON)")
     if not isinstance(data, dict):
         raise InputError(f"{source}: holds a {type(data).__name__}; expected a JSON object with labels and channels")
-    return data
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON readers keep the last of repeated keys in silence; here they are an error."""
-    data = dict(pairs)
-    if len(data) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
     return data
 
 

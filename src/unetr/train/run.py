@@ -9,11 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetr.core.files import flush_to_disk, is_leftover, machine_error, read_text, remove_leftovers, write_text
+from unetr.core.files import flush_to_disk, is_leftover, machine_error, remove_leftovers, write_text
 from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan, Record
 from unetr.core.plan_file import read_plan, write_plan
 from unetr.core.printable import csv_cell
+from unetr.core.records import record_from
+from unetr.core.text import read_json
 from unetr.core.untrusted import untrusted
 from unetr.errors import InputError
 
@@ -166,22 +168,16 @@ def write_settings(run: Run, settings: Settings) -> None:
 
 def read_settings(run: Run) -> Settings:
     """The settings of a run. Raises InputError when the folder holds none."""
-    text = read_text(run.settings, "the settings of a run made by `unetr train`")
-    try:
-        return Settings.model_validate_json(text)
-    except ValueError as error:
-        raise InputError(f"{run.settings}: is damaged: {str(error).splitlines()[0]}") from None
+    data = read_json(run.settings, "the settings of a run made by `unetr train`")
+    return record_from(Settings, data, str(run.settings))
 
 
 def read_fingerprint(run: Run) -> Fingerprint | None:
     """The dataset's fingerprint, None where the plan came from elsewhere. Raises InputError when it is damaged."""
     if not run.fingerprint.exists():
         return None
-    text = read_text(run.fingerprint, "the fingerprint of a run's dataset")
-    try:
-        return Fingerprint.model_validate_json(text)
-    except ValueError as error:
-        raise InputError(f"{run.fingerprint}: is damaged: {str(error).splitlines()[0]}") from None
+    data = read_json(run.fingerprint, "the fingerprint of a run's dataset")
+    return record_from(Fingerprint, data, str(run.fingerprint))
 
 
 def _difference(there: Record, asked: Record) -> str:
