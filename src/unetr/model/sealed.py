@@ -161,13 +161,16 @@ def _read(handle: BinaryIO, path: Path, kind: str, version: str) -> tuple[dict[s
 def _parse(raw: bytes, path: Path, kind: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Header -> (array entries, metadata)."""
     try:
-        entries = parse_json(raw.decode(), str(path))
+        entries = parse_json(raw.decode(), "header")
         metadata = entries.pop("__metadata__", {})
         if all(isinstance(value, str) for value in metadata.values()):
             return entries, metadata
+        reason = "its metadata are not text"
+    except InputError as error:
+        reason = str(error)
     except (UnicodeDecodeError, AttributeError, TypeError):
-        pass
-    raise InputError(f"{path}: is not a safetensors file or its header is damaged; expected a {kind} file")
+        reason = "it is no JSON object"
+    raise InputError(f"{path}: is not a safetensors file or its header is damaged ({reason}); expected a {kind} file")
 
 
 def _read_hashed(handle: BinaryIO, size: int, digest: hashlib._Hash) -> Array:
