@@ -16,9 +16,9 @@ import pytest
 
 _HEAD = """# Faults looked for
 
-Made by `benchmarks/faults.py`, which runs the tests marked with the kind of fault that they look for. A row is a kind: how
-many inputs were tried, and how many fell through: were accepted where they are wrong, refused where they are sound, or gave
-another result than the right one. Inputs that are drawn at random within one test count as one.
+Made by `benchmarks/faults.py`, which runs the tests marked with the kind of fault that they look for. A row is a kind:
+how many inputs were tried, and how many fell through. An input falls through when it is wrong and accepted, sound and
+refused, or gives another result than the right one. Inputs drawn at random within one test count as one.
 
 | kind | inputs | fell through | not run here |
 |---|---|---|---|
