@@ -344,3 +344,43 @@ def test_signals_while_training(
     monkeypatch.setattr(loop, "training_step", signalled)
     assert_refused(unetr("train", dataset, "-o", tmp_path / "run", *train_options), code, words)
     assert [path.name for path in (tmp_path / "run").glob("checkpoints/*")] == kept
+
+
+@pytest.mark.fault("one bad pair among good ones")
+def test_evaluate_names_every_bad_pair(unetr: Command, save_scan: Any, tmp_path: Path) -> None:
+    """Turned ones are scored and said; others are named with the reason, exit 3, and what can be scored is."""
+    label = np.pad(np.ones((3, 4, 5), np.uint8), 3)
+    las = np.diag([-1.0, 1, 1, 1])
+    las[0, 3] = len(label) - 1
+    elsewhere = np.diag([1.0, 1, 1, 1])
+    elsewhere[1, 3] = 0.5
+    for case in ("a", "b", "c", "d"):
+        save_scan(tmp_path / "truth" / f"{case}.nii.gz", label)
+    save_scan(tmp_path / "found" / "a.nii.gz", label)
+    save_scan(tmp_path / "found" / "b.nii.gz", label[::-1], las)
+    save_scan(tmp_path / "found" / "c.nii.gz", label, elsewhere)
+    save_scan(tmp_path / "found" / "d.nii.gz", label[1:])
+    outcome = unetr("evaluate", tmp_path / "found", tmp_path / "truth", "--json")
+    assert outcome.code == 3
+    assert json.loads(outcome.out) == json.loads((tmp_path / "found/results.json").read_text())
+    results = json.loads(outcome.out)
+    assert [score["case"] for score in results["scores"]] == ["a", "b"] and results["mean_dice"] == 1
+    assert set(results["failed"]) == {"c", "d"}
+    for words in ("b.nii.gz: is stored as LAS", "not scored: c: ", "not scored: d: ", "2 of 4 cases"):
+        assert words in outcome.err
+    for case in ("a", "b"):
+        (tmp_path / "found" / f"{case}.nii.gz").unlink()
+    outcome = unetr("evaluate", tmp_path / "found", tmp_path / "truth", "--only-predicted")
+    assert outcome.code == 3 and "2 of 2 cases" in outcome.err
+
+
+@pytest.mark.fault("scores that cannot be written")
+@pytest.mark.parametrize("form", [[], ["--json"], ["--per-case"]])
+def test_evaluate_prints_scores_that_it_cannot_write(
+    unetr: Command, save_scan: Any, tmp_path: Path, form: list[str]
+) -> None:
+    label = save_scan(tmp_path / "label.nii.gz", np.pad(np.ones((3, 3, 3), np.uint8), 3))
+    (tmp_path / "file").write_text("mine")
+    outcome = unetr("evaluate", label, label, "-o", tmp_path / "file/scores", *form)
+    assert outcome.code == 4 and "part of the path is a file" in outcome.err
+    assert "1.0" in outcome.out and "wrote" not in outcome.err

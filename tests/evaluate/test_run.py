@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
 import surface_distance
 
 from unetr.core.volume import Volume
 from unetr.errors import InputError
-from unetr.evaluate.run import Target, evaluate_folders, match_cases, score_case
-from unetr.io import write_volume
+from unetr.evaluate.results import read_results, write_results
+from unetr.evaluate.run import Target, evaluate_folders, evaluate_pairs, match_cases, score_case
+from unetr.io import read_label, write_volume
 
 SPACING = (1.0, 2.0, 5.0)
 
@@ -152,6 +155,62 @@ def test_grids_that_differ_name_both_files(folders):
         evaluate_folders(predictions, truths)
     assert str(predictions / "c.nii.gz") in str(error.value)
     assert str(truths / "c.nii.gz") in str(error.value)
+
+
+@pytest.mark.fault("one bad pair among good ones")
+@pytest.mark.parametrize("bad", ["shifted", "cut", "values", "damaged", "text", "names"])
+def test_every_other_pair_is_scored(folders, bad):
+    predictions, truths = folders
+    for case in "abcd":
+        save(truths, case, labels(v1=(0, 4)))
+        save(predictions, case, labels(v1=(0, 4)))
+    for case in "bd":
+        path = predictions / f"{case}.nii.gz"
+        if bad == "shifted":
+            save(predictions, case, labels(v1=(0, 4)), spacing=(1, 2, 4.9))
+        elif bad == "cut":
+            volume = read_label(path)
+            write_volume(path, volume.with_data(volume.data[:, 1:]))
+        elif bad == "values":
+            save(predictions, case, labels(v7=(0, 4)))
+        elif bad == "damaged":
+            path.write_bytes(path.read_bytes()[:-9])
+        elif bad == "text":
+            path.write_text("no scan")
+        else:
+            write_volume(path, replace(read_label(path), label_names={2: "liver" if case == "b" else "spleen", 1: "x"}))
+            write_volume(
+                truths / f"{case}.nii.gz", replace(read_label(truths / f"{case}.nii.gz"), label_names={1: "y"})
+            )
+    names = {"one": 1} if bad == "values" else None
+    pairs, _ = match_cases(predictions, truths)
+    results = evaluate_pairs(pairs, names=names, keep_going=True)
+    assert set(results.failed) == {"b", "d"} and results.cases == ("a", "c")
+    assert all(f"{case}.nii.gz" in reason for case, reason in results.failed.items())
+    assert results.mean_dice == 1 and len(results.classes) == 1
+    with pytest.raises(InputError):
+        evaluate_pairs(pairs, names=names)
+    write_results(predictions, results)
+    assert read_results(predictions / "results.json").failed == results.failed
+
+
+@pytest.mark.fault("lossless turn of a label")
+def test_a_prediction_in_another_orientation_is_scored_as_if_it_were_not(folders):
+    predictions, truths = folders
+    rng = np.random.default_rng(4)
+    for number, axes in enumerate(["LAS", "PSR", "RAS", "ILA"]):
+        truth, guess = (rng.integers(0, 3, (8, 6, 5)).astype(np.uint8) for _ in range(2))
+        save(truths, f"c{number}", truth)
+        save(predictions, f"c{number}", guess)
+        straight = evaluate_folders(predictions / f"c{number}.nii.gz", truths / f"c{number}.nii.gz")
+        turn = nibabel.orientations.ornt_transform(
+            nibabel.orientations.axcodes2ornt("RAS"), nibabel.orientations.axcodes2ornt(axes)
+        )
+        image = nibabel.load(predictions / f"c{number}.nii.gz").as_reoriented(turn)
+        nibabel.save(image, predictions / f"c{number}.nii.gz")
+        results = evaluate_folders(predictions / f"c{number}.nii.gz", truths / f"c{number}.nii.gz")
+        assert results.scores == straight.scores
+        assert len(results.notes) == (axes != "RAS")
 
 
 def test_unknown_values_are_an_error(folders):

@@ -66,12 +66,15 @@ def write_run_report(
 def _picture(case: ShownCase) -> bytes | None:
     """The overlay of truth and prediction, also written beside the prediction; None where a file cannot be read."""
     from unetr.draw.picture import overlay, write_png
-    from unetr.io import case_name, read_label, read_volume
+    from unetr.io import case_name, onto_grid, read_label, read_volume
     from unetr.prepare.cases import stack_channels
 
     try:
         scan = stack_channels([(path, read_volume(path)) for path in case.scan])
-        png = overlay(scan, read_label(case.prediction), read_label(case.truth), case.name)
+        predicted, true = (
+            onto_grid(scan, read_label(path), case.scan[0], path) for path in (case.prediction, case.truth)
+        )
+        png = overlay(scan, predicted, true, case.name)
     except InputError as error:
         say(f"without a picture of {case.name}: {error}")
         return None

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from unetr.core.grids import turn_matrix
 from unetr.core.parallel import in_threads, ranges
 from unetr.core.volume import Affine, Array, Volume, affine_spacing_mm
 
@@ -71,7 +72,7 @@ def place(
     """
     axes, flips = _turn(orientation_of(volume.affine), orientation)
     data = _orient(volume.data, axes, flips)
-    affine = volume.affine @ _orient_matrix(volume.shape, axes, flips)
+    affine = volume.affine @ turn_matrix(volume.shape, axes, flips)
     x, y, z = data.shape[1:]
     box: Box = crop or ((0, x), (0, y), (0, z))
     data = data[:, *(slice(low, high) for low, high in box)]
@@ -83,6 +84,12 @@ def place(
     affine = affine @ _scaling([n / m for n, m in zip(cropped, shape, strict=True)])
     placement = Placement(volume.shape, volume.affine, axes, flips, box, shape, affine)
     return volume.with_data(data, affine=affine), placement
+
+
+def turned(volume: Volume, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> Volume:
+    """The same voxels at the same places with axis i running along the volume's axis axes[i], flipped or not."""
+    affine = volume.affine @ turn_matrix(volume.shape, axes, flips)
+    return volume.with_data(np.ascontiguousarray(_orient(volume.data, axes, flips)), affine=affine)
 
 
 def content_box(volume: Volume, orientation: str) -> Box:
@@ -227,16 +234,6 @@ def _orient(data: Array, axes: tuple[int, int, int], flips: tuple[bool, bool, bo
 
 def _flipped(flips: tuple[bool, bool, bool]) -> tuple[int, ...]:
     return tuple(1 + i for i in range(3) if flips[i])
-
-
-def _orient_matrix(shape: Shape, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> Affine:
-    """Oriented voxel index -> source voxel index."""
-    matrix = np.zeros((4, 4))
-    matrix[3, 3] = 1
-    for i, (axis, flip) in enumerate(zip(axes, flips, strict=True)):
-        matrix[axis, i] = -1 if flip else 1
-        matrix[axis, 3] = shape[axis] - 1 if flip else 0
-    return matrix
 
 
 def _translation(offset: list[int]) -> Affine:

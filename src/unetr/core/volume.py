@@ -22,6 +22,7 @@ class Volume:
     data: [C, X, Y, Z], any real dtype. affine: 4x4 float64, voxel index -> RAS millimetres.
     qform_code, sform_code: the NIfTI codes of the file it came from, kept so that what is written says the same.
     label_names: value -> name, for label volumes that carry their names.
+    notes: what was done on the way that a person should know of, a sentence each.
     source: what a writer needs in order to refer to the scan (`io.dicom_source.DicomSource`), None for plain files.
     """
 
@@ -30,6 +31,7 @@ class Volume:
     qform_code: int = 1
     sform_code: int = 1
     label_names: dict[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     source: object | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ class Results:
 
     classes: summary of each class; the background is never one of them. foreground: metric -> statistic over cases of
     the case's mean over classes. missing: cases without a prediction, scored as empty. extra: predictions without
-    a truth, not scored.
+    a truth, not scored. failed: cases that could not be scored -> why. notes: what was done to a file on the way.
     """
 
     tolerance_mm: float
@@ -88,6 +88,8 @@ class Results:
     foreground: dict[str, Statistic]
     missing: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
+    failed: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def mean_dice(self) -> float:
@@ -170,7 +172,8 @@ def read_results(path: Path) -> Results:
         if not isinstance(document, dict) or document["format_version"] != FORMAT_VERSION:
             raise InputError(f"{path}: is not results.json of version {FORMAT_VERSION}; run `unetr evaluate` again")
         scores = [_score(row) for row in document["scores"]]
-        return summarise(scores, float(document["tolerance_mm"]), document["missing"], document["extra"])
+        found = summarise(scores, float(document["tolerance_mm"]), document["missing"], document["extra"])
+        return replace(found, failed=dict(document.get("failed", {})), notes=tuple(document.get("notes", ())))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is not results.json as `unetr evaluate` writes it: {error!r}") from None
 

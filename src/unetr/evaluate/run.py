@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from unetr.core.volume import Array, Volume
 from unetr.errors import InputError
+from unetr.evaluate.names import Names
 from unetr.evaluate.overlap import dice, iou, pair_counts
 from unetr.evaluate.results import ClassScore, Results, summarise
 from unetr.evaluate.surface import (
@@ -25,7 +26,7 @@ from unetr.evaluate.surface import (
     surface_dice,
     surface_distances,
 )
-from unetr.io import case_name, check_same_grid, is_scan, read_label
+from unetr.io import case_name, is_scan, onto_grid, read_label
 
 Box = tuple[slice, slice, slice]
 
@@ -126,6 +127,7 @@ def evaluate_pairs(
     tolerance_mm: float = 2.0,
     ignore_value: int | None = None,
     extra: Sequence[str] = (),
+    keep_going: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Results:
     """Scores pairs of label files, one after another.
@@ -133,16 +135,28 @@ def evaluate_pairs(
     names: name -> value, background included or not; values that are not in it are an error. Without it, the names that
     the files carry are used, "label 3" where they carry none. regions: name -> values; given, they are scored in
     place of the single labels. tolerance_mm: of the surface Dice. ignore_value: voxels with this truth are left out.
-    progress(done, total) is called after each case.
+    keep_going: of several pairs, those that cannot be scored are listed as failed, with the reason, and the others are
+    scored. progress(done, total) is called after each case.
     Raises InputError for grids that differ, unknown values, and names that contradict each other.
     """
     if regions and len(set(regions.values())) < len(regions):
         raise InputError(f"two regions are made of the same labels; expected different ones: {dict(regions)}")
-    known = _Names() if names is None else _Names({value: name for name, value in names.items()}, fixed=True)
+    known = Names() if names is None else Names({value: name for name, value in names.items()}, fixed=True)
     allowed = None if names is None else {0, *names.values()} | ({ignore_value} if ignore_value is not None else set())
     scores: dict[str, dict[tuple[int, ...], ClassScore]] = {}
+    failed: dict[str, str] = {}
+    notes: list[str] = []
     for done, pair in enumerate(pairs, start=1):
-        truth, prediction = _read_pair(pair, allowed, known)
+        try:
+            truth, predicted = read_pair(pair, allowed)
+            known.add_names({pair.truth: truth, pair.prediction: predicted})
+        except InputError as error:
+            if not keep_going or len(pairs) == 1:
+                raise
+            failed[pair.case] = str(error)
+            continue
+        notes += predicted.notes if predicted is not None else ()
+        prediction = np.zeros(truth.shape, np.uint8) if predicted is None else predicted.data[0]
         if ignore_value is not None:
             ignored = truth.data == ignore_value
             truth = truth.with_data(np.where(ignored, 0, truth.data))
@@ -159,7 +173,8 @@ def evaluate_pairs(
         for case, of_case in scores.items()
         for values, label in labels_of.items()
     ]
-    return summarise(rows, tolerance_mm, [pair.case for pair in pairs if pair.prediction is None], extra)
+    missing = [pair.case for pair in pairs if pair.prediction is None and pair.case not in failed]
+    return replace(summarise(rows, tolerance_mm, missing, extra), failed=failed, notes=tuple(notes))
 
 
 def match_cases(
@@ -201,52 +216,20 @@ def _scans(path: Path, what: str) -> dict[str, Path]:
     return found
 
 
-def _read_pair(pair: Pair, allowed: set[int] | None, known: _Names) -> tuple[Volume, Array]:
-    """The truth, and the predicted labels [X, Y, Z], all 0 where there is no prediction."""
+def read_pair(pair: Pair, allowed: Collection[int] | None = None) -> tuple[Volume, Volume | None]:
+    """The truth and the prediction, [1, X, Y, Z] on the truth's grid; None where there is no prediction.
+
+    A prediction stored in another orientation is turned, without loss. allowed: all values that may occur, None for
+    any. Raises InputError for what cannot be read and for grids that differ.
+    """
     truth = read_label(pair.truth, allowed)
-    known.add_names(truth.label_names, pair.truth)
     if pair.prediction is None:
-        return truth, np.zeros(truth.shape, dtype=np.uint8)
+        return truth, None
     prediction = read_label(pair.prediction, allowed)
-    known.add_names(prediction.label_names, pair.prediction)
-    check_same_grid(truth, prediction, pair.truth, pair.prediction)
-    return truth, prediction.data[0]
+    return truth, onto_grid(truth, prediction, pair.truth, pair.prediction)
 
 
-class _Names:
-    """Which label values there are and what they are called, gathered while the cases are read."""
-
-    def __init__(self, names: Mapping[int, str] | None = None, fixed: bool = False) -> None:
-        self._names = dict(names or {})
-        self._values = set(self._names)
-        self._source: dict[int, Path] = {}
-        self._fixed = fixed
-
-    def add_names(self, names: Mapping[int, str], path: Path) -> None:
-        if self._fixed:
-            return
-        for value, name in names.items():
-            if value != 0 and self._names.setdefault(value, name) != name:
-                raise InputError(
-                    f"{path}: calls label {value} {name!r}, {self._source[value]} calls it {self._names[value]!r}; "
-                    "give the names that hold for both"
-                )
-            self._source.setdefault(value, path)
-
-    def add_values(self, *arrays: Array) -> None:
-        if self._fixed:
-            return
-        for array in arrays:
-            self._values.update(int(value) for value in np.unique(array))
-
-    def values(self) -> list[int]:
-        return sorted((self._values | set(self._names)) - {0})
-
-    def labels(self) -> dict[tuple[int, ...], str]:
-        return {(value,): self._names.get(value, f"label {value}") for value in self.values()}
-
-
-def _wanted(known: _Names, regions: Mapping[str, tuple[int, ...]] | None) -> list[tuple[int, ...]]:
+def _wanted(known: Names, regions: Mapping[str, tuple[int, ...]] | None) -> list[tuple[int, ...]]:
     return list(regions.values()) if regions else [(value,) for value in known.values()]
 
 

@@ -5,7 +5,7 @@ Importing this folder imports neither nibabel nor SimpleITK nor pydicom.
 
 from unetr.io.dicom import is_dicom, read_dicom
 from unetr.io.formats import FORMATS, Format, case_name, is_scan, scan_suffix
-from unetr.io.scan import check_same_grid, read_label, read_volume, write_volume
+from unetr.io.scan import check_same_grid, onto_grid, read_label, read_volume, write_volume
 
 __all__ = [
     "FORMATS",
@@ -14,6 +14,7 @@ __all__ = [
     "check_same_grid",
     "is_dicom",
     "is_scan",
+    "onto_grid",
     "read_dicom",
     "read_label",
     "read_volume",

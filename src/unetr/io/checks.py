@@ -11,15 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from unetr.core.volume import GRID_TOLERANCE_MM, Affine, Array, Volume, grid_distance_mm
+from unetr.core.grids import MOST_SHEAR, grid_tolerance_mm, same_grid, shear_of
+from unetr.core.volume import Affine, Array, Volume, grid_distance_mm
 from unetr.errors import InputError
-
-# Largest |cosine| between two voxel axes that still counts as perpendicular (DESIGN section 5).
-_MOST_SHEAR = 1e-3
-# How far two affines of one header may differ, per millimetre of the grid's diagonal. NIfTI stores the quaternion's
-# b, c, d in float32 and leaves out a = sqrt(1 - b² - c² - d²). Near half turns (LPS scans) a is almost 0, and the
-# sum's rounding error, up to 1.04e-7, becomes sqrt(1.04e-7) = 3.2e-4 in a: a turn of 6.5e-4 rad, 0.2 mm over 300 mm.
-_SAME_HEADER = 7e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,9 +63,8 @@ def check_affine(path: Path, affine: Affine, source: str, accept_shear: bool = F
     cosines = affine[:3, :3] / lengths
     if abs(np.linalg.det(cosines)) < 1e-6:
         raise InputError(f"{path}: its {source} is singular: two voxel axes run the same way; correct the header")
-    angles = cosines.T @ cosines
-    shear = float(max(abs(angles[0, 1]), abs(angles[0, 2]), abs(angles[1, 2])))
-    if shear > _MOST_SHEAR and not accept_shear:
+    shear = shear_of(affine)
+    if shear > MOST_SHEAR and not accept_shear:
         raise InputError(
             f"{path}: its {source} is sheared: two voxel axes are {np.degrees(np.arccos(min(shear, 1))):.2f} degrees "
             "apart, expected 90; give --accept-shear to use it on its own grid all the same"
@@ -91,29 +84,12 @@ def check_finite(path: Path, data: Array) -> None:
         )
 
 
-def same_grid_tolerance_mm(affine: Affine, shape: tuple[int, int, int]) -> float:
-    """How far, in mm, two files' affines of one grid may be apart: 1e-3, or for fields of view above 100 mm 1e-5 of it.
-
-    Headers round to float32, a relative error of 6e-8 in each of the numbers, direction cosines included.
-    """
-    return max(GRID_TOLERANCE_MM, 1e-5 * _diagonal_mm(affine, shape))
-
-
-def same_header_tolerance_mm(affine: Affine, shape: tuple[int, int, int]) -> float:
-    """How far, in mm, the qform and the sform of one header may be apart by rounding alone."""
-    return GRID_TOLERANCE_MM + _SAME_HEADER * _diagonal_mm(affine, shape)
-
-
-def _diagonal_mm(affine: Affine, shape: tuple[int, int, int]) -> float:
-    return float(np.linalg.norm(np.linalg.norm(affine[:3, :3], axis=0) * shape))
-
-
 def _check_agreement(path: Path, affines: Mapping[str, Affine], shape: tuple[int, int, int]) -> None:
     (first, used), *others = affines.items()
     for name, affine in others:
-        distance, allowed = grid_distance_mm(used, affine, shape), same_header_tolerance_mm(used, shape)
-        if distance > allowed:
+        if not same_grid(used, affine, shape):
             raise InputError(
-                f"{path}: its {first} and {name} place the scan {distance:.3g} mm apart, expected at most "
-                f"{allowed:.2g} mm; correct the one that is wrong, or set its code to 0"
+                f"{path}: its {first} and {name} place the scan {grid_distance_mm(used, affine, shape):.3g} mm apart, "
+                f"expected at most {grid_tolerance_mm(used, shape):.2g} mm; correct the one that is wrong, or set its "
+                "code to 0"
             )

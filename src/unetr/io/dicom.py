@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unetr.core.grids import grid_tolerance_mm
 from unetr.core.untrusted import reads_untrusted
 from unetr.core.volume import Volume, affine_spacing_mm, grid_distance_mm
 from unetr.errors import InputError
-from unetr.io.checks import check_affine, same_grid_tolerance_mm
+from unetr.io.checks import check_affine
 from unetr.io.dicom_files import looks_like_dicom, open_files
 from unetr.io.dicom_source import DicomSource
 
@@ -112,7 +113,7 @@ def _check_same_grid(path: Path, first: Stack, other: Stack) -> None:
         sizes = ["×".join(map(str, stack.shape)) for stack in (other, first)]
         raise InputError(f"{names} have {sizes[0]} and {sizes[1]} voxels; expected the same grid; register them first")
     distance = grid_distance_mm(first.affine, other.affine, first.shape)
-    allowed = same_grid_tolerance_mm(first.affine, first.shape)
+    allowed = grid_tolerance_mm(first.affine, first.shape)
     if distance > allowed:
         raise InputError(
             f"{names} place voxels up to {distance:.3g} mm apart; expected at most {allowed:.2g} mm; "

@@ -18,9 +18,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
+from unetr.core.grids import grid_tolerance_mm
 from unetr.core.volume import Array, Volume, grid_distance_mm
 from unetr.errors import InputError
-from unetr.io.checks import same_grid_tolerance_mm
 from unetr.io.dicom_files import DicomFile
 from unetr.io.dicom_header import text, value
 from unetr.io.dicom_series import MULTI_FRAME, Instance, Series
@@ -100,7 +100,7 @@ def prepare_result(path: Path, labels: Volume) -> Result:
             "on the source's grid"
         )
     distance = grid_distance_mm(stack.affine, labels.affine, stack.shape)
-    allowed = same_grid_tolerance_mm(stack.affine, stack.shape)
+    allowed = grid_tolerance_mm(stack.affine, stack.shape)
     if distance > allowed:
         raise InputError(
             f"{path}: the labels' affine is up to {distance:.3g} mm away from their DICOM source's; expected at most "

@@ -13,9 +13,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from unetr.core.grids import grid_tolerance_mm, same_grid
 from unetr.core.volume import Affine, Array, Volume, grid_distance_mm
 from unetr.errors import InputError
-from unetr.io.checks import RawScan, same_grid_tolerance_mm, same_header_tolerance_mm
+from unetr.io.checks import RawScan
 from unetr.io.names import KEY, label_names_from_json, label_names_to_json
 from unetr.io.stream import GZIP_MAGIC, Compression, Drain, open_scan, write_pieces
 from unetr.io.voxels import array_from_bytes, channel_pieces, volume_sizes
@@ -259,8 +260,8 @@ def _codes(volume: Volume, stored_qform: Affine) -> tuple[int, int]:
     if qform == 0 and sform == 0:
         return _ALIGNED, _ALIGNED
     distance = grid_distance_mm(volume.affine, stored_qform, volume.shape)
-    if sform == 0 and distance > same_grid_tolerance_mm(volume.affine, volume.shape):
+    if sform == 0 and distance > grid_tolerance_mm(volume.affine, volume.shape):
         sform = qform
-    if distance > same_header_tolerance_mm(volume.affine, volume.shape):
+    if not same_grid(volume.affine, stored_qform, volume.shape):
         qform = 0
     return qform, sform

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from unetr.core.files import atomic_path
+from unetr.core.geometry import orientation_of, turned
+from unetr.core.grids import grid_tolerance_mm, lossless_turn, same_grid
 from unetr.core.untrusted import reads_untrusted
 from unetr.core.volume import Array, Volume, grid_distance_mm
 from unetr.errors import InputError, MachineError
-from unetr.io.checks import check_affine, same_grid_tolerance_mm, trusted_volume
+from unetr.io.checks import check_affine, trusted_volume
 from unetr.io.dicom import is_dicom, read_dicom
 from unetr.io.formats import FORMATS, scan_suffix
 from unetr.io.voxels import smallest_integer, storable, volume_sizes
@@ -72,17 +75,34 @@ def read_label(
 
 
 def check_same_grid(image: Volume, label: Volume, image_path: Path, label_path: Path) -> None:
-    """Raises InputError unless both have the same voxels at the same place (see `same_grid_tolerance_mm`)."""
+    """Raises InputError unless both have the same voxels at the same place (see `core.grids.same_grid`)."""
     if image.shape != label.shape:
         sizes = ["×".join(str(size) for size in volume.shape) for volume in (label, image)]
         raise InputError(f"{label_path}: has {sizes[0]} voxels, {image_path} has {sizes[1]}; expected the same grid")
-    distance = grid_distance_mm(image.affine, label.affine, image.shape)
-    allowed = same_grid_tolerance_mm(image.affine, image.shape)
-    if distance > allowed:
+    if not same_grid(image.affine, label.affine, image.shape):
+        distance = grid_distance_mm(image.affine, label.affine, image.shape)
         raise InputError(
             f"{label_path}: its affine places voxels up to {distance:.3g} mm from where {image_path} has them; "
-            f"expected at most {allowed:.2g} mm"
+            f"expected at most {grid_tolerance_mm(image.affine, image.shape):.2g} mm"
         )
+
+
+def onto_grid(image: Volume, label: Volume, image_path: Path, label_path: Path) -> Volume:
+    """The label's voxels on the image's very grid, its affine included.
+
+    Where both hold the same voxels in another order of axes or in other directions (a label in RAS, its image in LAS),
+    the label is turned, which changes no value, and `notes` say so. Raises InputError where no such turn brings them
+    together.
+    """
+    if image.shape != label.shape or not same_grid(image.affine, label.affine, image.shape):
+        turn = lossless_turn(label.affine, image.affine, label.shape)
+        if turn is not None and tuple(label.shape[axis] for axis in turn[0]) == image.shape:
+            ways = [orientation_of(volume.affine) for volume in (label, image)]
+            note = f"{label_path}: is stored as {ways[0]}, {image_path.name} as {ways[1]}: turned, no value changed"
+            label = replace(turned(label, *turn), notes=(*label.notes, note))
+        else:
+            check_same_grid(image, label, image_path, label_path)
+    return replace(label, affine=image.affine)
 
 
 def write_volume(path: Path, volume: Volume) -> None:
@@ -105,11 +125,10 @@ def _verify(path: Path, temporary: Path, stored: Volume) -> None:
         found = read_volume(temporary, accept_shear=True)
     except InputError as error:
         raise MachineError(f"{path}: what was written cannot be read back ({error}); check the disk") from error
-    allowed = same_grid_tolerance_mm(stored.affine, stored.shape)
     same = (
         found.data.dtype == stored.data.dtype
         and np.array_equal(found.data, stored.data)
-        and grid_distance_mm(found.affine, stored.affine, stored.shape) <= allowed
+        and same_grid(stored.affine, found.affine, stored.shape)
         and found.label_names == stored.label_names
     )
     if not same:

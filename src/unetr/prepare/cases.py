@@ -12,7 +12,7 @@ import numpy as np
 from unetr.core.untrusted import reads_untrusted
 from unetr.core.volume import Volume
 from unetr.errors import InputError
-from unetr.io import check_same_grid, read_dicom, read_label, read_volume
+from unetr.io import onto_grid, read_dicom, read_label, read_volume
 from unetr.prepare import layouts_btcv, layouts_files, layouts_json
 from unetr.prepare.dataset import Case, Dataset
 from unetr.prepare.inputs import Inputs, prediction_inputs
@@ -83,16 +83,16 @@ def _is_description(path: Path) -> bool:
 
 
 def read_case(case: Case, dataset: Dataset) -> tuple[Volume, Volume | None]:
-    """The image [C, X, Y, Z] in float32 and the label [1, X, Y, Z] in integers, or None, on one grid.
+    """The image [C, X, Y, Z] in float32 and the label [1, X, Y, Z] in integers, or None, on the image's grid.
 
-    Raises InputError for unreadable files, another number of channels than the dataset's, and grids that differ.
+    A label stored in another orientation is turned, without loss (`io.onto_grid`). Raises InputError for unreadable
+    files, another number of channels than the dataset's, and grids that differ.
     """
     image = read_image(case, len(dataset.channel_names))
     if case.label is None:
         return image, None
     label = read_label(case.label, dataset.allowed_values)
-    check_same_grid(image, label, case.images[0], case.label)
-    return image, label
+    return image, onto_grid(image, label, case.images[0], case.label)
 
 
 def read_learned(case: Case, dataset: Dataset) -> tuple[Volume, Volume]:
@@ -143,21 +143,20 @@ def read_scan(
 def stack_channels(scans: Sequence[tuple[Path, Volume]]) -> Volume:
     """One scan [C, X, Y, Z] out of the file with all channels, or a file per channel in order.
 
-    In float32; numbers of one file that need no more than 16 bits stay as they are, in half the memory. Raises
-    InputError for files on different grids, several channels in one of several files, and values that float32 cannot
-    hold.
+    Files in another orientation than the first are turned, without loss. In float32; numbers of one file that need no
+    more than 16 bits stay as they are, in half the memory. Raises InputError for files on different grids, several
+    channels in one of several files, and values that float32 cannot hold.
     """
-    (first_path, first), *others = scans
-    for path, volume in others:
-        check_same_grid(first, volume, first_path, path)
-    for path, volume in scans if others else ():
+    first_path, first = scans[0]
+    scans = [scans[0], *((path, onto_grid(first, volume, first_path, path)) for path, volume in scans[1:])]
+    for path, volume in scans if len(scans) > 1 else ():
         if volume.data.shape[0] != 1:
             raise InputError(f"{path}: has {volume.data.shape[0]} channels; expected 1, as there is a file per channel")
-    if not others and np.can_cast(first.data.dtype, np.float32, "safe"):
+    if len(scans) == 1 and np.can_cast(first.data.dtype, np.float32, "safe"):
         return first
     data = np.empty((sum(volume.data.shape[0] for _, volume in scans), *first.shape), dtype=np.float32)
     with np.errstate(over="ignore"):
         np.concatenate([volume.data for _, volume in scans], out=data, casting="unsafe")
     if any(volume.data.dtype == np.float64 for _, volume in scans) and not np.isfinite(data).all():
         raise InputError(f"{first_path}: has voxels beyond 3.4e38; expected values in the range of float32")
-    return first.with_data(data)
+    return first.with_data(data, notes=tuple(note for _, volume in scans for note in volume.notes))

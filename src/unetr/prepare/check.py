@@ -14,7 +14,7 @@ import numpy as np
 from unetr.core.geometry import orientation_of
 from unetr.core.volume import Volume
 from unetr.errors import InputError
-from unetr.io import check_same_grid, read_label
+from unetr.io import onto_grid, read_label
 from unetr.prepare.cases import read_image
 from unetr.prepare.dataset import Case, Dataset
 from unetr.prepare.fingerprint import canonical_spacing_mm, to_canonical
@@ -110,7 +110,9 @@ def _check_case(case: Case, dataset: Dataset) -> _Finding:
         return finding
     if image is not None:
         try:
-            check_same_grid(image, label, case.images[0], case.label)
+            label = onto_grid(image, label, case.images[0], case.label)
+            for note in label.notes:
+                finding.add("info", "label_turned", note)
         except InputError as error:
             finding.add("error", "grid_mismatch", str(error))
     finding.values = {int(value) for value in np.unique(label.data)}

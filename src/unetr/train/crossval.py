@@ -21,7 +21,7 @@ from unetr.evaluate.paired import PairedDifference, paired_difference
 from unetr.evaluate.results import Results, write_results
 from unetr.evaluate.run import Pair, evaluate_pairs
 from unetr.infer.postprocess import apply_rules, extent_values
-from unetr.io import read_label, write_volume
+from unetr.io import onto_grid, read_label, write_volume
 from unetr.model.file import read_model, write_model
 from unetr.prepare.cases import Dataset
 from unetr.train.run import Run, read_settings
@@ -132,7 +132,8 @@ def _gain(pairs: Sequence[Pair], plan: Plan, predicted: tuple[int, ...], true: t
     for pair in pairs:
         if pair.prediction is None:
             continue
-        volume, truth = read_label(pair.prediction), read_label(pair.truth).data[0]
+        volume = read_label(pair.prediction)
+        truth = onto_grid(volume, read_label(pair.truth), pair.prediction, pair.truth).data[0]
         known = truth != plan.ignore_label if plan.ignore_label is not None else np.ones(truth.shape, np.bool_)
         labels = volume.data[0]
         before.append(_dice(labels, truth, known, predicted, true))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unetr.app.options import Json, finite, number, print_json, print_table, progress, say
+from unetr.app.options import Json, counted, finite, number, print_json, print_table, progress, say
 from unetr.app.training_view import print_scores
+from unetr.errors import BatchError
+
+if TYPE_CHECKING:
+    from unetr.evaluate.results import Results
 
 
 def evaluate(
@@ -30,11 +34,13 @@ def evaluate(
 ) -> None:
     """Dice, IoU, HD95, ASSD, surface Dice and volumes, with 95 % confidence intervals over cases.
 
-    A label without a prediction counts as predicted empty. Files are written to PREDICTIONS unless -o says otherwise.
+    A label without a prediction counts as predicted empty. A prediction stored in another orientation than its label is
+    turned, without loss. Pairs that cannot be scored are named and end the command with exit code 3; the others are
+    scored. Files are written to PREDICTIONS unless -o says otherwise.
 
     Example: unetr evaluate predictions/ labelsTr/
     """
-    from unetr.evaluate.results import results_to_json, write_results
+    from unetr.evaluate.results import write_results
     from unetr.evaluate.run import evaluate_pairs, match_cases
 
     pairs, extra = match_cases(predictions, labels)
@@ -47,10 +53,23 @@ def evaluate(
             **_of_plan(plan),
             tolerance_mm=tolerance_mm,
             extra=extra,
+            keep_going=True,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
-    folder = out or (predictions if predictions.is_dir() else predictions.parent)
-    files = write_results(folder, results)
+    _show(results, per_case, as_json)
+    # Last, so that scores which cannot be written are seen all the same.
+    files = write_results(out or (predictions if predictions.is_dir() else predictions.parent), results)
+    say(f"wrote {files[0]} and {files[1]}")
+    if results.failed:
+        raise BatchError(
+            f"{len(results.failed)} of {counted(len(pairs), 'case')} could not be scored: {', '.join(results.failed)}"
+        )
+
+
+def _show(results: Results, per_case: bool, as_json: bool) -> None:
+    """Scores on standard output; what was turned, is missing or could not be scored on standard error."""
+    from unetr.evaluate.results import results_to_json
+
     if as_json:
         print_json(json.loads(results_to_json(results)))
     else:
@@ -61,9 +80,12 @@ def evaluate(
             ]
             print_table("cases", ("case", "class", "Dice", "HD95 mm", "NSD", "ml"), rows)
         print_scores(results)
+    for note in results.notes:
+        say(note)
     for case in results.missing:
         say(f"missing prediction, counted as empty: {case}")
-    say(f"wrote {files[0]} and {files[1]}")
+    for case, reason in results.failed.items():
+        say(f"not scored: {case}: {reason}")
 
 
 def _of_plan(path: Path | None) -> dict[str, Any]:
