@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -72,15 +72,18 @@ def write_sealed(path: Path, tensors: Mapping[str, ArrayLike], metadata: Mapping
 
 
 @reads_untrusted("a sealed file that unetr wrote")
-def read_sealed(path: Path, kind: str, version: str = "1") -> tuple[dict[str, Array], dict[str, str]]:
+def read_sealed(
+    path: Path, kind: str, version: str = "1", opener: Callable[[str, int], int] | None = None
+) -> tuple[dict[str, Array], dict[str, str]]:
     """Reads and verifies a file whose metadata say format = `kind` and format_version = `version`.
 
-    Returns arrays and metadata ("sha256" is the digest). The arrays are writable views of one block of memory.
+    opener: as of Python's `open`. Returns arrays and metadata ("sha256" is the digest). The arrays are writable views
+    of one block of memory.
     Raises InputError for anything else, naming the file.
     """
     expected = f"expected a {kind} file"
     try:
-        with path.open("rb", buffering=0) as handle:
+        with open(path, "rb", buffering=0, opener=opener) as handle:  # Path.open has no opener
             return _read(handle, path, kind, version)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {expected}") from None

@@ -12,7 +12,7 @@ import numpy as np
 from unetr import __version__
 from unetr.core.parallel import available_cores
 from unetr.errors import InputError, MachineError
-from unetr.infer.engines.compiled_cache import cache_path, read_compiled, write_compiled
+from unetr.infer.engines.compiled_cache import cache_key, read_compiled, write_compiled
 from unetr.infer.window import Engine, Float
 from unetr.model.artefact import Opened
 
@@ -57,17 +57,18 @@ def _compiled(core: Any, opened: Opened, config: dict[str, str]) -> Any:
     from unetr.model.openvino_runtime import ov
 
     made_by = (__version__, ov.get_version(), core.get_property("CPU", "FULL_DEVICE_NAME"), sorted(config.items()))
-    path = cache_path(opened, repr((made_by, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))))
-    blob = None if path is None else read_compiled(path)
+    key = cache_key(opened, repr((made_by, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))))
+    blob = None if key is None else read_compiled(key)
     if blob is not None:
         # A blob of another build of the runtime that calls itself the same is refused by it.
         with suppress(RuntimeError):
             return core.import_model(ov.Tensor(blob), "CPU", config)
     compiled = core.compile_model(openvino_network_of(core, opened), "CPU", config)
-    if path is not None:
-        stream = BytesIO()
-        compiled.export_model(stream)
-        write_compiled(path, stream.getvalue())
+    if key is not None:
+        with suppress(RuntimeError, MemoryError):
+            stream = BytesIO()
+            compiled.export_model(stream)
+            write_compiled(key, stream.getvalue())
     return compiled
 
 
