@@ -93,17 +93,51 @@ def test_other_preprocessing_prepares_all_again(make_dataset, tmp_path, plan, pr
     assert np.array_equal(cache.open("case_00").image, preprocess_image(image, other)[0])
 
 
+@pytest.mark.fault("changed data")
 @pytest.mark.parametrize("kind", ["imagesTr", "labelsTr"])
-def test_changed_source_file_is_prepared_again(make_dataset, tmp_path, plan, prepared, kind):
+def test_changed_source_file_is_prepared_again_even_with_its_size_and_time(
+    make_dataset, tmp_path, plan, prepared, kind
+):
     root = make_dataset()
     dataset = open_dataset(root)
-    build_cache(dataset, plan, tmp_path / "cache")
+    first = build_cache(dataset, plan, tmp_path / "cache")
     changed = root / kind / "case_03.nii.gz"
-    status = changed.stat()
-    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns + 1000))
+    status, content = changed.stat(), bytearray(changed.read_bytes())
+    content[4] ^= 1  # the time in the gzip header
+    changed.write_bytes(content)
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert changed.stat().st_size == status.st_size
     prepared.clear()
     build_cache(dataset, plan, tmp_path / "cache")
     assert prepared == ["case_03"]
+    with pytest.raises(InputError, match="'case_03' was prepared again"):
+        first.open("case_03")
+    assert first.open("case_02").image.shape == (1, 14, 12, 10)
+
+
+@pytest.mark.fault("changed data")
+def test_dataset_that_was_moved_or_touched_is_not_prepared_again(make_dataset, tmp_path, plan, prepared):
+    root = make_dataset()
+    build_cache(open_dataset(root), plan, tmp_path / "cache")
+    moved = root.rename(tmp_path / "moved")
+    os.utime(moved / "imagesTr/case_03.nii.gz")
+    build_cache(open_dataset(moved), plan, tmp_path / "cache")
+    assert len(prepared) == 6
+
+
+@pytest.mark.fault("changed data")
+def test_file_that_changes_while_it_is_read_is_refused(make_dataset, tmp_path, plan, monkeypatch):
+    root = make_dataset("decathlon", 2)
+
+    def read(case, dataset):
+        found = read_learned(case, dataset)
+        case.label.write_bytes((root / "labelsTr/case_00.nii.gz").read_bytes() + b"more")
+        return found
+
+    monkeypatch.setattr(cache_module, "read_learned", read)
+    with pytest.raises(InputError, match="was changed while it was read"):
+        build_cache(open_dataset(root), plan, tmp_path / "cache", 1)
+    assert not list((tmp_path / "cache").glob("*.json"))
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.02, 0.5, 0.999, None], ids=["empty", "header", "half", "tail", "removed"])

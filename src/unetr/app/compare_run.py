@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from unetr.app.options import progress, say
 from unetr.core.child import child_environment, python_module
 from unetr.core.files import write_text
-from unetr.core.text import read_json, read_text
+from unetr.core.text import read_json
 from unetr.errors import InputError, MachineError
 
 if TYPE_CHECKING:
     from unetr.core.plan import Plan
+    from unetr.prepare.digests import DataDigest
     from unetr.report.comparison import Contestant
 
 
@@ -43,25 +44,45 @@ def open_contest(contest: Contest) -> Plan:
     InputError, MachineError where it cannot be made; InputError for the folder of another comparison.
     """
     from unetr.core.plan_file import read_plan
+    from unetr.prepare.cases import open_dataset
+    from unetr.prepare.digests import data_digest
 
     record, plan = contest.out / "contest.json", contest.out / "plan.yaml"
-    asked = {
-        "dataset": str(contest.dataset.resolve()),
-        "preset": contest.preset,
-        "minutes": contest.minutes,
-        "of": contest.of,
-        "seed": contest.seed,
-    }
-    text = json.dumps(asked, indent=1)
-    if not record.exists():
+    data = data_digest(open_dataset(contest.dataset))
+    asked = {"preset": contest.preset, "minutes": contest.minutes, "of": contest.of, "seed": contest.seed}
+    if record.exists():
+        _refuse_other_contest(contest, record, asked, data)
+    else:
         how = ["-o", str(contest.out), "--preset", contest.preset, "--minutes", str(contest.minutes)]
         with progress() as bar:
             bar.add_task("measuring", total=None, note="")
             _said_by("plan", str(contest.dataset), *how)
-        write_text(record, text)
-    elif read_text(record, "what a comparison was asked for (JSON)") != text:
-        raise InputError(f"{record}: is another comparison's; expected {asked}; choose another output folder")
+        write_text(record, json.dumps(asked | {"data": data.model_dump(mode="json")}, indent=1))
     return read_plan(plan)
+
+
+def _refuse_other_contest(contest: Contest, record: Path, asked: dict[str, Any], data: DataDigest) -> None:
+    """Raises InputError where the folder is of a comparison that was asked for otherwise, or on other data.
+
+    One of a version that kept no digests names its dataset by path.
+    """
+    from unetr.prepare.digests import DataDigest, data_difference
+
+    try:
+        there = read_json(record, "what a comparison was asked for (JSON)")
+        before = DataDigest.model_validate(there["data"]) if "data" in there else None
+        same = all(there[name] == value for name, value in asked.items())
+        same &= before is not None or there["dataset"] == str(contest.dataset.resolve())
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"{record}: is damaged; choose another output folder") from None
+    if not same:
+        raise InputError(f"{record}: is another comparison's; expected {asked}; choose another output folder")
+    if before is None:
+        say(f"{record}: is of a version that kept no digests of the data; it may have changed since")
+    elif difference := data_difference(before, data):
+        raise InputError(
+            f"{record}: is a comparison on other data: {difference}; put the data back, or choose another output folder"
+        )
 
 
 def write_plans(contest: Contest, base: Plan) -> None:

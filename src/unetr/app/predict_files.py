@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,24 @@ def output_files(inputs: Inputs, scans: Path, out: Path, options: PredictOptions
         if inside:
             raise InputError(f"{inside[0]}: would lie among the DICOM files that are read; choose another output")
     return files
+
+
+@contextmanager
+def alone(folder: Path | None, files: Sequence[Path], note: Callable[[str], None]) -> Iterator[None]:
+    """Keeps other processes from writing the same: into the whole folder, where it is given, and each file elsewhere.
+
+    Raises InputError where another one is at it.
+    """
+    from unetr.core.lock import locked, locked_files, refuse_locked
+
+    apart = [path for path in files if folder is None or path.parent.resolve() != folder.resolve()]
+    with ExitStack() as held:
+        if folder is not None:
+            held.enter_context(locked(folder, note))
+        held.enter_context(locked_files(apart, note))
+        for parent in {path.parent for path in apart}:
+            refuse_locked(parent)
+        yield
 
 
 def write_prediction(result: Prediction, files: Mapping[str, Path], options: PredictOptions, model: str) -> None:

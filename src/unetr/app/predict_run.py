@@ -40,6 +40,12 @@ class Job:
     continued: bool = False
     announce: Callable[[str], None] = write_line
 
+    @property
+    def outputs(self) -> list[Path]:
+        """All files that the run may write."""
+        files = [path for of_case in self.files.values() for path in of_case.values()]
+        return files if self.report_path is None else [*files, self.report_path]
+
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:

@@ -108,11 +108,12 @@ def run_recipe(ask: Ask, tables: Tables) -> Results:
     from unetr.core.plan_file import read_plan
     from unetr.infer.load import model_paths
     from unetr.prepare.cases import open_dataset
+    from unetr.prepare.digests import data_digest
     from unetr.prepare.recipes import FOLDS
     from unetr.train.crossval import fold_runs
     from unetr.train.ensemble import score_ensemble, unseen_by
     from unetr.train.fit import Request
-    from unetr.train.run import Run
+    from unetr.train.run import Run, refuse_other_data
 
     dataset = open_dataset(tables.learned)
     plan = read_plan(ask.out / "plan.yaml")
@@ -126,6 +127,8 @@ def run_recipe(ask: Ask, tables: Tables) -> Results:
             cross_validate_in_view(dataset, folder, replace(request, seed=seed))
         else:
             fit_in_view(dataset, Run(folder), replace(request, fold=0))
+    runs = [run for folder in folders for run in (fold_runs(folder, FOLDS) if ask.splits else [Run(folder)])]
+    refuse_other_data(runs, data_digest(dataset))
     if tables.test is not None:
         models = tuple(path for folder in folders for path in model_paths(folder))
         cases = open_dataset(tables.test).cases

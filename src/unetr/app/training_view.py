@@ -6,7 +6,7 @@ import math
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -44,10 +44,18 @@ def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> 
 
     Of several processes that train together, only the first makes something of all and returns the results.
     """
+    from unetr.core.lock import locked
+
+    with locked(folder, say) if launched_rank() == 0 else nullcontext():
+        return _cross_validate(dataset, folder, request)
+
+
+def _cross_validate(dataset: Dataset, folder: Path, request: Request) -> Results | None:
     from unetr.core.plan_file import read_plan
+    from unetr.prepare.digests import data_digest
     from unetr.prepare.folds import split_folds
     from unetr.train.crossval import fold_runs, gather_folds
-    from unetr.train.run import shared_caches
+    from unetr.train.run import refuse_other_data, shared_caches
 
     count = len(split_folds(dataset, request.folds, request.seed))
     if (folder / "settings.json").exists():
@@ -59,6 +67,7 @@ def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> 
     for fold, run in enumerate(runs):
         if launched_rank() == 0:
             say(f"fold {fold} of 0 to {count - 1}")
+            refuse_other_data(runs, data_digest(dataset))  # a fold that is done must not stand beside one of other data
         fit_in_view(dataset, run, replace(request, fold=fold))
         # One plan for all: what was measured on the way to it would not come out the same again.
         request = replace(request, plan=request.plan or read_plan(run.plan))
@@ -94,6 +103,7 @@ class TrainingView:
             on_step=self._show_step,
             on_validation=self._show_validation,
             on_transfer=self._show_transfer,
+            on_note=say,
             should_stop=lambda: self._stop_signal is not None,
         )
 

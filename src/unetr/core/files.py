@@ -77,6 +77,11 @@ def is_leftover(path: Path) -> bool:
     return _LEFTOVER.fullmatch(path.name) is not None
 
 
+def is_own(path: Path) -> bool:
+    """Whether the name is one that this program gives to what it hides: temporary files, locks, lists of outputs."""
+    return path.name.startswith(".unetr-")
+
+
 def remove_leftovers(folders: Iterable[Path]) -> None:
     """Removes the temporary files that killed runs left directly in `folders`. No other run may be writing there."""
     for folder in folders:

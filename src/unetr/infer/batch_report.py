@@ -6,7 +6,6 @@ the digests of the files that it names still agree.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import resource
 import sys
@@ -16,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from unetr.core.digest import file_sha256, size_and_sha256
 from unetr.core.files import write_text
 from unetr.core.plan import Record
 from unetr.core.printable import printable_json
@@ -124,22 +124,9 @@ def read_report(path: Path) -> Report | None:
 
 
 def digest_of(path: Path) -> FileDigest:
-    """Name, size and SHA-256 of a file.
-
-    Of a folder, the size of all its files together and the SHA-256 of the lines `<sha256>  <name>` that sha256sum
-    prints for them, sorted by name, hidden files left out. Raises InputError for what cannot be read.
-    """
-    try:
-        if not path.is_dir():
-            return FileDigest(file=path.name, bytes=path.stat().st_size, sha256=_sha256(path))
-        files = sorted((str(file.relative_to(path)), file) for file in path.rglob("*") if file.is_file())
-        shown = [(name, file) for name, file in files if not any(part.startswith(".") for part in Path(name).parts)]
-        lines = "".join(f"{_sha256(file)}  {name}\n" for name, file in shown)
-        size = sum(file.stat().st_size for _, file in shown)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    digest = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
-    return FileDigest(file=path.resolve().name, bytes=size, sha256=digest)
+    """Name, size and SHA-256 of a file, or of a folder's files together. Raises InputError for what cannot be read."""
+    size, sha256 = size_and_sha256(path)
+    return FileDigest(file=path.resolve().name if path.is_dir() else path.name, bytes=size, sha256=sha256)
 
 
 def still_valid(record: CaseRecord, inputs: tuple[FileDigest, ...], outputs: Mapping[str, Path]) -> bool:
@@ -152,7 +139,12 @@ def still_valid(record: CaseRecord, inputs: tuple[FileDigest, ...], outputs: Map
     written = {digest.file: digest for digest in record.outputs}
     for path in outputs.values():
         known = written.get(str(printable(path.name)))
-        if known is None or not path.is_file() or path.stat().st_size != known.bytes or _sha256(path) != known.sha256:
+        if (
+            known is None
+            or not path.is_file()
+            or path.stat().st_size != known.bytes
+            or file_sha256(path) != known.sha256
+        ):
             return False
     return True
 
@@ -161,8 +153,3 @@ def peak_memory_mb() -> float:
     """The most memory that this process has held so far, in MB (1e6 bytes)."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

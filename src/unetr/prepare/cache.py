@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from unetr.core.text import read_json
 from unetr.errors import InputError
 from unetr.prepare.cases import read_learned
 from unetr.prepare.dataset import Case, Dataset
+from unetr.prepare.digests import CaseDigest, case_digest, data_digest
 from unetr.prepare.preprocess import preprocess_image, preprocess_label
 
 # Raised when preprocessing changes what it computes, so that older caches are not taken for current ones.
@@ -51,15 +52,27 @@ class CachedCase:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """A folder of preprocessed cases; small enough to be sent to worker processes."""
+    """A folder of preprocessed cases; small enough to be sent to worker processes.
+
+    keys: case id -> what it must have been made from (`case_key`), where that is known.
+    """
 
     folder: Path
     ids: tuple[str, ...]
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     def open(self, case_id: str) -> CachedCase:
-        """Maps the arrays of one case. Raises KeyError for another dataset's id, InputError for damaged files."""
+        """Maps the arrays of one case.
+
+        Raises KeyError for another dataset's id, InputError for damaged files and those made from another scan or plan.
+        """
         if case_id not in self.ids:
             raise KeyError(case_id)
+        if case_id in self.keys and _stored_key(self.folder / f"{case_id}.json") != self.keys[case_id]:
+            raise InputError(
+                f"{self.folder}: case {case_id!r} was prepared again from other data or by another plan; "
+                "expected no other training to write there"
+            )
         arrays = _open_arrays(self.folder, case_id)
         if arrays is None:
             raise InputError(f"{self.folder / case_id}.image.npy: cached case is damaged; remove it and run again")
@@ -69,42 +82,43 @@ class Cache:
 
 
 def build_cache(
-    dataset: Dataset, plan: Plan, folder: Path, workers: int = 2, progress: Progress | None = None
+    dataset: Dataset,
+    plan: Plan,
+    folder: Path,
+    workers: int = 2,
+    progress: Progress | None = None,
+    digests: Mapping[str, CaseDigest] | None = None,
 ) -> Cache:
     """Preprocesses every case to learn from that `folder` does not hold yet; `progress(done, total)` after each.
 
-    A case is kept when its key matches: source files (path, size, time of change) and the plan's preprocessing fields.
-    Raises InputError for a case that cannot be read or has no label, MachineError when the folder cannot be written.
+    A case is kept when its key matches: the bytes of its files, wherever they lie, and the plan's preprocessing fields.
+    digests: those of all cases, where they are known. Raises InputError for a case that cannot be read, has no label,
+    or is changed meanwhile, MachineError when the folder cannot be written.
     """
     cases = dataset.learned_from
     if not cases:
         raise InputError(f"{dataset.root}: no case has a label; there is nothing to learn from")
+    known = digests or data_digest(dataset).cases
+    keys = {case.id: case_key(known[case.id], plan) for case in cases}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise machine_error(folder, error) from error
     pool = ThreadPoolExecutor(max(1, workers))
     try:
-        tasks = pool.map(lambda case: _cache_case(case, dataset, plan, folder), cases)
+        tasks = pool.map(lambda case: _cache_case(case, dataset, plan, folder, known[case.id]), cases)
         for done, _ in enumerate(tasks, start=1):
             if progress is not None:
                 progress(done, len(cases))
     finally:
         # After an error or Ctrl-C the cases not begun yet are dropped instead of prepared in vain.
         pool.shutdown(cancel_futures=True)
-    return Cache(folder, tuple(case.id for case in cases))
+    return Cache(folder, tuple(keys), keys)
 
 
-def case_key(case: Case, plan: Plan) -> str:
-    """What a cached case was made from, as a hash."""
-    files = []
-    for path in (*case.images, *(() if case.label is None else (case.label,))):
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}; expected a scan of case {case.id!r}") from None
-        files.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
-    facts = [CACHE_VERSION, files, plan.model_dump(mode="json", include=_PLAN_FIELDS)]
+def case_key(digest: CaseDigest, plan: Plan) -> str:
+    """What a cached case is made from, as a hash."""
+    facts = [CACHE_VERSION, digest.model_dump(), plan.model_dump(mode="json", include=_PLAN_FIELDS)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -124,14 +138,16 @@ def foreground_voxels(label: NDArray[Any], case_id: str) -> NDArray[np.int32]:
     return np.concatenate(rows).astype(np.int32) if rows else np.empty((0, 4), dtype=np.int32)
 
 
-def _cache_case(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> None:
-    key = case_key(case, plan)
+def _cache_case(case: Case, dataset: Dataset, plan: Plan, folder: Path, digest: CaseDigest) -> None:
+    key = case_key(digest, plan)
     record = folder / f"{case.id}.json"
     if _stored_key(record) == key and _open_arrays(folder, case.id) is not None:
         return
     # The record goes first and comes last: stopped in between, the case counts as missing, never as an older one.
     record.unlink(missing_ok=True)
     volume, label_volume = read_learned(case, dataset)
+    if case_digest(case) != digest:
+        raise InputError(f"{case.images[0]}: case {case.id!r} was changed while it was read; run again")
     image, placement = preprocess_image(volume, plan)
     label = preprocess_label(label_volume, plan, placement.crop)
     if image.shape[1:] != label.shape:

@@ -13,7 +13,7 @@ from unetr.infer.engines.torch import choose_device
 from unetr.model.build import network_from
 from unetr.model.encoder import Block
 from unetr.model.file import ModelFile, read_model
-from unetr.prepare.cache import Cache
+from unetr.prepare.cache import Cache, case_key
 from unetr.train.run import Run, read_settings
 from unetr.train.validate import ValidationReport, validate
 
@@ -74,7 +74,9 @@ def ablate(path: Path, progress: Callable[[int, int], None]) -> dict[str, Valida
     model = read_model(run.model if path.is_dir() else path)
     if not settings.validation_cases:
         raise InputError(f"{run.folder}: was trained on all cases; expected a run with a fold that validates")
-    cache = Cache(run.cache, settings.validation_cases)
+    known = {} if settings.data is None else settings.data.cases
+    keys = {case: case_key(known[case], model.plan) for case in settings.validation_cases if case in known}
+    cache = Cache(run.cache, settings.validation_cases, keys)
     device = choose_device("auto")
     found = {}
     for done, what in enumerate(BYPASSES, start=1):

@@ -24,7 +24,8 @@ from unetr.infer.postprocess import apply_rules, extent_values
 from unetr.io import onto_grid, read_label, write_volume
 from unetr.model.file import read_model, write_model
 from unetr.prepare.cases import Dataset
-from unetr.train.run import Run, read_settings
+from unetr.prepare.digests import data_digest
+from unetr.train.run import Run, read_settings, refuse_other_data
 
 # Components smaller than this share of the smallest true volume are specks.
 _SPECK = 0.5
@@ -59,8 +60,9 @@ def gather_folds(
 
     Tries rules on the out-of-fold predictions unless `rules` is off, writes those that help into each fold's model file
     and FOLDER/plan.yaml, writes FOLDER/out_of_fold/<case>.nii.gz with these rules applied, and scores them. Raises
-    InputError, MachineError.
+    InputError, also where the data is not what every fold was trained on; MachineError.
     """
+    refuse_other_data(runs, data_digest(dataset))
     plan = read_model(runs[0].model).plan.model_copy(update={"postprocess": {}})
     pairs = _pairs(dataset, runs)
     trials = try_rules(pairs, plan) if rules else []
@@ -82,6 +84,7 @@ def gather_folds(
     names = {name: value for name, value in plan.labels.items() if value != 0}
     regions = {region.name: region.labels for region in plan.regions}
     results = evaluate_pairs(final, names=names, regions=regions, ignore_value=plan.ignore_label)
+    refuse_other_data(runs, data_digest(dataset))  # what was changed meanwhile
     write_results(folder, results)
     return results
 

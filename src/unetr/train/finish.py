@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from unetr.evaluate.results import Results, read_results, write_results
 from unetr.evaluate.run import Pair, evaluate_pairs
 from unetr.infer.load import load
 from unetr.model.file import ModelFile, read_model, write_model
-from unetr.prepare.cases import Dataset
+from unetr.prepare.cases import Case, Dataset
+from unetr.prepare.digests import refuse_changed
 from unetr.train.run import Run, Settings, read_fingerprint, read_settings
 
 
@@ -34,7 +36,8 @@ def finish(
     """Writes the model file and, where a fold validates, predicts and scores its cases from their files.
 
     The scores go into the model file, last of all; a run that has them is not predicted again. The path is that of
-    `unetr predict` and `unetr evaluate`. Raises MachineError.
+    `unetr predict` and `unetr evaluate`. Raises MachineError, and InputError, with the model written, where one of
+    these cases is not any more what the run was begun with.
     """
     finished = _finished(run)
     if finished is not None:
@@ -43,6 +46,7 @@ def finish(
     chosen = [case for case in dataset.labelled if case.id in set(settings.validation_cases)]
     if not chosen:
         return None
+    _refuse_changed(run, chosen, settings)
     segmenter = load(run.model, engine="torch")
     pairs = []
     for done, case in enumerate(chosen, start=1):
@@ -53,6 +57,8 @@ def finish(
     names = {name: value for name, value in plan.labels.items() if value != 0}
     regions = {region.name: region.labels for region in plan.regions}
     results = evaluate_pairs(pairs, names=names, regions=regions, ignore_value=plan.ignore_label)
+    # Again, for what was changed while it was read.
+    _refuse_changed(run, chosen, settings)
     write_results(run.predictions, results)
     metrics = {"fold": settings.fold, "cases": len(chosen), "mean_dice": results.mean_dice}
     metrics |= {f"dice_{summary.label}": summary.metrics["dice"].mean for summary in results.classes}
@@ -60,9 +66,19 @@ def finish(
     return results
 
 
+def _refuse_changed(run: Run, cases: Sequence[Case], settings: Settings) -> None:
+    if settings.data is not None:
+        refuse_changed(cases, settings.data.cases, f"{run.model} is written, but not scored: since the run was begun")
+
+
 def _finished(run: Run) -> Results | None:
-    """The scores of a run that came to its end before."""
+    """The scores of a run that came to its end before; None where results.json holds others than its model."""
     scores = run.predictions / "results.json"
     if not (run.model.exists() and scores.exists()):
         return None
-    return read_results(scores) if read_model(run.model).metrics else None
+    metrics, results = read_model(run.model).metrics, read_results(scores)
+    if not metrics:
+        return None
+    mean = metrics.get("mean_dice")
+    same = math.isnan(results.mean_dice) if mean is None else mean == results.mean_dice
+    return results if same else None

@@ -6,10 +6,12 @@ A dataset without labels makes it a pretraining: the same loop with another obje
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
 from unetr.core.fingerprint import Fingerprint
+from unetr.core.lock import locked
 from unetr.core.plan import Plan
 from unetr.core.plan_file import read_plan
 from unetr.errors import InputError
@@ -20,6 +22,7 @@ from unetr.prepare.budget import Budget, fit_preset
 from unetr.prepare.cache import build_cache
 from unetr.prepare.cases import Dataset
 from unetr.prepare.check import check_dataset
+from unetr.prepare.digests import data_digest
 from unetr.prepare.fingerprint import measure_fingerprint
 from unetr.prepare.folds import split_folds
 from unetr.prepare.planner import make_plan
@@ -28,9 +31,14 @@ from unetr.train.capacity import free_memory_gb, training_voxels_per_second
 from unetr.train.checkpoint import averaged_weights
 from unetr.train.finish import finish
 from unetr.train.loop import Observer, Options, train
-from unetr.train.run import Run, Settings, holds_run, open_run, read_fingerprint, read_settings
+from unetr.train.run import Run, Settings, holds_run, open_run, path_from, read_fingerprint, read_settings
 from unetr.train.team import Launch, assemble
 from unetr.train.transfer import plan_from
+
+_NO_DIGESTS = (
+    "was begun by a version that kept no digests of the data; it goes on, but nothing can tell whether the data is "
+    "still the same"
+)
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, the cases done and all cases."""
@@ -67,20 +75,31 @@ def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progre
     Raises InputError, MachineError, StoppedError.
     """
     team = assemble(request.launch)
-    with team.missing_nobody():
-        with team.leader_first():
-            plan, settings = prepare_run(dataset, run, request, progress)
-            cache = build_cache(dataset, plan, run.cache, progress=lambda done, of: progress("preparing", done, of))
-        options = Options(request.checkpoint_steps, request.start, request.launch)
-        weights = averaged_weights(train(run, cache, plan, settings, observer, options))
-    if not team.leads:
-        return None
-    return finish(run, dataset, plan, settings, weights, lambda done, of: progress("validating", done, of))
+    with ExitStack() as held:
+        with team.missing_nobody():
+            with team.leader_first():
+                if team.leads:
+                    held.enter_context(locked(run.folder, observer.on_note))
+                plan, settings = prepare_run(dataset, run, request, progress)
+                if team.leads and settings.data is None:
+                    observer.on_note(f"{run.folder}: {_NO_DIGESTS}")
+                cache = build_cache(
+                    dataset,
+                    plan,
+                    run.cache,
+                    progress=lambda done, of: progress("preparing", done, of),
+                    digests=None if settings.data is None else settings.data.cases,
+                )
+            options = Options(request.checkpoint_steps, request.start, request.launch)
+            weights = averaged_weights(train(run, cache, plan, settings, observer, options))
+        if not team.leads:
+            return None
+        return finish(run, dataset, plan, settings, weights, lambda done, of: progress("validating", done, of))
 
 
 def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress) -> tuple[Plan, Settings]:
     """The plan and settings of a new run, or those of the run in the folder when they are the same training."""
-    settings = _settings(dataset, request)
+    settings = _settings(dataset, run, request)
     fingerprint: Fingerprint | None
     if holds_run(run) and read_settings(run).preset == request.preset:
         # A plan follows from the dataset and the preset, so nothing has to be measured again.
@@ -119,7 +138,7 @@ def plan_for(dataset: Dataset, fingerprint: Fingerprint, request: Request) -> Pl
     return chosen.model_copy(update={"reasons": chosen.reasons | {"network": reason}})
 
 
-def _settings(dataset: Dataset, request: Request) -> Settings:
+def _settings(dataset: Dataset, run: Run, request: Request) -> Settings:
     if (request.steps is None) == (request.minutes is None):
         raise InputError("a training needs a budget: give either steps or minutes")
     ids = [case.id for case in dataset.learned_from]
@@ -130,7 +149,7 @@ def _settings(dataset: Dataset, request: Request) -> Settings:
             raise InputError(f"fold {request.fold}: there are folds 0 to {len(folds) - 1}; or use all-data")
         validation = folds[request.fold]
     return Settings(
-        dataset=str((dataset.root / f"{dataset.name}.csv" if dataset.layout == "csv" else dataset.root).resolve()),
+        dataset=path_from(run, dataset.root / f"{dataset.name}.csv" if dataset.layout == "csv" else dataset.root),
         preset=request.preset,
         fold=request.fold,
         folds=request.folds,
@@ -143,6 +162,7 @@ def _settings(dataset: Dataset, request: Request) -> Settings:
         licence=dataset.licence,
         reference=dataset.reference,
         start_digest="" if request.start is None else request.start.sha256,
+        data=data_digest(dataset),
     )
 
 

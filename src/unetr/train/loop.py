@@ -61,11 +61,12 @@ def _ignore(_: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """Whom the loop tells what happened, and whom it asks whether to stop."""
+    """Whom the loop tells what happened, and whom it asks whether to stop. on_note: gets a line for people."""
 
     on_step: Callable[[StepReport], None] = _ignore
     on_validation: Callable[[ValidationReport], None] = _ignore
     on_transfer: Callable[[Transfer], None] = _ignore
+    on_note: Callable[[str], None] = _ignore
     should_stop: Callable[[], bool] = bool
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetr.core.files import flush_to_disk, is_leftover, machine_error, remove_leftovers, write_text
+from unetr.core.digest import size_and_sha256
+from unetr.core.files import flush_to_disk, is_own, machine_error, remove_leftovers, write_text
 from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan, Record
 from unetr.core.plan_file import read_plan, write_plan
@@ -18,11 +20,15 @@ from unetr.core.records import record_from
 from unetr.core.text import read_json
 from unetr.core.untrusted import untrusted
 from unetr.errors import InputError
+from unetr.prepare.digests import DataDigest, data_difference
 
 SHARED_CACHE = "shared_cache"
 CACHE = "cache"
 # What a training adds to its settings once it has measured its pace.
 _FIXED_LATER = ("schedule_steps", "schedule_from", "validations")
+# What is compared by other means than being equal.
+_COMPARED_APART = ("dataset", "data", "plan_digest")
+_LONGEST_VALUE = 60
 
 
 class Settings(Record):
@@ -33,6 +39,9 @@ class Settings(Record):
     without knowing it, and are made so again after a kill. validations: how many are made within a budget in minutes,
     None for all. licence, reference: of the data.
     start_digest: SHA-256 of the model file that training starts from, empty for fresh weights.
+    dataset: where the data lay when the run was last begun or resumed, seen from the run's folder; only its content
+    (data) says whether it is the same. plan_digest: SHA-256 of the run's plan as it was written. data and plan_digest
+    are empty in runs of versions that kept no digests.
     """
 
     dataset: str
@@ -50,6 +59,8 @@ class Settings(Record):
     licence: str = ""
     reference: str = ""
     start_digest: str = ""
+    plan_digest: str = ""
+    data: DataDigest | None = None
 
     def steps_known_at(self, step: int) -> int | None:
         """The number of optimiser steps, None where the run that was left alone did not know it yet."""
@@ -135,25 +146,73 @@ def shared_caches(folder: Path) -> tuple[Path, Path]:
 def open_run(run: Run, plan: Plan, settings: Settings, fingerprint: Fingerprint | None) -> Settings:
     """Starts a run's folder, or checks that the one there is the same training. Returns the settings to go on with.
 
-    Raises InputError with the first difference when the folder holds another training.
+    Raises InputError with the first difference when the folder holds another training, of other data, or its plan was
+    edited.
     """
     if not holds_run(run):
         # A kill while the plan was written leaves its temporary file.
-        there = [path for path in run.folder.iterdir() if not is_leftover(path)] if run.folder.is_dir() else []
+        there = [path for path in run.folder.iterdir() if not is_own(path)] if run.folder.is_dir() else []
         if there and not run.plan.exists():
             raise InputError(f"{run.folder}: is not empty and holds no run; choose another output folder")
         write_plan(run.plan, plan)
         if fingerprint is not None:
             write_text(run.fingerprint, fingerprint.model_dump_json(indent=1))
         # The settings come last: a folder without them holds no run yet.
+        settings = settings.model_copy(update={"plan_digest": size_and_sha256(run.plan)[1]})
         write_settings(run, settings)
         return settings
     kept = read_settings(run)
-    asked = settings.model_copy(update={name: getattr(kept, name) for name in _FIXED_LATER})
+    _refuse_other_data(run, kept, settings)
+    if kept.plan_digest and kept.plan_digest != size_and_sha256(run.plan)[1]:
+        raise InputError(
+            f"{run.plan}: was edited since the run began; put it back, or train by it in another folder, with --plan"
+        )
+    asked = settings.model_copy(update={name: getattr(kept, name) for name in (*_FIXED_LATER, *_COMPARED_APART)})
     difference = _difference(kept, asked) or _difference(read_plan(run.plan), plan)
     if difference:
         raise InputError(f"{run.folder}: holds a run with other settings: {difference}; choose another output folder")
+    if kept.data is not None and kept.dataset != settings.dataset:
+        kept = kept.model_copy(update={"dataset": settings.dataset})
+        write_settings(run, kept)
     return kept
+
+
+def _refuse_other_data(run: Run, kept: Settings, asked: Settings) -> None:
+    """Raises InputError where the run in the folder is of other data."""
+    if kept.data is None:
+        there, here = dataset_folder(run, kept), dataset_folder(run, asked)
+        if there.resolve() != here.resolve():
+            raise InputError(
+                f"{run.folder}: holds a run with other settings: dataset: there {there}, asked for {here}; "
+                "choose another output folder"
+            )
+    elif asked.data is not None:
+        refuse_other_data([run], asked.data)
+
+
+def refuse_other_data(runs: Iterable[Run], data: DataDigest) -> None:
+    """Raises InputError where one of the runs was begun with other data. Runs without digests pass."""
+    for run in runs:
+        before = read_settings(run).data if holds_run(run) else None
+        difference = "" if before is None else data_difference(before, data)
+        if difference:
+            raise InputError(
+                f"{run.folder}: holds a run of other data: {difference}; its model and scores are of the data as it "
+                "was; put the data back, or train in another output folder"
+            )
+
+
+def dataset_folder(run: Run, settings: Settings) -> Path:
+    """Where the dataset of a run was when the run was last resumed."""
+    return run.folder.resolve() / settings.dataset
+
+
+def path_from(run: Run, path: Path) -> str:
+    """A path seen from the run's folder; absolute only where there is no way from one to the other."""
+    try:
+        return os.path.relpath(path.resolve(), run.folder.resolve())
+    except ValueError:  # on another drive
+        return str(path.resolve())
 
 
 def holds_run(run: Run) -> bool:
@@ -186,8 +245,13 @@ def _difference(there: Record, asked: Record) -> str:
     for key, value in _flat(first).items():
         other = _flat(second).get(key)
         if value != other and not key.startswith("reasons"):
-            return f"{key}: there {value}, asked for {other}"
+            return f"{key}: there {_shown(value)}, asked for {_shown(other)}"
     return ""
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def _flat(data: object, prefix: str = "") -> dict[str, object]:

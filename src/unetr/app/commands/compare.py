@@ -34,6 +34,7 @@ def compare(
     from unetr.app.compare_run import Contest, conditions, gather, open_contest, run_contest, write_plans
     from unetr.app.options import defined
     from unetr.core.files import atomic_path, write_text
+    from unetr.core.lock import locked
     from unetr.prepare.cases import open_dataset
     from unetr.prepare.presets import network_named
     from unetr.report.comparison import comparison_document, comparison_png, comparison_table
@@ -47,20 +48,21 @@ def compare(
         raise InputError(f"--folds {folds}: are more than --of {of}")
     open_dataset(dataset)  # refused here, not by each process that is started for it
     contest = Contest(dataset, out, preset, names, minutes, tuple(range(folds)), of, seed)
-    base = open_contest(contest)
-    write_plans(contest, base)
-    failed = run_contest(contest)
-    contestants = gather(contest, base)
-    if contestants:
-        document = comparison_document(contestants, conditions(contest, base))
-        write_text(out / "comparison.json", json.dumps(defined(document), indent=1, allow_nan=False))
-        with atomic_path(out / "comparison.png") as temporary:
-            temporary.write_bytes(comparison_png(contestants))
-        if as_json:
-            print_json(document)
-        else:
-            header, rows = comparison_table(contestants)
-            print_table(f"{base.dataset}, {folds} of {of} folds, {minutes:g} minutes each", header, rows)
-        say(f"wrote {out / 'comparison.json'} and {out / 'comparison.png'}")
+    with locked(out, say):
+        base = open_contest(contest)
+        write_plans(contest, base)
+        failed = run_contest(contest)
+        contestants = gather(contest, base)
+        if contestants:
+            document = comparison_document(contestants, conditions(contest, base))
+            write_text(out / "comparison.json", json.dumps(defined(document), indent=1, allow_nan=False))
+            with atomic_path(out / "comparison.png") as temporary:
+                temporary.write_bytes(comparison_png(contestants))
+            if as_json:
+                print_json(document)
+            else:
+                header, rows = comparison_table(contestants)
+                print_table(f"{base.dataset}, {folds} of {of} folds, {minutes:g} minutes each", header, rows)
+            say(f"wrote {out / 'comparison.json'} and {out / 'comparison.png'}")
     if failed:
         raise BatchError(f"{len(failed)} of {len(names) * folds} trainings failed: {failed[0]}")

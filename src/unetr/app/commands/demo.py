@@ -26,6 +26,13 @@ def demo(
 
     Example: unetr demo
     """
+    from unetr.core.lock import locked
+
+    with locked(out, say):
+        _demonstrate(out, minutes, seed, as_json)
+
+
+def _demonstrate(out: Path, minutes: float, seed: int, as_json: bool) -> None:
     from unetr.app.brain_template import CITATION, LICENCE, NAMES, write_brain_parts
     from unetr.app.run_report import ShownCase, write_run_report
     from unetr.evaluate.results import write_results

@@ -40,6 +40,7 @@ def evaluate(
 
     Example: unetr evaluate predictions/ labelsTr/
     """
+    from unetr.core.lock import locked_files
     from unetr.evaluate.results import write_results
     from unetr.evaluate.run import evaluate_pairs, match_cases
 
@@ -58,7 +59,9 @@ def evaluate(
         )
     _show(results, per_case, as_json)
     # Last, so that scores which cannot be written are seen all the same.
-    files = write_results(out or (predictions if predictions.is_dir() else predictions.parent), results)
+    folder = out or (predictions if predictions.is_dir() else predictions.parent)
+    with locked_files([folder / "results.json"], say):
+        files = write_results(folder, results)
     say(f"wrote {files[0]} and {files[1]}")
     if results.failed:
         raise BatchError(

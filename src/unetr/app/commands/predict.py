@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import Device, Engine, Json, Precision, print_json, print_table, write_line
+from unetr.app.options import Device, Engine, Json, Precision, print_json, print_table, say, write_line
 from unetr.errors import BatchError, InputError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def predict(
 
     Example: unetr predict model.safetensors scan.nii.gz -o segmentation.nii.gz
     """
-    from unetr.app.predict_files import output_files
+    from unetr.app.predict_files import alone, output_files
     from unetr.app.predict_options import PredictOptions
     from unetr.app.predict_run import Job, run_job
     from unetr.core.files import remove_leftovers
@@ -107,17 +107,19 @@ def predict(
     files = output_files(inputs, scans, out, options)
     if report is None and not inputs.single:
         report = out / REPORT_NAME
-    if continued:
-        if report is None:
-            raise InputError(f"{scans}: is a single scan; --continue needs a folder of scans, or --report")
-        remove_leftovers({report.parent, *(path.parent for of_case in files.values() for path in of_case.values())})
+    if continued and report is None:
+        raise InputError(f"{scans}: is a single scan; --continue needs a folder of scans, or --report")
     notes: list[str] = []
     announce = notes.append if as_json else write_line
-    records = run_job(Job(segmenter, models, inputs, files, options, report, continued, announce))
-    finished = {name: record for name, record in records.items() if record.finished}
+    job = Job(segmenter, models, inputs, files, options, report, continued, announce)
+    with alone(None if inputs.single else out, [*job.outputs, *([] if stats is None else [stats])], say):
+        if continued:
+            remove_leftovers({path.parent for path in job.outputs})
+        records = run_job(job)
+        finished = {name: record for name, record in records.items() if record.finished}
+        if stats is not None:
+            _write_stats(stats, finished)
     failed = {name: record.error for name, record in records.items() if record.state == "failed"}
-    if stats is not None:
-        _write_stats(stats, finished)
     if as_json:
         _print_json(notes, finished, failed, {name: files[name]["label"] for name in finished}, report)
     else:

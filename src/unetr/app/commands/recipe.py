@@ -43,6 +43,7 @@ def recipe(
     Example: unetr recipe btcv RawData -o btcv --run
     """
     from unetr.app.recipe_run import Ask, commands, paper_rows, prepare_recipe, run_recipe
+    from unetr.core.lock import locked
     from unetr.prepare.recipes import STEPS, recipe_named
 
     if name is None or listed:
@@ -57,16 +58,17 @@ def recipe(
     if not wanted and not chosen.test_share:
         raise InputError(f"--splits 0: recipe {name} holds no case out; expected at least 1 cross-validation")
     ask = Ask(chosen, data, out, wanted, network, steps or STEPS, minutes)
-    tables = prepare_recipe(ask)
-    say(f"the tables and the plan are in {out}")
-    if not run:
+    with locked(out, say):
+        tables = prepare_recipe(ask)
+        say(f"the tables and the plan are in {out}")
+        results = run_recipe(ask, tables) if run else None
+    if results is None:
         if as_json:
             print_json({"plan": str(out / "plan.yaml"), "commands": commands(ask, tables)})
         else:
             for line in commands(ask, tables):
                 write_line(line)
         return
-    results = run_recipe(ask, tables)
     rows = paper_rows(chosen, results)
     if as_json:
         print_json({"recipe": name, "cases": results.cases, "rows": [asdict(row) for row in rows]})

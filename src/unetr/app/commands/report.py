@@ -26,6 +26,7 @@ def report(
     Example: unetr report runs/hippocampus
     """
     from unetr.app.run_report import write_run_report
+    from unetr.core.lock import locked_files
     from unetr.evaluate.results import read_results
     from unetr.train.run import Run, read_settings
 
@@ -34,7 +35,8 @@ def report(
     scores = opened.predictions / "results.json"
     results = read_results(scores) if scores.exists() else None
     shown = [] if results is None else _worst_shown(opened, settings, results)
-    page = write_run_report(opened, results, shown, licence=settings.licence, citation=settings.reference)
+    with locked_files([opened.folder / "report.html"], say):
+        page = write_run_report(opened, results, shown, licence=settings.licence, citation=settings.reference)
     say(f"wrote {page}")
 
 
@@ -43,15 +45,20 @@ def _worst_shown(run: Run, settings: Settings, results: Results) -> list[ShownCa
     from unetr.app.run_report import ShownCase
     from unetr.evaluate.results import worst_cases
     from unetr.prepare.cases import open_dataset
+    from unetr.prepare.digests import case_digest
+    from unetr.train.run import dataset_folder
 
     try:
-        cases = {case.id: case for case in open_dataset(Path(settings.dataset)).labelled}
+        cases = {case.id: case for case in open_dataset(dataset_folder(run, settings)).labelled}
     except InputError as error:
         say(f"without pictures of the worst cases: {error}")
         return []
     shown = []
     for name, _ in worst_cases(results, WORST_CASES):
         case, prediction = cases.get(name), run.predictions / f"{name}.nii.gz"
-        if case is not None and case.label is not None and prediction.exists():
+        known = settings.data and settings.data.cases.get(name)
+        if case is not None and known is not None and case_digest(case) != known:
+            say(f"without a picture of {name}: its scan or label changed since it was scored; the scores are of before")
+        elif case is not None and case.label is not None and prediction.exists():
             shown.append(ShownCase(name, case.images, prediction, case.label))
     return shown
