@@ -1,0 +1,213 @@
+"""A run knows its data by content: what changed, came or went is seen, and the same bytes elsewhere are the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unetr.core.plan import Plan
+from unetr.core.volume import Volume
+from unetr.errors import InputError
+from unetr.evaluate.results import read_results
+from unetr.io import write_volume
+from unetr.prepare.cases import Dataset, open_dataset
+from unetr.prepare.unlabelled import open_unlabelled
+from unetr.train import finish as finish_module
+from unetr.train.ablate import ablate
+from unetr.train.crossval import fold_runs, gather_folds
+from unetr.train.fit import Request, fit, prepare_run
+from unetr.train.loop import Observer
+from unetr.train.run import Run, read_settings
+
+LABELS = {"background": 0, "ball": 1, "shell": 2}
+
+pytestmark = pytest.mark.fault("changed data")
+
+
+def ignore(*_: object) -> None:
+    """No progress is shown."""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    for index in range(4):
+        write_case(folder, f"case{index}", index)
+    (folder / "labels.json").write_text(json.dumps(LABELS))
+    return folder
+
+
+def write_case(folder: Path, name: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = np.kron(rng.integers(0, 3, size=(1, 4, 4, 4)), np.ones((1, 4, 4, 4))).astype(np.uint8)
+    write_volume(folder / f"labels/{name}.nii.gz", Volume(labels, np.eye(4)))
+    image = (labels + rng.normal(0, 0.2, labels.shape)).astype(np.float32)
+    write_volume(folder / f"images/{name}.nii.gz", Volume(image, np.eye(4)))
+
+
+@pytest.fixture
+def request_(plan_with: Callable[..., Plan]) -> Request:
+    return Request(plan=plan_with(), steps=2, folds=2)
+
+
+def same_size_and_time(path: Path) -> None:
+    """Another gzip header, and so another file, of the same size and time."""
+    status, content = path.stat(), bytearray(path.read_bytes())
+    content[4] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "label": (lambda d: write_case(d / "x", "x", 9) or shutil.copy(d / "x/labels/x.nii.gz", d / "labels/case1.nii.gz"),
+              r"the label of 1 case changed \(case1\)"),
+    "label of the same size and time": (lambda d: same_size_and_time(d / "labels/case2.nii.gz"),
+                                        r"the label of 1 case changed \(case2\)"),
+    "scan": (lambda d: same_size_and_time(d / "images/case2.nii.gz"), r"the scan of 1 case changed \(case2\)"),
+    "both": (lambda d: write_case(d, "case0", 9), r"scan and label of 1 case changed \(case0\)"),
+    "exchanged": (lambda d: exchange(d / "labels/case0.nii.gz", d / "labels/case1.nii.gz"),
+                  r"the label of 2 cases changed \(case0, case1\)"),
+    "added": (lambda d: write_case(d, "new", 9), r"1 case added \(new\)"),
+    "removed": (lambda d: [(d / kind / "case3.nii.gz").unlink() for kind in ("images", "labels")],
+                r"1 case gone \(case3\)"),
+    "renamed": (lambda d: [(d / kind / "case3.nii.gz").rename(d / kind / "case4.nii.gz")
+                           for kind in ("images", "labels")], r"1 case added \(case4\); 1 case gone \(case3\)"),
+    "names": (lambda d: (d / "labels.json").write_text(json.dumps({"background": 0, "disc": 1, "shell": 2})),
+              "the plan has|the labels changed"),
+}  # fmt: skip
+
+
+def exchange(one: Path, other: Path) -> None:
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("fold", [0, None])
+def test_changed_data_is_refused_on_resume(
+    data: Path, tmp_path: Path, request_: Request, change: str, fold: int | None
+) -> None:
+    make, complaint = CHANGES[change]
+    run, asked = Run(tmp_path / "run"), Request(plan=request_.plan, steps=2, folds=2, fold=fold)
+    prepare_run(open_dataset(data), run, asked, ignore)
+    before = run.settings.read_bytes()
+    prepare_run(open_dataset(data), run, asked, ignore)  # as it was
+    make(data)
+    with pytest.raises(InputError, match=complaint):
+        prepare_run(open_dataset(data), run, asked, ignore)
+    assert run.settings.read_bytes() == before
+
+
+def test_moved_dataset_resumes_and_is_found_again(data: Path, tmp_path: Path, request_: Request) -> None:
+    run = Run(tmp_path / "runs/a")
+    _, settings = prepare_run(open_dataset(data), run, request_, ignore)
+    assert settings.dataset == str(Path("../../data"))
+    moved = data.rename(tmp_path / "elsewhere")
+    for path in moved.rglob("*"):
+        os.utime(path)
+    _, resumed = prepare_run(open_dataset(moved), run, request_, ignore)
+    assert (
+        resumed == read_settings(run) == settings.model_copy(update={"dataset": os.path.join("..", "..", "elsewhere")})
+    )
+    assert str(tmp_path) not in run.settings.read_text()
+
+
+def test_unlabelled_scans_are_known_by_content_too(data: Path, tmp_path: Path, plan_with: Callable[..., Plan]) -> None:
+    run, asked = Run(tmp_path / "run"), Request(preset="tiny", steps=2, fold=None)
+    prepare_run(open_unlabelled(data / "images", ["MRI"]), run, asked, ignore)
+    same_size_and_time(data / "images/case1.nii.gz")
+    with pytest.raises(InputError, match="the scan of 1 case changed"):
+        prepare_run(open_unlabelled(data / "images", ["MRI"]), run, asked, ignore)
+
+
+def test_plan_that_was_edited_in_the_run_is_refused(data: Path, tmp_path: Path, request_: Request) -> None:
+    run, asked = Run(tmp_path / "run"), Request(preset="tiny", steps=2, folds=2)
+    prepare_run(open_dataset(data), run, asked, ignore)
+    text = run.plan.read_text()
+    run.plan.write_text(text.replace("overlap: 0.5", "overlap: 0.25"))
+    with pytest.raises(InputError, match=r"plan\.yaml: was edited since the run began"):
+        prepare_run(open_dataset(data), run, asked, ignore)
+    run.plan.write_text(text)
+    prepare_run(open_dataset(data), run, asked, ignore)
+    run.plan.unlink()
+    with pytest.raises(InputError, match=r"plan\.yaml: no such file"):
+        prepare_run(open_dataset(data), run, asked, ignore)
+
+
+def test_run_of_a_version_without_digests_goes_on_with_a_note(data: Path, tmp_path: Path, request_: Request) -> None:
+    run, notes = Run(tmp_path / "run"), []
+    prepare_run(open_dataset(data), run, request_, ignore)
+    old = json.loads(run.settings.read_text()) | {"dataset": str(data)}
+    del old["data"], old["plan_digest"]
+    run.settings.write_text(json.dumps(old))
+    fit(open_dataset(data), run, request_, Observer(on_note=notes.append), ignore)
+    assert len(notes) == 1 and "kept no digests" in notes[0]
+    assert read_settings(run).data is None
+    moved = data.rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="dataset: there"):
+        fit(open_dataset(moved), run, request_, Observer(), ignore)
+
+
+def test_finished_run_never_shows_old_scores_as_current(data: Path, tmp_path: Path, request_: Request) -> None:
+    run = Run(tmp_path / "run")
+    first = fit(open_dataset(data), run, request_, Observer(), ignore)
+    assert first is not None
+    # Scores that something else wrote there, as `unetr evaluate` with other labels does, are not the run's.
+    scores = run.predictions / "results.json"
+    kept = scores.read_text()
+    scores.write_text(json.dumps(json.loads(kept) | {"scores": json.loads(kept)["scores"][:1]}))
+    again = fit(open_dataset(data), run, request_, Observer(), ignore)
+    assert again == first == read_results(scores)
+    victim = first.cases[0]
+    same_size_and_time(data / f"labels/{victim}.nii.gz")
+    with pytest.raises(InputError, match=rf"holds a run of other data: the label of 1 case changed \({victim}\)"):
+        fit(open_dataset(data), run, request_, Observer(), ignore)
+    assert ablate(run.folder, ignore)["nothing"].mean_dice >= 0  # of the prepared cases, which are as they were
+    record = run.cache / f"{victim}.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"key": "another"}))
+    with pytest.raises(InputError, match="was prepared again"):
+        ablate(run.folder, ignore)
+
+
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_label_that_changes_during_the_training_is_not_scored(
+    data: Path, tmp_path: Path, request_: Request, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """`before` the validation cases are predicted, and `while` they are."""
+    run, evaluate = Run(tmp_path / "run"), finish_module.evaluate_pairs
+
+    def change(*_: object) -> None:
+        for path in (data / "labels").iterdir():
+            same_size_and_time(path)
+
+    def evaluate_changed(*args: object, **kwargs: object) -> object:
+        change()
+        return evaluate(*args, **kwargs)  # type: ignore[arg-type]
+
+    if when == "while":
+        monkeypatch.setattr(finish_module, "evaluate_pairs", evaluate_changed)
+    observer = Observer()
+    if when == "before":
+        observer = Observer(on_step=lambda report: change() if report.step == 1 else None)
+    with pytest.raises(InputError, match=r"model\.safetensors is written, but not scored: .* label of 2 cases changed"):
+        fit(open_dataset(data), run, request_, observer, ignore)
+    assert run.model.exists() and not (run.predictions / "results.json").exists()
+
+
+def test_folds_of_different_data_are_not_gathered(data: Path, tmp_path: Path, request_: Request) -> None:
+    runs = fold_runs(tmp_path / "all", 2)
+    dataset: Dataset = open_dataset(data)
+    for fold, run in enumerate(runs):
+        fit(dataset, run, Request(plan=request_.plan, steps=2, folds=2, fold=fold), Observer(), ignore)
+        if fold == 0:
+            same_size_and_time(data / "labels/case1.nii.gz")
+    with pytest.raises(InputError, match="fold0: holds a run of other data"):
+        gather_folds(tmp_path / "all", dataset, runs, ignore)
+    assert not (tmp_path / "all/results.json").exists()
