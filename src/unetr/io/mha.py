@@ -16,7 +16,7 @@ from unetr.core.volume import Affine, Volume
 from unetr.errors import InputError
 from unetr.io.checks import RawScan
 from unetr.io.names import KEY, label_names_from_json, label_names_to_json
-from unetr.io.stream import Drain, open_scan, write_pieces
+from unetr.io.stream import GZIP_MAGIC, Compression, Drain, open_scan, write_pieces
 from unetr.io.text_header import LPS_TO_RAS, field_numbers, field_whole_numbers, header_lines
 from unetr.io.voxels import array_from_bytes, interleaved_pieces, volume_sizes
 
@@ -44,7 +44,7 @@ def read(path: Path) -> RawScan:
         spacing_mm = _spacing_mm(path, fields)
         missing = [name for name in _GEOMETRY if name not in fields]
         affines = {} if missing else {"affine (TransformMatrix, Offset)": _affine(path, fields, spacing_mm)}
-        drain = Drain(path, handle, "zlib" if _flag(path, fields, "CompressedData") else "none")
+        drain = Drain(path, handle, _compression(path, fields, handle))
         voxels = drain.take(x * y * z * channels * dtype.itemsize)
         drain.finish()
     data = array_from_bytes(voxels, dtype, (channels, x, y, z))
@@ -116,6 +116,16 @@ def _read_header(path: Path, handle: IO[bytes]) -> dict[str, str]:
     if not _flag(path, fields, "BinaryData"):
         raise InputError(f"{path}: keeps its voxels as text; expected BinaryData = True")
     return fields
+
+
+def _compression(path: Path, fields: dict[str, str], handle: IO[bytes]) -> Compression:
+    """zlib's wrapper as MetaIO writes it, or gzip's, which it reads as well."""
+    if not _flag(path, fields, "CompressedData"):
+        return "none"
+    start = handle.tell()
+    magic = handle.read(len(GZIP_MAGIC))
+    handle.seek(start)
+    return "gzip" if magic == GZIP_MAGIC else "zlib"
 
 
 def _flag(path: Path, fields: dict[str, str], name: str) -> bool:

@@ -1,5 +1,7 @@
 """Scan files as streams: decompressed bit by bit, checksums verified, and read to the very last byte.
 
+gzip data may come in several members, as parallel compressors (bgzip, pgzip) write it: each has its own checksum.
+
 Knows nothing of headers. What a header claims never decides how much memory is taken: a claim that the file cannot
 hold is refused, and everything else grows only with the bytes that really arrive.
 """
@@ -23,6 +25,9 @@ _WINDOW_BITS: dict[Compression, int] = {"gzip": 31, "zlib": 15}
 # Deflate cannot expand by more than this (zlib.net/zlib_tech.html: 1032 to 1).
 _MOST_EXPANSION = 1032
 _PIECE = 1 << 20
+# Compressed bytes are read in pieces that double within a gzip member: what is read beyond a member's end is read again
+# for the next one, so that a file of a million tiny members takes no longer than one of a few large ones.
+_SMALLEST_PIECE, _LARGEST_PIECE = 1 << 9, 1 << 18
 # Measured on CT and labels: level 3 is as fast as memory allows for labels and within 1 % of level 6's size for CT.
 _LEVEL = 3
 
@@ -54,6 +59,7 @@ class Drain:
         self._compression = compression
         self._inflater = None if compression == "none" else zlib.decompressobj(wbits=_WINDOW_BITS[compression])
         self._input = b""
+        self._piece = _SMALLEST_PIECE
         self._left = os.fstat(handle.fileno()).st_size - handle.tell()
         self._taken = 0
 
@@ -80,21 +86,22 @@ class Drain:
         return taken
 
     def finish(self) -> None:
-        """Makes sure that the file ends here and its checksum is right. Raises InputError."""
+        """Makes sure that the file ends here and its checksums are right. Raises InputError."""
         if self._next(1):
             raise InputError(
                 f"{self._path}: holds more than the {self._taken} bytes that its header claims; expected exactly those"
             )
-        if self._inflater is not None and (self._inflater.unused_data or self._input or self._left):
-            raise InputError(f"{self._path}: has further bytes after its {self._compression} data; expected none")
+        if self._inflater is not None and self._left:
+            raise self._trailing()
 
     def _next(self, most: int) -> bytes:
         """Up to `most` further bytes; none at the end."""
         if self._inflater is None:
             return self._read(most)
-        while not self._inflater.eof:
+        while not self._inflater.eof or self._next_member():
             if not self._input:
-                self._input = self._read(_PIECE // 4)
+                self._input = self._read(self._piece)
+                self._piece = min(2 * self._piece, _LARGEST_PIECE)
                 if not self._input:
                     raise InputError(f"{self._path}: its {self._compression} data is truncated; copy it again")
             try:
@@ -104,15 +111,37 @@ class Drain:
                 raise InputError(
                     f"{self._path}: its {self._compression} data is damaged ({reason}); copy it again"
                 ) from None
-            self._input = self._inflater.unconsumed_tail
+            # At the end of a member zlib may leave what follows it in both places.
+            self._input = b"" if self._inflater.eof else self._inflater.unconsumed_tail
+            self._return(len(self._inflater.unused_data))
             if piece:
                 return piece
         return b""
+
+    def _next_member(self) -> bool:
+        """Whether another gzip member follows (RFC 1952, 2.2). Raises InputError for other bytes, zeros included."""
+        if self._compression != "gzip" or not self._left:
+            return False
+        magic = self._read(len(GZIP_MAGIC))
+        self._return(len(magic))
+        if magic != GZIP_MAGIC:
+            raise self._trailing()
+        self._inflater, self._piece = zlib.decompressobj(wbits=_WINDOW_BITS["gzip"]), _SMALLEST_PIECE
+        return True
+
+    def _trailing(self) -> InputError:
+        return InputError(f"{self._path}: has further bytes after its {self._compression} data; expected none")
 
     def _read(self, most: int) -> bytes:
         data = self._handle.read(most)
         self._left -= len(data)
         return data
+
+    def _return(self, count: int) -> None:
+        """Puts the last bytes that were read back."""
+        if count:
+            self._handle.seek(-count, os.SEEK_CUR)
+            self._left += count
 
 
 def write_pieces(handle: IO[bytes], pieces: Iterable[bytes], compression: Compression) -> None:
