@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from unetr.core.plan import Record
+from unetr.core.records import Record
 
 
 class IntensityStatistics(Record):

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import numpy as np
+from pydantic import Field, model_validator
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Axis = Annotated[int, Field(ge=0, le=2)]
-Window = tuple[Count, Count, Count]
+from unetr.core import bounds
+from unetr.core.bounds import Name, NotNegative, Share
+from unetr.core.plan_size import size_problem
+from unetr.core.plan_training import AugmentPlan as AugmentPlan
+from unetr.core.plan_training import LossPlan as LossPlan
+from unetr.core.plan_training import TrainingPlan as TrainingPlan
+from unetr.core.records import Record
 
-
-class Record(BaseModel):
-    """Frozen data whose unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Window = tuple[bounds.WindowSide, bounds.WindowSide, bounds.WindowSide]
+# What the network sees is about 1; a plan that makes this of a scan was not made for it.
+_LARGEST_INPUT = 1e6
 
 
 class ChannelPlan(Record):
@@ -31,12 +32,12 @@ class ChannelPlan(Record):
     range: clip to [low, high], then scale to [0, 1]. none: as they are.
     """
 
-    name: str
+    name: Name
     normalisation: Literal["zscore", "ct", "range", "none"] = "zscore"
-    low: float | None = None
-    high: float | None = None
-    mean: float | None = None
-    std: Positive | None = None
+    low: bounds.Finite | None = None
+    high: bounds.Finite | None = None
+    mean: bounds.Finite | None = None
+    std: bounds.Spread | None = None
 
     @model_validator(mode="after")
     def _numbers_present(self) -> Self:
@@ -44,17 +45,32 @@ class ChannelPlan(Record):
         missing = [name for name in needed if getattr(self, name) is None]
         if missing:
             raise ValueError(f"normalisation {self.normalisation} needs {', '.join(missing)}")
-        if self.low is not None and self.high is not None and self.low >= self.high:
+        # Scans are float32: limits that are one number there are one limit.
+        if self.low is not None and self.high is not None and np.float32(self.low) >= np.float32(self.high):
             raise ValueError("low must be below high")
+        if self.normalisation == "ct" and self._largest_input() > _LARGEST_INPUT:
+            raise ValueError(
+                f"std {self.std} makes numbers beyond {_LARGEST_INPUT:g} of low {self.low}, high {self.high}"
+            )
         return self
+
+    def _largest_input(self) -> float:
+        low, high, mean, std = (value or 0.0 for value in (self.low, self.high, self.mean, self.std))
+        return max(abs(low - mean), abs(high - mean)) / std
 
 
 class Region(Record):
     """A possibly overlapping target: the union of label values, written into the label file as one value."""
 
-    name: str
-    labels: tuple[int, ...] = Field(min_length=1)
-    written_as: int = Field(gt=0)
+    name: Name
+    labels: tuple[bounds.LabelValue, ...] = Field(min_length=1, max_length=bounds.MOST_LABELS)
+    written_as: bounds.Written
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"region {self.name} lists a label value twice")
+        return self
 
 
 class NetworkPlan(Record):
@@ -67,25 +83,25 @@ class NetworkPlan(Record):
     norm: of the convolutions; `instance_affine` has a learned scale and shift per channel.
     """
 
-    preset: str = "paper"
-    peer: str | None = None
-    decoder: str = "unetr"
-    patch: Count = 16
-    width: Count = 768
-    depth: Count = 12
-    heads: Count = 12
-    mlp_width: Count = 3072
-    taps: tuple[Count, ...] = (3, 6, 9, 12)
+    preset: Name = "paper"
+    peer: Name | None = None
+    decoder: Name = "unetr"
+    patch: bounds.Patch = 16
+    width: bounds.Width = 768
+    depth: bounds.Depth = 12
+    heads: bounds.Heads = 12
+    mlp_width: bounds.MlpWidth = 3072
+    taps: tuple[bounds.Depth, ...] = Field(default=(3, 6, 9, 12), min_length=1, max_length=bounds.MOST_TAPS)
     final_norm: bool = False
-    feature_size: Count = 16
-    stem_skips: Count | None = None
+    feature_size: bounds.Features = 16
+    stem_skips: bounds.Few | None = None
     norm: Literal["instance", "instance_affine", "batch"] = "instance"
     residual: bool = True
     tap_convolutions: bool = True
     projection: Literal["linear", "conv"] = "linear"
     qkv_bias: bool = False
-    layer_scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    layer_scale: Share = 0.0
+    dropout: Share = 0.0
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -96,65 +112,15 @@ class NetworkPlan(Record):
         return self
 
 
-class LossPlan(Record):
-    """Soft Dice + cross entropy (DESIGN section 4) and its options."""
-
-    squared: bool = True
-    include_background: bool = True
-    dice_over_batch: bool = False
-    class_weights: tuple[Positive, ...] | None = None
-
-
-class AugmentPlan(Record):
-    """Strengths and probabilities of the training augmentations; 0 switches one off.
-
-    elastic_strength: largest standard deviation of a bending, as a share of the distance of its knots.
-    quarter_turn_probability: of a turn by 90, 180 or 270 degrees about the third axis.
-    """
-
-    mirror_axes: tuple[Axis, ...] = ()
-    rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 15.0
-    scale: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    spatial_probability: Fraction = 0.2
-    elastic_probability: Fraction = 0.0
-    elastic_strength: Annotated[float, Field(ge=0, le=0.25)] = 0.15
-    noise_probability: Fraction = 0.15
-    blur_probability: Fraction = 0.1
-    brightness_probability: Fraction = 0.15
-    contrast_probability: Fraction = 0.15
-    gamma_probability: Fraction = 0.2
-    low_resolution_probability: Fraction = 0.1
-    quarter_turn_probability: Fraction = 0.0
-    rescale_probability: Fraction = 0.0
-    shift_probability: Fraction = 0.0
-    remap_probability: Fraction = 0.0
-
-
-class TrainingPlan(Record):
-    """Batch, optimiser, schedule, loss and augmentation.
-
-    optimiser: `adamw` for all weights, or `muon` for the kernels of convolutions and AdamW for the others.
-    """
-
-    batch_size: Count = 2
-    optimiser: Literal["adamw", "muon"] = "adamw"
-    learning_rate: Positive = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-5
-    warmup_steps: Annotated[int, Field(ge=0)] = 50
-    gradient_clip: Positive = 1.0
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    foreground_fraction: Fraction = 0.5
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    loss: LossPlan = LossPlan()
-    augment: AugmentPlan = AugmentPlan()
-
-
 class InferencePlan(Record):
-    """Sliding window overlap, blending, and the mirrors that test-time augmentation may use."""
+    """Sliding window overlap, blending, and the mirrors that test-time augmentation may use.
 
-    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    overlap: of 0.9 a voxel lies in a thousand windows.
+    """
+
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = 0.5
     blending: Literal["gaussian", "constant"] = "gaussian"
-    mirror_axes: tuple[Axis, ...] = ()
+    mirror_axes: bounds.MirrorAxes = ()
 
 
 class PostprocessPlan(Record):
@@ -164,7 +130,7 @@ class PostprocessPlan(Record):
     """
 
     largest_component: bool = False
-    minimum_volume_ml: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    minimum_volume_ml: NotNegative = 0.0
 
 
 class PretrainingPlan(Record):
@@ -175,7 +141,7 @@ class PretrainingPlan(Record):
     """
 
     masked_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.6
-    block_patches: Count = 1
+    block_patches: bounds.Few = 1
     normalised_targets: bool = False
 
 
@@ -191,21 +157,21 @@ class Plan(Record):
     """
 
     plan_version: Literal[1] = 1
-    dataset: str
-    channels: tuple[ChannelPlan, ...] = Field(min_length=1)
-    labels: dict[str, int]
-    regions: tuple[Region, ...] = ()
-    ignore_label: int | None = None
+    dataset: Name
+    channels: tuple[ChannelPlan, ...] = Field(min_length=1, max_length=bounds.MOST_CHANNELS)
+    labels: dict[Name, bounds.LabelValue] = Field(max_length=bounds.MOST_LABELS)
+    regions: tuple[Region, ...] = Field(default=(), max_length=bounds.MOST_REGIONS)
+    ignore_label: bounds.IgnoredValue | None = None
     orientation: str = Field(default="RAS", pattern="^[LRAPSI]{3}$")
     crop: Literal["none", "content"] = "none"
-    spacing_mm: tuple[Positive, Positive, Positive]
+    spacing_mm: tuple[bounds.Spacing, bounds.Spacing, bounds.Spacing]
     window: Window
     network: NetworkPlan = NetworkPlan()
     training: TrainingPlan = TrainingPlan()
     inference: InferencePlan = InferencePlan()
-    postprocess: dict[str, PostprocessPlan] = {}
+    postprocess: dict[Name, PostprocessPlan] = Field(default={}, max_length=bounds.MOST_LABELS)
     pretraining: PretrainingPlan | None = None
-    reasons: dict[str, str] = {}
+    reasons: dict[bounds.Key, bounds.Reason] = Field(default={}, max_length=bounds.MOST_CHANNELS)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -221,6 +187,10 @@ class Plan(Record):
         turned = self.training.augment.quarter_turn_probability > 0
         if turned and (self.window[0] != self.window[1] or self.spacing_mm[0] != self.spacing_mm[1]):
             raise ValueError("quarter_turn_probability needs windows and voxels that are square in the first two axes")
+        self._check_names()
+        too_large = size_problem(self)
+        if too_large:
+            raise ValueError(too_large)
         unknown = {value for region in self.regions for value in region.labels} - set(values)
         if unknown:
             raise ValueError(f"regions use label values {sorted(unknown)} that are not in labels")
@@ -232,6 +202,19 @@ class Plan(Record):
         if weights is not None and len(weights) != self.outputs:
             raise ValueError(f"class_weights has {len(weights)} numbers, the network has {self.outputs} outputs")
         return self
+
+    def _check_names(self) -> None:
+        """A name that stands twice is two things in one column, one key, one row."""
+        names = {
+            "channels": [channel.name for channel in self.channels],
+            "labels": list(self.labels),
+            "regions": [region.name for region in self.regions],
+            "regions' written_as": [str(region.written_as) for region in self.regions],
+        }
+        for key, given in names.items():
+            twice = bounds.repeated(given)
+            if twice:
+                raise ValueError(f"{key} has {twice!r} twice; each needs its own")
 
     def _check_pretraining(self, pretraining: PretrainingPlan) -> None:
         if list(self.labels.values()) != [0] or self.ignore_label is not None:

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from unetr.errors import InputError
 
 R = TypeVar("R", bound=BaseModel)
 
 
+class Record(BaseModel):
+    """Frozen data whose unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 def record_from(kind: type[R], data: Any, source: str) -> R:
     """Checks decoded YAML or JSON. Raises InputError naming `source` and the first key that is wrong."""
-    try:
+    with valid(source):
         return kind.model_validate(data)
+
+
+@contextmanager
+def valid(source: str) -> Iterator[None]:
+    """Where records are made of what a file says: one that cannot be is an InputError naming `source`."""
+    try:
+        yield
     except ValidationError as error:
         raise InputError(f"{source}: {first_problem(error)}") from None
 

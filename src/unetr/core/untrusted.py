@@ -13,6 +13,9 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from pydantic import ValidationError
+
+from unetr.core.records import first_problem
 from unetr.errors import InputError, UnetrError
 
 _P = ParamSpec("_P")
@@ -33,6 +36,8 @@ def untrusted(path: Path, expected: str) -> Iterator[None]:
         yield
     except (UnetrError, ImportError):
         raise
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_problem(error)}") from error
     except MemoryError as error:
         raise InputError(
             f"{path}: does not fit in memory; expected {expected} that does; free some memory or use a larger machine"

@@ -17,8 +17,8 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from unetr.core.digest import file_sha256, size_and_sha256
 from unetr.core.files import write_text
-from unetr.core.plan import Record
 from unetr.core.printable import printable_json
+from unetr.core.records import Record
 from unetr.core.text import parse_json, read_text
 from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError

@@ -10,6 +10,7 @@ import numpy as np
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
 from unetr.core.plan import ChannelPlan, InferencePlan, Plan, PretrainingPlan, TrainingPlan, Window
 from unetr.core.plan_file import parse_plan
+from unetr.core.records import valid
 from unetr.errors import InputError
 from unetr.prepare.budget import Budget, fit_augmentation, fit_spacing
 from unetr.prepare.dataset import BACKGROUND, Dataset
@@ -36,6 +37,7 @@ _WHY_UNLABELLED = {
 }
 
 
+@valid("the dataset's plan")
 def make_plan(
     dataset: Dataset,
     fingerprint: Fingerprint,

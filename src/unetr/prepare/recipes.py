@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unetr.core.plan import AugmentPlan, ChannelPlan, InferencePlan, NetworkPlan, Plan, Region, TrainingPlan, Window
+from unetr.core.records import valid
 from unetr.errors import InputError
 from unetr.prepare.cases import read_case
 from unetr.prepare.dataset import Dataset
@@ -151,6 +152,7 @@ def _plain(name: str) -> str:
     return name.lower().replace("tumour", "tumor").replace("oedema", "edema").replace("oesophagus", "esophagus")
 
 
+@valid("the dataset's plan")
 def recipe_plan(recipe: Recipe, dataset: Dataset, network: NetworkPlan, progress: Callable[[int, int], None]) -> Plan:
     """The paper's settings as a plan, each with where it comes from in `plan.reasons`.
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from unetr.core.digest import size_and_sha256
 from unetr.core.files import flush_to_disk, is_own, machine_error, remove_leftovers, write_text
 from unetr.core.fingerprint import Fingerprint
-from unetr.core.plan import Plan, Record
+from unetr.core.plan import Plan
 from unetr.core.plan_file import read_plan, write_plan
 from unetr.core.printable import csv_cell
-from unetr.core.records import record_from
+from unetr.core.records import Record, record_from
 from unetr.core.text import read_json
 from unetr.core.untrusted import untrusted
 from unetr.errors import InputError
