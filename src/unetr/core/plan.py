@@ -17,7 +17,7 @@ from unetr.core.plan_size import size_problem
 from unetr.core.plan_training import AugmentPlan as AugmentPlan
 from unetr.core.plan_training import LossPlan as LossPlan
 from unetr.core.plan_training import TrainingPlan as TrainingPlan
-from unetr.core.records import Record
+from unetr.core.records import Record as Record
 
 Window = tuple[bounds.WindowSide, bounds.WindowSide, bounds.WindowSide]
 # What the network sees is about 1; a plan that makes this of a scan was not made for it.
