@@ -18,8 +18,9 @@ from unetr.core.volume import Volume
 from unetr.infer.verdict import Verdict, judge
 from unetr.io import read_volume
 from unetr.prepare.cases import open_dataset
-from unetr.prepare.fingerprint import measure_fingerprint, oblique_degrees, scan_facts
+from unetr.prepare.fingerprint import measure_fingerprint
 from unetr.prepare.planner import make_plan
+from unetr.prepare.scan_facts import oblique_degrees, scan_facts
 
 LEFT_ATRIA = 20
 

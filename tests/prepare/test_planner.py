@@ -17,11 +17,11 @@ from unetr.core.plan_file import parse_plan, plan_to_yaml, read_plan
 from unetr.errors import InputError
 from unetr.prepare.budget import Budget
 from unetr.prepare.cases import LAYOUTS, open_dataset
+from unetr.prepare.channels import choose_normalisation
 from unetr.prepare.fingerprint import measure_fingerprint, side_effect
 from unetr.prepare.planner import (
     choose_batch_size,
     choose_mirror_axes,
-    choose_normalisation,
     choose_spacing,
     choose_window,
     fill_window,

@@ -57,6 +57,7 @@ Positive = Annotated[float, _Number, Field(ge=1e-30, le=1e9)]
 NotNegative = Annotated[float, _Number, Field(ge=0, le=1e9)]
 Spread = Annotated[float, _Number, Field(ge=1e-30, le=1e30)]
 Finite = Annotated[float, _Number, Field(ge=-1e30, le=1e30)]
+Percentile = Annotated[float, _Number, Field(ge=0, le=100)]
 # A nanometre to a metre.
 Spacing = Annotated[float, _Number, Field(ge=1e-6, le=1e3)]
 WindowSide = Annotated[int, _Number, _count(4096)]

@@ -47,14 +47,37 @@ class ScanStatistics(Record):
     flat_fractions: list[float]
 
 
+class ContrastStatistics(Record):
+    """Of one channel: where the labels lie in the scans' own scale of percentiles; lists have one entry per case.
+
+    low_percentiles, high_percentiles: the clip, no narrower than the usual one, that holds of each label of the case
+    nine tenths of its voxels from either side. low_losses, high_losses: how far beyond the usual clip the outermost
+    of these voxels lie, in standard deviations of the scan clipped so. All inside the box without the border of zeros.
+    darkest, brightest: of the labelled cases, the least and the greatest of these voxels' values over the labels.
+    collapsed: cases whose channel the usual clip makes constant. values: all values, where the scans hold few (a mask,
+    a label map); values_per_scan: the most that one of them holds then.
+    """
+
+    low_percentiles: list[float]
+    high_percentiles: list[float]
+    low_losses: list[float]
+    high_losses: list[float]
+    darkest: list[float] = Field(default_factory=list)
+    brightest: list[float] = Field(default_factory=list)
+    collapsed: int = 0
+    values: list[float] = Field(default_factory=list)
+    values_per_scan: int = 0
+
+
 class Fingerprint(Record):
     """What was measured. Lists have one entry per case, in the dataset's order; axes in canonical order (R, A, S).
 
     shapes: without the border where all channels are zero. content_fraction: what these boxes hold of all voxels.
     orientations: orientation code -> number of cases. intensity_scale_spread: largest / smallest, over cases, of the
     scan's 99.5th percentile; large means arbitrary units. scans: channel -> statistics of the whole scans.
-    oblique_degrees: the largest angle between a voxel axis and the anatomical axis nearest to it. These two are empty
-    in fingerprints that were measured before they existed.
+    oblique_degrees: the largest angle between a voxel axis and the anatomical axis nearest to it. contrast: channel ->
+    where the labels lie in the scans' percentiles. These are empty in fingerprints that were measured before they
+    existed.
     """
 
     dataset: str
@@ -68,3 +91,4 @@ class Fingerprint(Record):
     content_fraction: float = 1.0
     scans: dict[str, ScanStatistics] = Field(default_factory=dict)
     oblique_degrees: list[float] = Field(default_factory=list)
+    contrast: dict[str, ContrastStatistics] = Field(default_factory=dict)

@@ -27,7 +27,7 @@ _LARGEST_INPUT = 1e6
 class ChannelPlan(Record):
     """How one channel's intensities become the network's input.
 
-    zscore: clip to the scan's own percentiles 0.5 and 99.5, subtract its mean, divide by its standard deviation.
+    zscore: clip to the scan's own percentiles `clip_percentiles`, subtract its mean, divide by its standard deviation.
     ct: clip to [low, high], subtract mean, divide by std, all four from the training fingerprint.
     range: clip to [low, high], then scale to [0, 1]. none: as they are.
     """
@@ -38,6 +38,7 @@ class ChannelPlan(Record):
     high: bounds.Finite | None = None
     mean: bounds.Finite | None = None
     std: bounds.Spread | None = None
+    clip_percentiles: tuple[bounds.Percentile, bounds.Percentile] = (0.5, 99.5)
 
     @model_validator(mode="after")
     def _numbers_present(self) -> Self:
@@ -52,6 +53,7 @@ class ChannelPlan(Record):
             raise ValueError(
                 f"std {self.std} makes numbers beyond {_LARGEST_INPUT:g} of low {self.low}, high {self.high}"
             )
+    clip_percentiles: tuple[bounds.Percentile, bounds.Percentile] = (0.5, 99.5)
         return self
 
     def _largest_input(self) -> float:

@@ -13,7 +13,7 @@ from typing import Literal
 from unetr.core.fingerprint import Fingerprint, ScanStatistics
 from unetr.core.plan import ChannelPlan, Plan
 from unetr.core.volume import Volume
-from unetr.prepare.fingerprint import ChannelFacts, ScanFacts, Triple, scan_facts
+from unetr.prepare.scan_facts import ChannelFacts, ScanFacts, Triple, scan_facts
 
 # Thicker slices than training had lack what the network learned to see; half as much again is a usual variation.
 COARSER = 1.5

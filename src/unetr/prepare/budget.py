@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import AugmentPlan, ChannelPlan, Plan, Window
-from unetr.prepare.fingerprint import Triple, by_axis
 from unetr.prepare.presets import MORE_AUGMENTATION, PRESETS
+from unetr.prepare.scan_facts import Triple, by_axis
 from unetr.prepare.training_memory import training_memory
 
 # Fewer passes over the data than this within a training's budget, and coarser voxels are the better use of it.

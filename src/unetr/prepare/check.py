@@ -17,8 +17,8 @@ from unetr.errors import InputError
 from unetr.io import onto_grid, read_label
 from unetr.prepare.cases import read_image
 from unetr.prepare.dataset import Case, Dataset
-from unetr.prepare.fingerprint import canonical_spacing_mm, to_canonical
 from unetr.prepare.folds import split_folds
+from unetr.prepare.scan_facts import canonical_spacing_mm, to_canonical
 
 Severity = Literal["error", "warning", "info"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,45 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics, ScanStatistics
-from unetr.core.geometry import content_box, orientation_of, place
-from unetr.core.volume import Affine, Array, Volume
+from unetr.core.geometry import content_box, orientation_of
+from unetr.core.volume import Volume
 from unetr.errors import InputError
 from unetr.prepare.cases import read_learned
+from unetr.prepare.contrast import ChannelContrast, channel_contrast, contrast_statistics
 from unetr.prepare.dataset import Case, Dataset
+from unetr.prepare.scan_facts import (
+    CANONICAL,
+    PERCENTILE_VOXELS,
+    ScanFacts,
+    Triple,
+    canonical_spacing_mm,
+    scan_facts,
+    to_canonical,
+)
 
 VOXELS_PER_CASE = 10_000
-CANONICAL = "RAS"
-# Percentiles of a whole scan are taken of at most about this many voxels, evenly strided.
-_PERCENTILE_VOXELS = 1_000_000
-# What is kept for each whole scan; `infer.verdict` compares a new scan's with them.
-_SCAN_PERCENTILES = (0.5, 50.0, 99.5)
 # Deviations below this (mm) are rounding: it keeps the effect size finite when all cases are alike.
 _SMALLEST_DEVIATION_MM = 0.01
-
-Triple = tuple[float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelFacts:
-    """One channel of one scan, as the lists of `ScanStatistics` define it."""
-
-    percentiles: Triple
-    zero_fraction: float
-    flat_fraction: float
-
-
-@dataclass(frozen=True, slots=True)
-class ScanFacts:
-    """What can be said of a scan without a label; axes in canonical order (R, A, S).
-
-    field_mm: the box without the border where all channels are zero. oblique_degrees: the largest angle between a voxel
-    axis and the anatomical axis nearest to it.
-    """
-
-    spacing_mm: Triple
-    field_mm: Triple
-    oblique_degrees: float
-    channels: tuple[ChannelFacts, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +41,7 @@ class CaseFacts:
     shape: of the box without the border where all channels are zero; voxels: of the whole scan. samples: [C, n] voxels
     of the foreground, or of all where nothing is labelled. percentiles: the 99.5th of each channel. counts: label
     value -> voxels. offsets_mm: label value -> its centroid minus that of all foreground, per canonical axis. scan:
-    what needs no label.
+    what needs no label. contrast: of each channel.
     """
 
     shape: tuple[int, int, int]
@@ -74,16 +54,12 @@ class CaseFacts:
     counts: dict[int, int]
     offsets_mm: dict[int, Triple]
     scan: ScanFacts
+    contrast: tuple[ChannelContrast, ...]
 
     @property
     def has_foreground(self) -> bool:
         """Whether any label but the background occurs."""
         return bool(self.offsets_mm)
-
-
-def by_axis(sizes: Iterable[float]) -> str:
-    """Sizes along the axes as reasons and messages show them: 35x50x35."""
-    return "x".join(f"{size:g}" for size in sizes)
 
 
 def measure_fingerprint(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Fingerprint:
@@ -118,6 +94,7 @@ def measure_fingerprint(dataset: Dataset, progress: Callable[[int, int], None] |
         content_fraction=sum(math.prod(fact.shape) for fact in facts) / sum(fact.voxels for fact in facts),
         scans=_scan_statistics([fact.scan for fact in facts], dataset.channel_names),
         oblique_degrees=[fact.scan.oblique_degrees for fact in facts],
+        contrast=contrast_statistics([fact.contrast for fact in facts], dataset.channel_names),
     )
 
 
@@ -140,11 +117,14 @@ def facts_of(image: Volume, label: Volume, dataset: Dataset, case_id: str) -> Ca
         seed = hashlib.sha256(case_id.encode("utf-8", "surrogateescape")).digest()
         rng = np.random.default_rng(int.from_bytes(seed[:8], "little"))
         everywhere = rng.choice(everywhere, VOXELS_PER_CASE, replace=False)
-    stride = max(1, values.size // _PERCENTILE_VOXELS)
+    stride = max(1, values.size // PERCENTILE_VOXELS)
     counts, offsets = _label_places(values, chosen, present, spacing_mm)
-    (x0, x1), (y0, y1), (z0, z1) = content_box(image, CANONICAL)
+    box = content_box(image, CANONICAL)
+    inside = tuple(slice(low, high) for low, high in box)
+    right, front, up = (high - low for low, high in box)
+    within = [int(value) for value in np.intersect1d(values[inside], present)]
     return CaseFacts(
-        shape=(x1 - x0, y1 - y0, z1 - z0),
+        shape=(right, front, up),
         voxels=values.size,
         spacing_mm=spacing_mm,
         orientation=orientation_of(image.affine),
@@ -154,69 +134,8 @@ def facts_of(image: Volume, label: Volume, dataset: Dataset, case_id: str) -> Ca
         counts=counts,
         offsets_mm=offsets,
         scan=scan_facts(image),
+        contrast=tuple(channel_contrast(channel[inside], values[inside], within) for channel in scan),
     )
-
-
-def scan_facts(image: Volume) -> ScanFacts:
-    """Measures an image [C, X, Y, Z] of finite numbers from at most about a million evenly strided voxels.
-
-    The cost does not grow with the scan; the field of view is exact up to the stride. Training scans and new ones are
-    measured by this same function, so that they can be compared.
-    """
-    turned = to_canonical(image)
-    steps = _strides(turned.shape)
-    sampled = turned.data[:, :: steps[0], :: steps[1], :: steps[2]]
-    box = content_box(image.with_data(sampled, affine=turned.affine), CANONICAL)
-    spacing_mm = canonical_spacing_mm(image)
-    right, front, up = (
-        min((high - low) * step, size) * spacing
-        for (low, high), step, size, spacing in zip(box, steps, turned.shape, spacing_mm, strict=True)
-    )
-    inside = sampled[:, *(slice(low, high) for low, high in box)]
-    channels = []
-    for every, content, whole in zip(sampled, inside, turned.data, strict=True):
-        low, middle, high = (float(f"{value:.6g}") for value in np.percentile(content, _SCAN_PERCENTILES))
-        flat = _flat_fraction(whole, steps, middle)
-        channels.append(ChannelFacts((low, middle, high), float(np.mean(every == 0)), flat))
-    return ScanFacts(spacing_mm, (right, front, up), oblique_degrees(image.affine), tuple(channels))
-
-
-def oblique_degrees(affine: Affine) -> float:
-    """The largest angle between a voxel axis and the anatomical axis that `orientation_of` gives it; 0 for flips."""
-    cosines = np.abs(affine[:3, :3]) / np.linalg.norm(affine[:3, :3], axis=0)
-    order = [next(i for i, pair in enumerate(("RL", "AP", "SI")) if c in pair) for c in orientation_of(affine)]
-    smallest = min(float(cosines[world, axis]) for axis, world in enumerate(order))
-    return math.degrees(math.acos(min(1.0, round(smallest, 9))))  # rounded: float32 headers are not tilted
-
-
-def _strides(shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """A step per axis that leaves at most about _PERCENTILE_VOXELS voxels; the longest axis is thinned first."""
-    steps = [1, 1, 1]
-    while math.prod(left := [size / step for size, step in zip(shape, steps, strict=True)]) > _PERCENTILE_VOXELS:
-        steps[left.index(max(left))] += 1
-    return steps[0], steps[1], steps[2]
-
-
-def _flat_fraction(channel: Array, steps: tuple[int, int, int], median: float) -> float:
-    """See `ScanStatistics`. 1 where no voxel is brighter than the median: most of the scan is one single plateau."""
-    axis = channel.shape.index(max(channel.shape))
-    every = tuple(slice(None, None, step) for step in steps)
-    pair = np.moveaxis(channel, axis, 0)
-    here, there = (np.moveaxis(part, 0, axis)[every] for part in (pair[:-1], pair[1:]))
-    bright = (here > median) & (there > median)
-    return float(np.mean((here == there)[bright])) if bright.any() else 1.0
-
-
-def canonical_spacing_mm(volume: Volume) -> Triple:
-    """The spacing along the axes R, A, S."""
-    code, spacing = orientation_of(volume.affine), volume.spacing_mm
-    right, front, up = (next(i for i in range(3) if code[i] in pair) for pair in ("RL", "AP", "SI"))
-    return spacing[right], spacing[front], spacing[up]
-
-
-def to_canonical(volume: Volume) -> Volume:
-    """Turns the axes to R, A, S without resampling."""
-    return place(volume, CANONICAL, canonical_spacing_mm(volume), "nearest")[0]
 
 
 def _label_places(

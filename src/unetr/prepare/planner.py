@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 
 import numpy as np
 
-from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
-from unetr.core.plan import ChannelPlan, InferencePlan, Plan, PretrainingPlan, TrainingPlan, Window
+from unetr.core.fingerprint import Fingerprint, LabelStatistics
+from unetr.core.plan import InferencePlan, Plan, PretrainingPlan, TrainingPlan, Window
 from unetr.core.plan_file import parse_plan
 from unetr.core.records import valid
 from unetr.errors import InputError
 from unetr.prepare.budget import Budget, fit_augmentation, fit_spacing
+from unetr.prepare.channels import choose_channels
 from unetr.prepare.dataset import BACKGROUND, Dataset
-from unetr.prepare.fingerprint import Triple, by_axis
 from unetr.prepare.presets import AUTO, PRESETS, Preset, choose_preset
+from unetr.prepare.scan_facts import Triple, by_axis
 from unetr.prepare.training_memory import TrainingMemory, training_memory
 
 # An axis is anisotropic when its spacing is this many times the finest.
@@ -187,32 +187,6 @@ def choose_batch_size(window: Window, preset: Preset, memory: TrainingMemory, pr
             f", more than the {memory.free_gb:.1f} GB that are free: close other programs or take a smaller preset"
         )
     return batch, reason
-
-
-def choose_channels(dataset: Dataset, fingerprint: Fingerprint) -> tuple[tuple[ChannelPlan, ...], dict[str, str]]:
-    """How each channel is normalised, in the dataset's order, and the reasons."""
-    chosen = {name: choose_normalisation(name, fingerprint.channels[name]) for name in dataset.channel_names}
-    reasons = {f"channels.{name}": reason for name, (_, reason) in chosen.items()}
-    return tuple(plan for plan, _ in chosen.values()), reasons
-
-
-def choose_normalisation(name: str, found: IntensityStatistics) -> tuple[ChannelPlan, str]:
-    """CT has units that mean the same in every scan; everything else is normalised scan by scan."""
-    lowered = name.lower()
-    if lowered == "nonorm":
-        return ChannelPlan(name=name, normalisation="none"), "the channel's name asks for no normalisation"
-    is_ct = re.search(r"(?<![a-z])ct(?![a-z])|computed tomography", lowered) is not None
-    low, high = found.percentile_00_5, found.percentile_99_5
-    if is_ct and low < high and found.std > 0:
-        plan = ChannelPlan(name=name, normalisation="ct", low=low, high=high, mean=found.mean, std=found.std)
-        return (
-            plan,
-            "CT: Hounsfield units are comparable, so clipping and scaling come from the foreground of all cases",
-        )
-    reason = "not named CT: units are arbitrary, so each scan is normalised by its own mean and deviation"
-    if is_ct:
-        reason = "CT, but the foreground has one single intensity, so each scan is normalised by itself"
-    return ChannelPlan(name=name, normalisation="zscore"), reason
 
 
 def choose_mirror_axes(labels: list[LabelStatistics], cases: int) -> tuple[tuple[int, ...], str]:

@@ -90,8 +90,8 @@ def _class_indices(values: NDArray[np.integer], plan: Plan) -> NDArray[np.int16]
     return indices
 
 
-def _zscore(data: Image, _: ChannelPlan) -> Image:
-    low, high = np.percentile(data, (0.5, 99.5))
+def _zscore(data: Image, channel: ChannelPlan) -> Image:
+    low, high = np.percentile(data, channel.clip_percentiles)
     clipped = np.clip(data, np.float32(low), np.float32(high))
     mean, std = float(clipped.mean(dtype=np.float64)), float(clipped.std(dtype=np.float64))
     if std <= max(_CONSTANT * abs(mean), _SMALLEST_STD):
