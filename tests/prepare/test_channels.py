@@ -183,7 +183,7 @@ def test_the_plan_says_why(tmp_path, save_scan):
     for case in range(5):
         label = spots()
         save_scan(tmp_path / f"images/c{case}_0000.nii.gz", noise(case))
-        save_scan(tmp_path / f"images/c{case}_0001.nii.gz", noise(case + 50) + 500 * label)
+        save_scan(tmp_path / f"images/c{case}_0001.nii.gz", noise(case + 50) + 500.0 * label)
         save_scan(tmp_path / f"labels/c{case}.nii.gz", label)
     dataset = open_dataset(tmp_path)
     plan = make_plan(dataset, measure_fingerprint(dataset), preset="tiny")

@@ -15,7 +15,7 @@ from unetr.prepare.dataset import Dataset
 # A clip that takes this much of a label's brightness, in deviations of the scan, is made wider. The hippocampus, the
 # left atrium and the ACDC's hearts lose at most 0.08.
 _MOST_LOST = 0.2
-# A channel whose usual clip leaves nothing in this share of the scans is sparse.
+# A channel that is nearly all one value in this share of the scans is sparse.
 _SPARSE_SHARE = 0.1
 # Scans whose 99.5th percentiles differ by more than this factor are in no common unit, whatever the channel's name.
 _NO_UNIT = 100.0
@@ -93,7 +93,7 @@ def choose_clip(contrast: ContrastStatistics) -> tuple[tuple[float, float], str]
     cases = len(contrast.high_percentiles)
     if contrast.collapsed and contrast.collapsed >= _SPARSE_SHARE * cases:
         return _WHOLE, (
-            f"; sparse: in {contrast.collapsed} of {cases} scans all but less than 0.5 % of the voxels are equal, so "
+            f"; sparse: in {contrast.collapsed} of {cases} scans all but a twentieth of the voxels are equal, so "
             "nothing is clipped"
         )
     lows = _lost(contrast.low_percentiles, contrast.low_losses)
@@ -120,4 +120,4 @@ def _half(tail: float) -> float:
     if tail <= 0:
         return 0.0
     digit = 10.0 ** math.floor(math.log10(tail / 2))
-    return round(math.floor(tail / 2 / digit) * digit, 12)
+    return round(math.floor(tail / 2 / digit + 1e-6) * digit, 12)

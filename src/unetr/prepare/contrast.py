@@ -17,6 +17,8 @@ USUAL_CLIP = ChannelPlan.model_fields["clip_percentiles"].default
 _HELD = (0.1, 0.9)
 # A channel with at most so many different values in every scan is a mask or a label map.
 MOST_VALUES = 32
+# A channel of which all but so many per cent of the voxels are equal is sparse.
+_BODY = (5.0, 95.0)
 _STRIDED_VOXELS = 100_000
 # In deviations; a clip that leaves one single value would lose without limit.
 _LARGEST_LOSS = 999.0
@@ -39,7 +41,7 @@ class ChannelContrast:
 def channel_contrast(channel: Array, labels: NDArray[np.integer], present: list[int]) -> ChannelContrast:
     """Measures a channel [X, Y, Z] at the voxels of each value in `present` of labels [X, Y, Z]."""
     flat = np.ascontiguousarray(channel).reshape(-1).astype(np.float32, copy=False)
-    low, high = (float(value) for value in np.percentile(flat, USUAL_CLIP))
+    low, dark, bright, high = (float(value) for value in np.percentile(flat, (USUAL_CLIP[0], *_BODY, USUAL_CLIP[1])))
     clipped = np.clip(flat, np.float32(low), np.float32(high))
     std = float(clipped.std(dtype=np.float64))
     below, above = np.sort(flat[flat < low]), np.sort(flat[flat > high])
@@ -60,7 +62,7 @@ def channel_contrast(channel: Array, labels: NDArray[np.integer], present: list[
             first = flat.size - above.size + np.searchsorted(above, brightest, side="left")
             wanted[1] = max(wanted[1], 100 * first / (flat.size - 1))
             losses[1] = max(losses[1], _deviations(float(brightest) - high, std))
-    collapsed = low == high and bool(flat.min() < flat.max())
+    collapsed = (low == bright or dark == high) and bool(flat.min() < flat.max())
     few = _few_values(flat)
     return ChannelContrast(*wanted, *losses, min(ends, default=None), max(ends, default=None), collapsed, few)
 
