@@ -54,8 +54,8 @@ class ContrastStatistics(Record):
     nine tenths of its voxels from either side. low_losses, high_losses: how far beyond the usual clip the outermost
     of these voxels lie, in standard deviations of the scan clipped so. All inside the box without the border of zeros.
     darkest, brightest: of the labelled cases, the least and the greatest of these voxels' values over the labels.
-    collapsed: cases in which all but a twentieth of the channel are equal. values: all values, where the scans hold few (a mask,
-    a label map); values_per_scan: the most that one of them holds then.
+    collapsed: cases in which all but a twentieth of the channel are equal. values: all values, where the scans hold
+    few (a mask, a label map); values_per_scan: the most that one of them holds then.
     """
 
     low_percentiles: list[float]

@@ -27,7 +27,8 @@ _LARGEST_INPUT = 1e6
 class ChannelPlan(Record):
     """How one channel's intensities become the network's input.
 
-    zscore: clip to the scan's own percentiles `clip_percentiles`, subtract its mean, divide by its standard deviation.
+    zscore: clip to the scan's own percentiles `clip_percentiles`, subtract its mean, divide by its standard deviation,
+    or by the clipped range / `most_deviations` where that is more: few bright voxels are far from all others.
     ct: clip to [low, high], subtract mean, divide by std, all four from the training fingerprint.
     range: clip to [low, high], then scale to [0, 1]. none: as they are.
     """
@@ -39,6 +40,7 @@ class ChannelPlan(Record):
     mean: bounds.Finite | None = None
     std: bounds.Spread | None = None
     clip_percentiles: tuple[bounds.Percentile, bounds.Percentile] = (0.5, 99.5)
+    most_deviations: bounds.Positive | None = None
 
     @model_validator(mode="after")
     def _numbers_present(self) -> Self:
@@ -53,7 +55,8 @@ class ChannelPlan(Record):
             raise ValueError(
                 f"std {self.std} makes numbers beyond {_LARGEST_INPUT:g} of low {self.low}, high {self.high}"
             )
-    clip_percentiles: tuple[bounds.Percentile, bounds.Percentile] = (0.5, 99.5)
+        if self.clip_percentiles[0] >= self.clip_percentiles[1]:
+            raise ValueError("the first of clip_percentiles must be below the second")
         return self
 
     def _largest_input(self) -> float:

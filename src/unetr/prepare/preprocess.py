@@ -96,6 +96,8 @@ def _zscore(data: Image, channel: ChannelPlan) -> Image:
     mean, std = float(clipped.mean(dtype=np.float64)), float(clipped.std(dtype=np.float64))
     if std <= max(_CONSTANT * abs(mean), _SMALLEST_STD):
         return np.zeros_like(data)
+    if channel.most_deviations is not None:
+        std = max(std, float(high - low) / channel.most_deviations)
     clipped -= np.float32(mean)
     clipped /= np.float32(std)
     return clipped.astype(np.float32, copy=False)

@@ -26,6 +26,7 @@ COMMENTS: dict[str, str] = {
     "channels.mean": "for ct",
     "channels.std": "for ct",
     "channels.clip_percentiles": "of the scan's own values, for zscore",
+    "channels.most_deviations": "for zscore: what is clipped spans at most so many",
     "labels": "required: name: value in the label files",
     "regions": "overlapping targets: [{name: whole, labels: [1, 2], written_as: 1}]",
     "ignore_label": "a value that the loss leaves out",
