@@ -64,7 +64,8 @@ def channel_contrast(channel: Array, labels: NDArray[np.integer], present: list[
             losses[1] = max(losses[1], _deviations(float(brightest) - high, std))
     collapsed = (low == bright or dark == high) and bool(flat.min() < flat.max())
     few = _few_values(flat)
-    return ChannelContrast(*wanted, *losses, min(ends, default=None), max(ends, default=None), collapsed, few)
+    darkest, brightest = (min(ends), max(ends)) if ends else (None, None)
+    return ChannelContrast(wanted[0], wanted[1], losses[0], losses[1], darkest, brightest, collapsed, few)
 
 
 def contrast_statistics(
