@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
+
+from unetr.core.machine import resident_bytes
 
 Command = Callable[..., Any]
 Refused = Callable[..., None]
@@ -90,3 +94,28 @@ def test_debug_shows_the_cause(
     *shown, line = outcome.err.splitlines()
     assert outcome.code == 2 and line.startswith(f"unetr: {path}: ") and "RecursionError" in line
     assert ("RecursionError: a secret of the file" in "\n".join(shown)) == bool(option)
+
+
+@pytest.mark.fault("decompression bombs")
+def test_a_bomb_among_sound_scans_is_refused_and_the_others_are_finished(
+    unetr: Command, tiny_model: Path, sound_scan: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for name in ("a", "c"):
+        shutil.copy(sound_scan, folder / f"{name}.nii.gz")
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((800, 800, 800))
+    header.set_data_dtype(np.uint8)
+    header.set_sform(np.eye(4), 1)
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    with gzip.open(folder / "b.nii.gz", "wb", 1) as file:
+        file.write(header.binaryblock + bytes(4))
+        for _ in range(800):
+            file.write(bytes(800 * 800))
+    limit = resident_bytes() // 10**6 + 300
+    outcome = unetr("predict", tiny_model, folder, "-o", tmp_path / "out", "--memory-limit", f"{limit}MB")
+    assert outcome.code == 3 and f"{folder / 'b.nii.gz'}: needs at least" in outcome.err, outcome
+    assert f"the limit of {limit / 1000:.2f} GB" in outcome.err
+    states = {case["id"]: case["state"] for case in json.loads((tmp_path / "out/report.json").read_text())["cases"]}
+    assert states == {"a": "done", "b": "failed", "c": "done"}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from unetr.core.allowance import DoesNotFitError, memory_limit
 from unetr.core.untrusted import untrusted
 from unetr.errors import InputError
 
@@ -59,8 +60,11 @@ class PredictOptions:
             "series": list(self.series),
         }
 
-    def prepare(self, case: Case, segmenter: Segmenter) -> Prepared:
-        """The case's scan, read, judged and brought to the network's grid. Raises InputError that names the file."""
+    def prepare(self, case: Case, segmenter: Segmenter, most_bytes: int | None = None) -> Prepared:
+        """The case's scan, read, judged and brought to the network's grid. Raises InputError that names the file.
+
+        most_bytes: what may be taken for it where another scan is segmented meanwhile, None where none is.
+        """
         from unetr.prepare.cases import read_scan
 
         read = partial(
@@ -71,7 +75,8 @@ class PredictOptions:
             assume_affine=self.assume_affine,
             accept_shear=self.accept_shear,
         )
-        with naming(case), untrusted(case.images[0], "a scan"):
+        limit = memory_limit(self.memory_limit_bytes, most_bytes=most_bytes)
+        with naming(case), untrusted(case.images[0], "a scan"), limit:
             return segmenter.prepare(read, strict=self.strict)
 
     def wanted(self) -> Wanted:
@@ -95,4 +100,5 @@ def naming(case: Case) -> Iterator[None]:
         reason = str(error)
         if str(case.images[0]) in reason:
             raise
-        raise InputError(f"{case.images[0]}: {reason.removeprefix('the scan: ')}") from error
+        kind = DoesNotFitError if isinstance(error, DoesNotFitError) else InputError
+        raise kind(f"{case.images[0]}: {reason.removeprefix('the scan: ')}") from error

@@ -110,17 +110,18 @@ def run_job(job: Job) -> dict[str, CaseRecord]:
 
         overlap(
             job.inputs.cases,
-            lambda case: _read(job, records[case.id], case),
+            _reader(job, records),
             compute,
             lambda case, found: _write(job, case, found),
             finished,
+            alone=lambda case: _read(job, records[case.id], case, None),
         )
     return dict(sorted(records.items()))
 
 
 def _announcer(job: Job) -> Callable[[Budget, Prepared], None]:
     """Tells the estimated peak memory before the first scan, and again before one that needs much more."""
-    from unetr.infer.memory import gigabytes
+    from unetr.core.machine import gigabytes
 
     told = 0
 
@@ -185,17 +186,39 @@ def _save(job: Job, report: Report, records: Mapping[str, CaseRecord]) -> None:
         write_report(job.report_path, report.model_copy(update={"cases": tuple(v for _, v in sorted(records.items()))}))
 
 
-def _read(job: Job, known: CaseRecord, case: Case) -> _Loaded | CaseRecord:
-    """The scan, or the record of an earlier run that needs nothing more. Runs in a thread. Raises InputError."""
+def _reader(job: Job, records: Mapping[str, CaseRecord]) -> Callable[[Case], _Loaded | CaseRecord]:
+    """Reads one case after the other; each may take what the budget of the one before it, which is segmented
+    meanwhile, reckons with."""
+    from unetr.infer.memory import next_scan_bytes
+
+    most: int | None = None
+
+    def read(case: Case) -> _Loaded | CaseRecord:
+        nonlocal most
+        allowed, most = most, None
+        found = _read(job, records[case.id], case, allowed)
+        if isinstance(found, _Loaded) and job.options.memory_limit_bytes is not None:
+            placement = found.scan.placement
+            most = next_scan_bytes(placement.shape, placement.source_shape, len(job.segmenter.plan.channels))
+        return found
+
+    return read
+
+
+def _read(job: Job, known: CaseRecord, case: Case, most_bytes: int | None) -> _Loaded | CaseRecord:
+    """The scan, or the record of an earlier run that needs nothing more. Runs in a thread. Raises InputError.
+
+    most_bytes: see `PredictOptions.prepare`.
+    """
     from unetr.infer.batch_report import digest_of, still_valid
 
     if job.report_path is None:
-        return _Loaded(job.options.prepare(case, job.segmenter), ())
+        return _Loaded(job.options.prepare(case, job.segmenter, most_bytes), ())
     stamps = [_stamp(path) for path in case.images]
     inputs = tuple(digest_of(path) for path in case.images)
     if still_valid(known, inputs, job.files[case.id]):
         return known.model_copy(update={"state": "skipped"})
-    scan = job.options.prepare(case, job.segmenter)
+    scan = job.options.prepare(case, job.segmenter, most_bytes)
     if stamps != [_stamp(path) for path in case.images]:
         raise InputError(f"{case.images[0]}: was changed while it was read; predict it again")
     return _Loaded(scan, inputs)

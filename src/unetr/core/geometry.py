@@ -8,6 +8,7 @@ last voxel centre the edge value is held. The kernels are separable, one pass pe
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any, Literal
@@ -15,9 +16,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from unetr.core.allowance import admit
 from unetr.core.grids import turn_matrix
-from unetr.core.parallel import in_threads, ranges
+from unetr.core.parallel import available_cores, in_threads, ranges
 from unetr.core.volume import Affine, Array, Volume, affine_spacing_mm
+from unetr.errors import InputError
 
 Kernel = Literal["nearest", "linear", "cubic"]
 Shape = tuple[int, int, int]
@@ -25,6 +28,11 @@ Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 # Resampled at a time by a thread: what fits its cache.
 _SLAB_BYTES = 2**20
+_FLOAT = 4
+# For each voxel along an axis: four indices and weights, and what makes them.
+_KERNEL_BYTES = 160
+# Asking for less than this is not worth the time.
+_ALWAYS_GRANTED = 16 * 10**6
 _POSITIVE = "RAS"
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 
@@ -64,11 +72,16 @@ def place(
     spacing_mm: tuple[float, float, float],
     kernel: Kernel,
     crop: Box | None = None,
+    *,
+    voxel_bytes: int = 0,
+    source_bytes: int = 0,
 ) -> tuple[Volume, Placement]:
     """Brings a volume to an orientation and spacing. `crop` is a box in the oriented grid.
 
     The spacing that results differs from the one asked for by less than one part in the number of voxels, since the
     field of view is kept and the shape is whole; the returned affine says it exactly.
+    voxel_bytes, source_bytes: what the caller takes beside for each voxel of the result and of the source. Raises
+    InputError for a grid that is too large for the memory that is left.
     """
     axes, flips = _turn(orientation_of(volume.affine), orientation)
     data = _orient(volume.data, axes, flips)
@@ -79,7 +92,10 @@ def place(
     affine = affine @ _translation([low for low, _ in box])
     cropped = data.shape[1:]
     sizes = [n * have / want for n, have, want in zip(cropped, affine_spacing_mm(affine), spacing_mm, strict=True)]
+    if not math.isfinite(math.prod(sizes)):
+        raise InputError(f"the scan: its spacing {affine_spacing_mm(affine)} mm makes a grid without end; correct it")
     shape: Shape = (max(1, round(sizes[0])), max(1, round(sizes[1])), max(1, round(sizes[2])))
+    _admit_grid(data, shape, kernel, voxel_bytes * math.prod(shape) + source_bytes * math.prod(cropped))
     data = resample(data, shape, kernel)
     affine = affine @ _scaling([n / m for n, m in zip(cropped, shape, strict=True)])
     placement = Placement(volume.shape, volume.affine, axes, flips, box, shape, affine)
@@ -151,12 +167,37 @@ def resample(data: Array, shape: Shape, kernel: Kernel) -> Array:
     """
     if data.shape[1:] == tuple(shape):
         return data
-    # The axis that shrinks most goes first, so that the others have less to do.
-    order = sorted(range(3), key=lambda axis: shape[axis] / data.shape[1 + axis])
-    for axis in order:
+    for axis in _pass_order(data, shape):
         if data.shape[1 + axis] != shape[axis]:
             data = _resample_axis(data, 1 + axis, shape[axis], kernel)
     return data
+
+
+def _pass_order(data: Array, shape: Shape) -> list[int]:
+    """The axis that shrinks most goes first, so that the others have less to do."""
+    return sorted(range(3), key=lambda axis: shape[axis] / data.shape[1 + axis])
+
+
+def _admit_grid(data: Array, shape: Shape, kernel: Kernel, then: int) -> None:
+    """Asks for what `resample` takes, pass by pass, and what is taken then. Raises InputError before any of it is."""
+    sizes, held, peak = list(data.shape), 0, 0
+    memory = sorted(range(data.ndim), key=lambda a: -abs(data.strides[a]))
+    item = data.dtype.itemsize if kernel == "nearest" else _FLOAT
+    for axis in _pass_order(data, shape):
+        at, before = 1 + axis, math.prod(sizes)
+        if sizes[at] == shape[axis]:
+            continue
+        sizes[at] = shape[axis]
+        rows = next((sizes[a] for a in memory if a != at and sizes[a] > 1), 1)
+        # A slab's source, its result and a term of it; indices and weights of the kernel.
+        slab = max(_SLAB_BYTES, _FLOAT * (before + 2 * math.prod(sizes)) // rows)
+        work = available_cores() * slab + _KERNEL_BYTES * shape[axis]
+        peak = max(peak, held + item * math.prod(sizes) + work)
+        held = item * math.prod(sizes)
+    needed = max(peak, held + then)
+    if needed > _ALWAYS_GRANTED:
+        grid = "×".join(str(size) for size in shape)
+        admit("the scan", needed, f"for a grid of {grid} voxels", held=data.nbytes)
 
 
 def axis_kernel(n_source: int, n_target: int, kernel: Kernel) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

@@ -18,6 +18,11 @@ _PROCESS = 400 * 10**6
 _ROOT = Path("/")
 
 
+def gigabytes(count: int) -> str:
+    """For people, e.g. "3.20 GB"; GB are 10^9 bytes."""
+    return f"{count / 10**9:.2f} GB"
+
+
 def resident_bytes() -> int:
     """Memory that this process has now."""
     return _kilobytes(_ROOT / "proc/self/status", "VmRSS") or _PROCESS

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from unetr.core.allowance import DoesNotFitError
 from unetr.errors import CancelledError, InputError, StoppedError, UnetrError
 
 CaseT = TypeVar("CaseT")
@@ -52,6 +53,7 @@ def overlap(
     compute: Callable[[CaseT, ReadT], ComputedT],
     write: Callable[[CaseT, ComputedT], WrittenT],
     finished: Callable[[Outcome[CaseT, WrittenT]], None],
+    alone: Callable[[CaseT], ReadT] | None = None,
 ) -> None:
     """Takes every case through read, compute and write, and tells `finished` about each, in the cases' order.
 
@@ -60,6 +62,7 @@ def overlap(
     An InputError of a stage is that case's outcome. Any other error ends the work: what is being written is finished
     and told first. A MachineError is told as its case's outcome too; Ctrl-C and SIGTERM, which the calling thread
     gets as CancelledError and StoppedError, are nobody's outcome.
+    alone: reads a case again that did not fit in memory beside the others, once they are finished.
     """
     coming = _start(read, cases[0], daemon=True) if cases else None
     writing: Callable[[], Outcome[CaseT, WrittenT]] | None = None
@@ -68,6 +71,11 @@ def overlap(
             if coming is None:
                 raise ValueError("a case is always read before it is computed")
             scan = coming.result()
+            if alone is not None and isinstance(scan.value, DoesNotFitError):
+                if writing is not None:
+                    outcome, writing = writing(), None
+                    _tell(outcome, finished)
+                scan = _start(alone, case, daemon=True).result()
             # An interrupted read leaves nothing behind, so the process need not wait for it to end.
             coming = _start(read, cases[index + 1], daemon=True) if index + 1 < len(cases) else None
             result = _compute(compute, case, scan)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 
-from unetr.core.machine import SHARE_OF_FREE, free_bytes, peak_bytes, resident_bytes
+from unetr.core.machine import SHARE_OF_FREE, free_bytes, gigabytes, peak_bytes, resident_bytes
 from unetr.core.parallel import available_cores
 from unetr.core.plan import Plan
 from unetr.errors import InputError
@@ -22,6 +22,8 @@ _SLAB_BYTES = 256 * _MEGABYTE
 # Fragments, pools of threads, and what reading and writing take beside the large arrays.
 _MARGIN = 1.1
 _SMALL_THINGS = 64 * _MEGABYTE
+# What normalising takes for each voxel of the network's grid beside the result.
+_NORMALISING_BYTES = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def result_bytes(plan: Plan, *, probabilities: bool, uncertainty: bool) -> int:
 
 def next_scan_bytes(grid: Shape, scan: Shape, channels: int) -> int:
     """About what reading and preparing another scan of this size takes."""
-    return channels * _FLOAT * (math.prod(scan) + 2 * math.prod(grid))
+    return channels * _FLOAT * (math.prod(scan) + 2 * math.prod(grid)) + _NORMALISING_BYTES * math.prod(grid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,13 @@ def choose_route(demand: Demand, plan: Plan, limit_bytes: int | None) -> Budget:
             f"this scan needs at least {gigabytes(int(least))} of memory, more than the limit of "
             f"{gigabytes(limit_bytes)}; raise --memory-limit, or use a coarser spacing or smaller window in the plan"
         )
+    if best is None and least - resident_bytes() > free_bytes():
+        raise InputError(
+            f"the scan: needs at least {gigabytes(int(least))} of memory, more than the machine has free; close other "
+            "programs, use a larger machine, or a coarser spacing or smaller window in the plan"
+        )
     if best is None:
-        # The machine may still manage, by swapping; nobody asked to be refused.
+        # It takes more than the share that is left to others, and still fits.
         _, (route, _, bytes_) = min(enumerate(_routes(demand.grid, plan)), key=lambda item: (item[1][2], item[0]))
         return _budget(route, fixed + int(_MARGIN * bytes_))
     return _budget(best[1], fixed + int(_MARGIN * best[0][1]))
@@ -86,11 +93,6 @@ def choose_route(demand: Demand, plan: Plan, limit_bytes: int | None) -> Budget:
 
 def _budget(route: Route, to_come: int) -> Budget:
     return Budget(route, max(peak_bytes(), to_come))
-
-
-def gigabytes(count: int) -> str:
-    """For people, e.g. "3.20 GB"; GB are 10^9 bytes."""
-    return f"{count / 10**9:.2f} GB"
 
 
 def parse_memory(text: str) -> int:

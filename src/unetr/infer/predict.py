@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from unetr.core.allowance import memory_limit
 from unetr.core.fingerprint import Fingerprint
 from unetr.core.geometry import Placement
 from unetr.core.plan import Plan
@@ -133,9 +134,9 @@ class Segmenter:
         """
         given = cast("Scan", scan) if affine is None else _from_array(scan, affine)
         read = partial(_as_volume, given, self.plan, assume_affine, accept_shear)
-        return self.segment(
-            self.prepare(read, strict=strict), Wanted(tta, probabilities, uncertainty, memory_limit_bytes)
-        )
+        with memory_limit(memory_limit_bytes):
+            prepared = self.prepare(read, strict=strict)
+        return self.segment(prepared, Wanted(tta, probabilities, uncertainty, memory_limit_bytes))
 
     def prepare(self, read: Callable[[], Volume], *, strict: bool = False) -> Prepared:
         """Reads a scan and brings it to the network's grid; `read` may be called again for a preview.

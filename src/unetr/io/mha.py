@@ -12,6 +12,7 @@ from typing import IO
 
 import numpy as np
 
+from unetr.core.allowance import Claim, admit_scan
 from unetr.core.volume import Affine, Volume
 from unetr.errors import InputError
 from unetr.io.checks import RawScan
@@ -45,6 +46,7 @@ def read(path: Path) -> RawScan:
         missing = [name for name in _GEOMETRY if name not in fields]
         affines = {} if missing else {"affine (TransformMatrix, Offset)": _affine(path, fields, spacing_mm)}
         drain = Drain(path, handle, _compression(path, fields, handle))
+        admit_scan(path, Claim((x, y, z), channels, dtype, affine=next(iter(affines.values()), None)))
         voxels = drain.take(x * y * z * channels * dtype.itemsize)
         drain.finish()
     data = array_from_bytes(voxels, dtype, (channels, x, y, z))

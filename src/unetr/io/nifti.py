@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from unetr.core.allowance import Claim, admit_scan
 from unetr.core.grids import grid_tolerance_mm, same_grid
 from unetr.core.volume import Affine, Array, Volume, grid_distance_mm
 from unetr.errors import InputError
@@ -54,11 +55,14 @@ def read(path: Path) -> RawScan:
         spacing_mm = _spacing_mm(path, header)
         slope, intercept = _scaling(path, header)
         affines = _affines(path, header)
+        rescaled = (slope, intercept) != (1, 0)
+        affine = next(iter(affines.values()), None)
+        admit_scan(path, Claim(sizes[:3], sizes[3], dtype, rescaled, affine, beside_bytes=2 * offset))
         extensions = drain.take(offset - int(header["sizeof_hdr"]))
         voxels = drain.take(math.prod(sizes) * dtype.itemsize)
         drain.finish()
     data = np.moveaxis(array_from_bytes(voxels, dtype, sizes), 3, 0)
-    if (slope, intercept) != (1, 0):
+    if rescaled:
         data = _scaled(data, slope, intercept)
     return RawScan(
         data=data,

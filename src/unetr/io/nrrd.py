@@ -11,6 +11,7 @@ from typing import IO
 
 import numpy as np
 
+from unetr.core.allowance import Claim, admit_scan
 from unetr.core.volume import Affine, Volume
 from unetr.errors import InputError
 from unetr.io.checks import RawScan
@@ -54,6 +55,7 @@ def read(path: Path) -> RawScan:
             raise InputError(f"{path}: its encoding is '{encoding}'; expected one of {', '.join(_ENCODINGS)}")
         drain = Drain(path, handle, _ENCODINGS[encoding])
         x, y, z, channels = sizes
+        admit_scan(path, Claim((x, y, z), channels, dtype, affine=next(iter(affines.values()), None)))
         voxels = drain.take(x * y * z * channels * dtype.itemsize)
         drain.finish()
     data = array_from_bytes(voxels, dtype, (channels, x, y, z))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unetr.core.allowance import Claim, reading
 from unetr.core.files import atomic_path
 from unetr.core.geometry import orientation_of, turned
 from unetr.core.grids import grid_tolerance_mm, lossless_turn, same_grid
@@ -38,7 +39,8 @@ def read_volume(path: Path, *, assume_affine: bool = False, accept_shear: bool =
     if (path.is_dir() or not path.name.lower().endswith(tuple(FORMATS))) and is_dicom(path):
         return read_dicom(path)
     raw_format = FORMATS[scan_suffix(path)]
-    return trusted_volume(path, raw_format.read(path), assume_affine, accept_shear)
+    with reading():
+        return trusted_volume(path, raw_format.read(path), assume_affine, accept_shear)
 
 
 @reads_untrusted("a sound label volume")
@@ -54,7 +56,8 @@ def read_label(
     values: all that may occur, background included; None allows 0..65535. Raises InputError, as `read_volume` does,
     and for several channels, for numbers further than 1e-3 from an integer, and for other values, listing them.
     """
-    volume = read_volume(path, assume_affine=assume_affine, accept_shear=accept_shear)
+    with reading(_judging_bytes):
+        volume = read_volume(path, assume_affine=assume_affine, accept_shear=accept_shear)
     channels = volume.data.shape[0]
     if channels != 1:
         raise InputError(f"{path}: has {channels} channels; expected a label with one value per voxel")
@@ -135,12 +138,21 @@ def _verify(path: Path, temporary: Path, stored: Volume) -> None:
         raise MachineError(f"{path}: what reads back is not what was written; check the disk")
 
 
+def _judging_bytes(claim: Claim) -> int:
+    """What judging the values of a label takes beside them."""
+    if claim.rescaled or claim.dtype.kind == "f":  # rounded numbers, how far off they are, and marks
+        return claim.numbers * (2 * (4 if claim.rescaled else claim.dtype.itemsize) + 4 + 1)
+    return claim.numbers * (2 + 1)
+
+
 def _whole(path: Path, data: Array) -> Array:
     """Labels stored as floats, as integers; integers as they are."""
     if data.dtype.kind != "f":
         return data
     rounded = np.rint(data)
-    off = np.abs(data - rounded) > _WHOLE
+    distance = data - rounded
+    off = np.abs(distance, out=distance) > _WHOLE
+    del distance
     count = int(np.count_nonzero(off))
     if count:
         examples = ", ".join(f"{value:g}" for value in data[off][:3])
@@ -148,8 +160,9 @@ def _whole(path: Path, data: Array) -> Array:
             f"{path}: {count} of {data.size} voxels are not whole numbers (such as {examples}); "
             f"expected label values within {_WHOLE} of integers"
         )
-    if np.abs(rounded).max() > np.iinfo(np.int32).max:
-        raise InputError(f"{path}: has numbers up to {np.abs(rounded).max():g}; expected label values; is it a scan?")
+    largest = max(abs(float(rounded.min())), abs(float(rounded.max())))
+    if largest > np.iinfo(np.int32).max:
+        raise InputError(f"{path}: has numbers up to {largest:g}; expected label values; is it a scan?")
     whole: Array = rounded.astype(np.int32)
     return whole
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unetr.core.allowance import Claim, admit, reading
 from unetr.core.untrusted import reads_untrusted
 from unetr.core.volume import Volume
 from unetr.errors import InputError
@@ -108,7 +110,8 @@ def read_learned(case: Case, dataset: Dataset) -> tuple[Volume, Volume]:
 
 def read_image(case: Case, n_channels: int) -> Volume:
     """All channels of a case in float32 [C, X, Y, Z]. Raises InputError."""
-    image = stack_channels([(path, read_volume(path)) for path in case.images])
+    with reading(_stacking_bytes):
+        image = stack_channels([(path, read_volume(path)) for path in case.images])
     if image.data.shape[0] != n_channels:
         raise InputError(
             f"{case.images[0]}: case {case.id!r} has {image.data.shape[0]} channels in {len(case.images)} files; "
@@ -126,11 +129,12 @@ def read_scan(
     accept_shear: bool = False,
 ) -> Volume:
     """All channels of a case, [C, X, Y, Z]. Raises InputError that names the file for what cannot be used."""
-    if series:
-        volume = stack_channels([(case.images[0], read_dicom(case.images[0], series))])
-    else:
-        read = partial(read_volume, assume_affine=assume_affine, accept_shear=accept_shear)
-        volume = stack_channels([(path, read(path)) for path in case.images])
+    with reading(_stacking_bytes):
+        if series:
+            volume = stack_channels([(case.images[0], read_dicom(case.images[0], series))])
+        else:
+            read = partial(read_volume, assume_affine=assume_affine, accept_shear=accept_shear)
+            volume = stack_channels([(path, read(path)) for path in case.images])
     found, expected = len(volume.data), len(channel_names)
     if found != expected:
         raise InputError(
@@ -138,6 +142,12 @@ def read_scan(
             f"the model expects {expected} ({', '.join(channel_names)})"
         )
     return volume
+
+
+def _stacking_bytes(claim: Claim) -> int:
+    """What follows a scan's reading before it is resampled: float32 numbers where they are not small, and marks."""
+    small = not claim.rescaled and np.can_cast(claim.dtype, np.float32, "safe")
+    return (1 if small else 5) * claim.numbers + math.prod(claim.shape)
 
 
 def stack_channels(scans: Sequence[tuple[Path, Volume]]) -> Volume:
@@ -154,7 +164,9 @@ def stack_channels(scans: Sequence[tuple[Path, Volume]]) -> Volume:
             raise InputError(f"{path}: has {volume.data.shape[0]} channels; expected 1, as there is a file per channel")
     if len(scans) == 1 and np.can_cast(first.data.dtype, np.float32, "safe"):
         return first
-    data = np.empty((sum(volume.data.shape[0] for _, volume in scans), *first.shape), dtype=np.float32)
+    shape = (sum(volume.data.shape[0] for _, volume in scans), *first.shape)
+    admit(first_path, 4 * math.prod(shape), "for its channels in float32", held=sum(v.data.nbytes for _, v in scans))
+    data = np.empty(shape, dtype=np.float32)
     with np.errstate(over="ignore"):
         np.concatenate([volume.data for _, volume in scans], out=data, casting="unsafe")
     if any(volume.data.dtype == np.float64 for _, volume in scans) and not np.isfinite(data).all():

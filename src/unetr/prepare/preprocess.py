@@ -21,6 +21,8 @@ Image = NDArray[np.float32]
 # A channel whose deviation is below this share of its level is constant up to float32 rounding.
 _CONSTANT = 1e-6
 _SMALLEST_STD = 1e-30
+# What normalising one channel takes for each voxel beside the result: float32 copies, and one in float64.
+_NORMALISING_BYTES = 17
 IGNORED = -1
 _UNKNOWN = -2
 _LARGEST_VALUE = 32767
@@ -40,7 +42,8 @@ def preprocess_image(volume: Volume, plan: Plan) -> tuple[Image, Placement]:
             f"the scan has {volume.data.shape[0]} channels; expected {len(names)} in this order: {', '.join(names)}"
         )
     crop = content_box(volume, plan.orientation) if plan.crop == "content" else None
-    placed, placement = place(volume, plan.orientation, plan.spacing_mm, "cubic", crop)
+    voxel_bytes = 4 * len(names) + _NORMALISING_BYTES
+    placed, placement = place(volume, plan.orientation, plan.spacing_mm, "cubic", crop, voxel_bytes=voxel_bytes)
     resampled = placed.shape != tuple(high - low for low, high in placement.crop)
     result = np.empty(placed.data.shape, dtype=np.float32)
     for index, channel in enumerate(plan.channels):
@@ -60,7 +63,8 @@ def preprocess_label(volume: Volume, plan: Plan, crop: Box | None = None) -> NDA
     wins (the first one at a tie), one class in memory at a time.
     Raises InputError for values that the plan does not know.
     """
-    _, placement = place(volume, plan.orientation, plan.spacing_mm, "nearest", crop)
+    # Beside: the best score and this class's, in passes, and the result; class indices, masks and marks of the source.
+    _, placement = place(volume, plan.orientation, plan.spacing_mm, "nearest", crop, voxel_bytes=20, source_bytes=10)
     indices = _class_indices(volume.data[0], plan).transpose(placement.axes)
     indices = np.flip(indices, tuple(axis for axis in range(3) if placement.flips[axis]))
     indices = np.ascontiguousarray(indices[*(slice(low, high) for low, high in placement.crop)])
