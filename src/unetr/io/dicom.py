@@ -77,7 +77,7 @@ def read_dicom(path: Path, series: Sequence[str] = ()) -> Volume:
         for stack in stacks:
             check_affine(path, stack.affine, f"affine of {stack.series.title}")
             _check_same_grid(path, stacks[0], stack)
-        data = read_pixels(stacks)
+        data = read_pixels(path, stacks)
     return Volume(data, stacks[0].affine, source=tuple(_source(stack) for stack in stacks))
 
 

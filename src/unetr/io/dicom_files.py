@@ -1,64 +1,83 @@
 """The files behind a DICOM path: a folder's, a zip archive's entries read in memory, or the file itself.
 
-Knows no DICOM beyond the four magic bytes, and does not import pydicom. What an archive claims is compared with what
-its bytes can hold before anything is read.
+Knows no DICOM beyond the four magic bytes, and does not import pydicom. Archives are judged by `archive.py`. Headers
+are read from streams, so that no more of a file is in memory than is asked for, and large pieces only if they fit.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import stat
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
-from unetr.errors import InputError
+from unetr.core.allowance import admit, reading
+from unetr.errors import InputError, UnetrError
+from unetr.io.archive import READABLE, checked_entries, damaged, entry_stream, open_archive
 from unetr.io.formats import is_scan
 from unetr.io.stream import open_scan
 
 _MAGIC = b"DICM"
 _MAGIC_AT = 128
 _PIECE = 1 << 16
-# Deflate cannot expand by more than this (zlib.net/zlib_tech.html: 1032 to 1).
-_MOST_EXPANSION = 1032
-# Largest archives that are read: a whole study of many series is below 10 GB, one enhanced instance below 2 GB.
-_MOST_BYTES = 64 << 30
-_MOST_ENTRY_BYTES = 4 << 30
-_MOST_ENTRIES = 200_000
-_THREADS = 4
+# Pieces above this size are asked for before they are read, and memory is looked at after so many small ones.
+_LARGE_PIECE = 1 << 20
+_OFTEN = 5000
+# Entries of an archive that are looked at to see whether it holds DICOM.
+_MOST_LOOKED_AT = 2000
+THREADS = 4
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class DicomFile:
-    """One file that may be DICOM. name: for messages. size: bytes, uncompressed. open: a stream for one reader."""
+class FileStream(io.BufferedReader):
+    """A file that takes no more memory than it has bytes left, whatever length a damaged header asks for.
 
-    name: str
-    size: int
-    open: Callable[[], BinaryIO]
+    Large pieces are asked for before they are read. Raises DoesNotFitError.
+    """
 
-
-class _BoundedReader(io.BufferedReader):
-    """A file that takes no more memory than it has bytes left, whatever length a damaged header asks for."""
-
-    def __init__(self, path: Path) -> None:
-        raw = io.FileIO(path)
+    def __init__(self, name: str, size: int, raw: io.RawIOBase) -> None:
         super().__init__(raw, _PIECE)
-        self._size = os.fstat(raw.fileno()).st_size
+        self._name = name
+        self._size = size
+        self._reads = 0
 
     def read(self, size: int | None = -1) -> bytes:
         """As io.BufferedReader.read."""
+        self._reads += 1
         if size is None or size < 0 or size > _PIECE:
             left = max(self._size - self.tell(), 0)
             size = left if size is None or size < 0 else min(size, left)
+            if size > _LARGE_PIECE:
+                admit(self._name, size, "for one of its values")
+        elif self._reads % _OFTEN == 0:
+            admit(self._name, 0, "for its header")
         return super().read(size)
+
+    def finish(self) -> None:
+        """Reads to the end, a piece at a time: for an entry of an archive, its checksum is verified there."""
+        while super().read(_PIECE):
+            pass
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DicomFile:
+    """One file that may be DICOM. name: for messages. size: bytes, uncompressed. open: a stream for one reader.
+
+    packed: in an archive, whose entry is unpacked again for each stream.
+    """
+
+    name: str
+    size: int
+    open: Callable[[], FileStream | io.BytesIO]
+    packed: bool = False
 
 
 def has_magic(head: bytes) -> bool:
@@ -93,8 +112,8 @@ def open_files(path: Path) -> Iterator[list[DicomFile]]:
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     elif path.suffix.lower() == ".zip":
-        with open_scan(path) as handle, _open_archive(path, handle) as archive:
-            yield [_entry(path, archive, info) for info in _checked_entries(path, archive)]
+        with open_scan(path) as handle, open_archive(path, handle) as archive:
+            yield [_entry(path, archive, info) for info in checked_entries(path, archive)]
     else:
         with open_scan(path):
             pass
@@ -103,18 +122,26 @@ def open_files(path: Path) -> Iterator[list[DicomFile]]:
 
 def each_file(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
     """[work(item) for item in items] in a few threads; the first error, in the items' order, stops the rest."""
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="dicom") as pool:
+
+    def within(item: _T) -> _R:
+        with reading():
+            return work(item)
+
+    # Threads know nothing of the memory limit of the one that starts them.
+    contexts = [copy_context() for _ in items]
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="dicom") as pool:
         try:
-            return list(pool.map(work, items))
+            return list(pool.map(lambda context, item: context.run(within, item), contexts, items))
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
 def _plain(path: Path) -> DicomFile:
-    def open_file() -> BinaryIO:
+    def open_file() -> FileStream:
         try:
-            return _BoundedReader(path)
+            raw = io.FileIO(path)
+            return FileStream(str(path), os.fstat(raw.fileno()).st_size, raw)
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
 
@@ -147,74 +174,59 @@ def _folder_looks_like_dicom(folder: Path) -> bool:
 
 def _zip_looks_like_dicom(path: Path) -> bool:
     try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                if not info.is_dir():
-                    with archive.open(info) as handle:
-                        if has_magic(handle.read(_MAGIC_AT + len(_MAGIC))):
-                            return True
+        with open_scan(path) as handle, open_archive(path, handle) as archive:
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+            for info in infos[:_MOST_LOOKED_AT]:
+                # Other methods unpack more than is asked for.
+                if info.compress_type not in READABLE:
+                    return True
+                with archive.open(info) as entry:
+                    if has_magic(entry.read(_MAGIC_AT + len(_MAGIC))):
+                        return True
     except Exception:  # noqa: BLE001  damaged or encrypted: reading it says what is wrong
         return True
-    return False
+    return len(infos) > _MOST_LOOKED_AT
 
 
-@contextmanager
-def _open_archive(path: Path, handle: IO[bytes]) -> Iterator[zipfile.ZipFile]:
-    try:
-        archive = zipfile.ZipFile(handle)
-    except Exception as error:
-        raise InputError(f"{path}: is not a sound zip archive ({_reason(error)}); copy it again") from error
-    with archive:
-        yield archive
+class _EntryStream(io.RawIOBase):
+    """An entry of an archive as a raw stream; what the library finds wrong is an InputError that names the entry."""
 
+    def __init__(self, path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+        self._of = (path, info)
+        self.name = f"{path}/{info.filename}"  # pydicom asks for it
+        self._entry = entry_stream(path, archive, info)
 
-def _checked_entries(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The archive's files, after all of its claims have been judged from its directory alone."""
-    infos = sorted((info for info in archive.infolist() if not info.is_dir()), key=lambda info: info.filename)
-    if len(infos) > _MOST_ENTRIES:
-        raise InputError(f"{path}: holds {len(infos)} files; expected at most {_MOST_ENTRIES}")
-    for info in infos:
-        _check_entry(path, info)
-    held = path.stat().st_size
-    if sum(info.compress_size for info in infos) > held:
-        raise InputError(f"{path}: its entries claim more compressed bytes than the archive's {held}; is damaged")
-    total = sum(info.file_size for info in infos)
-    if total > _MOST_BYTES:
-        raise InputError(f"{path}: unpacks to {total / 2**30:.0f} GiB; expected at most {_MOST_BYTES >> 30} GiB")
-    return [info for info in infos if not PurePosixPath(info.filename).name.startswith(".")]
+    def readable(self) -> bool:
+        return True
 
+    def seekable(self) -> bool:
+        return True
 
-def _check_entry(path: Path, info: zipfile.ZipInfo) -> None:
-    parts = PurePosixPath(info.filename.replace("\\", "/")).parts
-    if not info.filename.isprintable() or not parts or parts[0] == "/" or parts[0].endswith(":") or ".." in parts:
-        raise InputError(f"{path}: has an entry with the unsafe name {info.filename!a}; expected names below a folder")
-    if stat.S_ISLNK(info.external_attr >> 16):
-        raise InputError(f"{path}/{info.filename}: is a link; expected files in the archive")
-    if info.flag_bits & 1:
-        raise InputError(f"{path}/{info.filename}: is encrypted; unpack the archive with its password first")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise InputError(f"{path}/{info.filename}: is compressed by method {info.compress_type}; expected deflate")
-    most = _MOST_EXPANSION * (info.compress_size + 8)
-    if info.file_size > min(most, _MOST_ENTRY_BYTES):
-        raise InputError(
-            f"{path}/{info.filename}: claims {info.file_size} bytes from {info.compress_size} compressed ones; "
-            f"expected at most {min(most, _MOST_ENTRY_BYTES)}"
-        )
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._guarded(lambda: self._entry.seek(offset, whence))
+
+    def tell(self) -> int:
+        return self._entry.tell()
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self._guarded(lambda: self._entry.read(len(buffer)))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _guarded(self, work: Callable[[], _R]) -> _R:
+        try:
+            return work()
+        except (UnetrError, MemoryError):
+            raise
+        except Exception as error:
+            raise damaged(*self._of, error) from error
 
 
 def _entry(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> DicomFile:
     name = f"{path}/{info.filename}"
 
-    def open_entry() -> BinaryIO:
-        try:
-            return io.BytesIO(archive.read(info))  # to its end, so that its checksum is verified
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise InputError(f"{name}: is damaged in the archive ({_reason(error)}); copy it again") from error
+    def open_entry() -> FileStream:
+        raw = _EntryStream(path, archive, info)
+        return FileStream(name, info.file_size, raw)
 
-    return DicomFile(name, info.file_size, open_entry)
-
-
-def _reason(error: Exception) -> str:
-    return "wrong checksum" if "CRC" in str(error) else type(error).__name__
+    return DicomFile(name, info.file_size, open_entry, packed=True)

@@ -16,7 +16,7 @@ import pydicom
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 
-from unetr.errors import InputError
+from unetr.errors import InputError, UnetrError
 from unetr.io.dicom_files import DicomFile
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def parse(file: DicomFile, stream: BinaryIO, tags: list[str] | None = None) -> F
             stream, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag >> 16 != 2
         )
         syntax = str(meta.get("TransferSyntaxUID", ""))
-    except MemoryError:
+    except (MemoryError, UnetrError):
         raise
     except Exception as error:
         raise InputError(
@@ -51,7 +51,7 @@ def parse(file: DicomFile, stream: BinaryIO, tags: list[str] | None = None) -> F
         stream.seek(0)
         dataset = pydicom.dcmread(stream, stop_before_pixels=tags is None, specific_tags=list(tags) if tags else None)
         cut = any(map(_is_cut, dataset.elements()))
-    except MemoryError:
+    except (MemoryError, UnetrError):
         raise
     except Exception as error:
         raise InputError(f"{file.name}: its header is damaged ({type(error).__name__}); copy it again") from error
@@ -76,7 +76,7 @@ def value(dataset: Dataset, keyword: str, name: str) -> object:
         found = dataset.get(keyword)
         if found is None or (isinstance(found, Iterable) and not list(found)):
             return None
-    except MemoryError:
+    except (MemoryError, UnetrError):
         raise
     except Exception as error:
         raise InputError(f"{name}: its {keyword} is damaged ({type(error).__name__}); correct or copy it") from error

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,9 +18,10 @@ import pydicom
 from pydicom.dataset import FileDataset
 from pydicom.pixels.decoders.base import get_decoder
 
+from unetr.core.allowance import Claim, admit, admit_scan
 from unetr.core.volume import Array
-from unetr.errors import InputError, MachineError
-from unetr.io.dicom_files import DicomFile, each_file
+from unetr.errors import InputError, MachineError, UnetrError
+from unetr.io.dicom_files import THREADS, DicomFile, each_file
 from unetr.io.dicom_header import parse
 from unetr.io.dicom_stack import PixelLayout, Slice, Stack
 
@@ -39,6 +41,10 @@ _END_OF_CODESTREAM = b"\xff\xd9"
 _START_OF_JPEG_2000 = b"\xff\x4f\xff\x51"
 # SOF markers of JPEG (without DHT, JPG and DAC, which lie between them) and JPEG-LS.
 _START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+# For each pixel of a frame that is decoded: the decoder's integers, the result, and float64 numbers.
+_DECODED_BYTES = 24
+# The most that run-length encoding makes of a byte.
+_MOST_RLE = 64
 _INTEGERS = (np.int16, np.int32)
 
 
@@ -55,21 +61,25 @@ class _Job:
     place: Mapping[int, tuple[int, Slice]]
 
 
-def read_pixels(stacks: Sequence[Stack]) -> Array:
+def read_pixels(path: Path, stacks: Sequence[Stack]) -> Array:
     """Stacks of one shape as [C, X, Y, Z]: column, row, slice; X is the fastest in memory.
 
     The stored integers where nothing is rescaled; int16 (int32 where the numbers need it) for slope 1 and whole
-    intercepts; float32 otherwise. Raises InputError for damaged pixel data, MachineError for a missing decoder.
+    intercepts; float32 otherwise. Raises InputError for damaged pixel data, and for more of it than fits in memory, and
+    MachineError for a missing decoder. path: what was opened, for errors.
     """
     jobs = [job for channel, stack in enumerate(stacks) for job in _jobs(channel, stack)]
     for job in jobs:
         _check_size(job)
     columns, rows, slices = stacks[0].shape
     for dtype in _candidates([each for stack in stacks for each in stack.slices]):
+        claim = Claim((columns, rows, slices), len(stacks), dtype, False, stacks[0].affine, _beside_bytes(jobs))
+        admit_scan(path, claim)
         data: Array = np.empty((len(stacks), slices, rows, columns), dtype)
         try:
             each_file(lambda job, data=data: _fill(job, data), jobs)  # type: ignore[misc]
         except _DoesNotFitError:
+            del data  # before the next one is made
             continue
         return data.transpose(0, 3, 2, 1)
     raise InputError(f"{stacks[0].slices[0].name}: its rescaled numbers do not fit in float32; correct the file")
@@ -94,6 +104,13 @@ def _check_size(job: _Job) -> None:
             f"{job.file.name}: claims {pixels} pixels in a file of {job.file.size} bytes: truncated or damaged; "
             "copy it again"
         )
+
+
+def _beside_bytes(jobs: Sequence[_Job]) -> int:
+    """What the files at work take at a time: pixel data as stored, cut to frames, decoded, and rescaled in float64."""
+    stored = sorted((2 * job.file.size for job in jobs), reverse=True)[:THREADS]
+    pixels = max(each.layout.rows * each.layout.columns for job in jobs for _, each in job.place.values())
+    return sum(stored) + len(stored) * _DECODED_BYTES * pixels
 
 
 def _candidates(slices: Sequence[Slice]) -> list[np.dtype[Any]]:
@@ -191,6 +208,9 @@ def _compressed(file: DicomFile, dataset: FileDataset, layout: PixelLayout, coun
                 dataset.PixelData, number_of_frames=count, extended_offsets=_extended_offsets(dataset)
             )
         )
+        if syntax == _RLE and encoded:
+            # What it unpacks to is known only when it has been unpacked.
+            admit(file.name, _MOST_RLE * max(map(len, encoded)), "to unpack a frame")
         whole = [syntax == _RLE or _is_whole(each, layout) for each in encoded]
         if len(encoded) == count and all(whole):
             for frame, _ in islice(decoder.iter_array(dataset, raw=True), count + 1):
@@ -198,7 +218,7 @@ def _compressed(file: DicomFile, dataset: FileDataset, layout: PixelLayout, coun
                     break
                 done += 1
                 yield frame
-    except (MemoryError, _DoesNotFitError):
+    except (MemoryError, UnetrError, _DoesNotFitError):
         raise
     except Exception as error:
         raise _undecodable(file, error) from error
@@ -219,12 +239,13 @@ def _is_whole(encoded: bytes, layout: PixelLayout) -> bool:
     start = encoded.find(_START_OF_JPEG_2000)
     if start >= 0:
         right, bottom, left, top = struct.unpack_from(">4I", encoded, start + 8)
-        return (bottom - top, right - left) == (layout.rows, layout.columns)
+        components = struct.unpack_from(">H", encoded, start + 40)[0]
+        return (bottom - top, right - left, components) == (layout.rows, layout.columns, 1)
     at = 2
     while encoded[at] == 0xFF:  # segment after segment until the one of the frame, SOF
         marker, length = encoded[at + 1], int.from_bytes(encoded[at + 2 : at + 4])
         if marker in _START_OF_FRAME:
-            return struct.unpack_from(">2H", encoded, at + 5) == (layout.rows, layout.columns)
+            return struct.unpack_from(">2HB", encoded, at + 5) == (layout.rows, layout.columns, 1)
         at += 2 + length if marker != 0xFF else 1
     return False
 

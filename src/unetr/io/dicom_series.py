@@ -12,7 +12,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from unetr.errors import InputError
-from unetr.io.dicom_files import DicomFile, each_file, has_magic
+from unetr.io.dicom_files import DicomFile, FileStream, each_file, has_magic
 from unetr.io.dicom_header import parse, text
 
 SINGLE_FRAME = {
@@ -121,6 +121,8 @@ def _read_header(file: DicomFile) -> Instance | None:
             return None
         stream.seek(0)
         header = parse(file, stream)
+        if file.packed and isinstance(stream, FileStream):
+            stream.finish()  # its checksum is that of the whole entry
     header.buffer = header.fileobj_type = None  # they would keep a zip entry's bytes
     said = text(header, "SOPClassUID", file.name)
     sop_class = text(header.file_meta, "MediaStorageSOPClassUID", file.name) or said
