@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unetr.app.launch import launched_rank
 from unetr.core.printable import printable, printable_json
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, Task
     from rich.text import Text
+
+    from unetr.prepare.dataset import Dataset
 
 DatasetPath = Annotated[
     Path,
@@ -126,6 +129,16 @@ def counted(count: int, noun: str) -> str:
 def say(text: str) -> None:
     """A line for people, on standard error, so that standard output stays clean for results. Made safe to show."""
     print(printable(text), file=sys.stderr, flush=True)
+
+
+def opened_dataset(path: Path) -> Dataset:
+    """The dataset at a path; says what of its description is not obeyed, or read in another way. Raises InputError."""
+    from unetr.prepare.cases import open_dataset
+
+    dataset = open_dataset(path)
+    for note in dataset.notes if launched_rank() == 0 else ():
+        say(f"unetr: {dataset.root}: {note.message}")
+    return dataset
 
 
 def progress(*, shown: bool = True) -> AbstractContextManager[Progress]:

@@ -89,7 +89,8 @@ def check_dataset(dataset: Dataset, progress: Callable[[int, int], None] | None 
                 progress(len(findings), len(dataset.cases))
     finally:
         pool.shutdown(cancel_futures=True)
-    problems = [*_check_size(dataset), *_check_labels(dataset, findings), *_check_geometry(findings)]
+    problems = [Problem(None, note.severity, note.code, note.message) for note in dataset.notes]
+    problems += [*_check_size(dataset), *_check_labels(dataset, findings), *_check_geometry(findings)]
     _check_duplicates(findings)
     problems += [problem for finding in findings for problem in finding.problems]
     # A stable sort: the dataset's own problems first, then case by case.
@@ -119,9 +120,12 @@ def _check_case(case: Case, dataset: Dataset) -> _Finding:
     unknown = sorted(finding.values - set(dataset.allowed_values))
     if unknown:
         known = sorted(dataset.allowed_values)
-        finding.add(
-            "error", "unknown_values", f"{case.label}: has the label values {unknown[:8]}; expected {known[:8]}"
-        )
+        message = f"{case.label}: has the label values {unknown[:8]}; expected {known[:8]}"
+        if dataset.ignore_label is None and len(unknown) == 1:
+            message += (
+                f'; if it marks voxels that nobody labelled, name it among the labels: {{"ignore": {unknown[0]}}}'
+            )
+        finding.add("error", "unknown_values", message)
     elif not finding.values - {0, dataset.ignore_label}:
         finding.add("warning", "empty_foreground", f"{case.label}: no voxel is labelled")
     return finding

@@ -59,9 +59,15 @@ def read_btcv(path: Path) -> Dataset:
         layout="btcv",
         cases=sorted_cases(cases, root),
         channel_names=("CT",),
+        held_out=_tests(root.parent / "Testing" / "img"),
         labels={BACKGROUND: 0} | {organ: value for value, organ in enumerate(BTCV_ORGANS, start=1)},
         reference="Landman et al., MICCAI Multi-Atlas Labeling Beyond the Cranial Vault, 2015",
     )
+
+
+def _tests(folder: Path) -> tuple[Case, ...]:
+    scans = scans_in(folder) if folder.is_dir() else []
+    return tuple(Case(case_name(scan), (scan,), None, case_name(scan)) for scan in scans)
 
 
 def _training(path: Path) -> Path | None:

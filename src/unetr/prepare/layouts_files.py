@@ -1,7 +1,8 @@
 """Layouts without a dataset.json: `images/` + `labels/` folders, and a CSV file of paths.
 
-Both may have a JSON file {name: value} with the labels' names (`labels.json`, or `<csv stem>.labels.json`); without it
-the label files are read once to find which values occur, and the names are those the files carry or label_1, label_2.
+Both may have a JSON file {name: value} with the labels' names (`labels.json`, or `<csv stem>.labels.json`), the name
+`ignore` or `ignore_label` for voxels that nobody labelled; without it the label files are read once to find which
+values occur, and the names are those the files carry or label_1, label_2.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ import numpy as np
 from unetr.core.text import read_json, read_text
 from unetr.errors import InputError
 from unetr.io import case_name, is_scan, read_label, read_volume
-from unetr.prepare.dataset import BACKGROUND, Case, Dataset, checked_labels, sorted_cases
+from unetr.prepare.dataset import BACKGROUND, Case, Dataset, Note, checked_labels, sorted_cases, without_ignore
 
 CHANNEL_SUFFIX = re.compile(r"^(.+)_([0-9]{4})$")
 # More different values than this are an image in the place of a label, not classes.
 _MOST_VALUES = 500
+# The largest value of a byte is what many mark unlabelled voxels with.
+_OFTEN_IGNORED = 255
 
 
 def recognises_folders(path: Path) -> bool:
@@ -76,7 +79,7 @@ def read_folders(root: Path) -> Dataset:
         layout="folders",
         cases=cases,
         channel_names=tuple(f"channel_{i}" for i in range(channel_count(cases))),
-        labels=_label_names(root / "labels.json", cases, root),
+        **_label_names(root / "labels.json", cases, root),
     )
 
 
@@ -87,8 +90,7 @@ def read_csv(path: Path) -> Dataset:
     several. `<csv stem>.about.json` may hold the licence and reference of the data. Raises InputError.
     """
     dataset = read_csv_scans(path)
-    labels = _label_names(path.with_name(f"{path.stem}.labels.json"), dataset.cases, path)
-    return replace(dataset, labels=labels)
+    return replace(dataset, **_label_names(path.with_name(f"{path.stem}.labels.json"), dataset.cases, path))
 
 
 def read_csv_scans(path: Path) -> Dataset:
@@ -216,14 +218,22 @@ def channel_count(cases: Sequence[Case]) -> int:
     raise problem or InputError("no case")
 
 
-def _label_names(sidecar: Path, cases: tuple[Case, ...], source: Path) -> dict[str, int]:
-    """Label names from the JSON file beside the data, else from the label files."""
-    if not sidecar.is_file():
-        return checked_labels(_labels_found(cases, source), source)
-    labels = _read_object(sidecar)
-    if not all(type(value) is int for value in labels.values()):
-        raise InputError(f'{sidecar}: expected names and whole numbers, {{"{BACKGROUND}": 0, "liver": 1}}')
-    return checked_labels(labels, sidecar)
+def _label_names(sidecar: Path, cases: tuple[Case, ...], source: Path) -> dict[str, Any]:
+    """The dataset's labels, ignore_label and notes from the JSON file beside the data, else from the label files."""
+    if sidecar.is_file():
+        labels, ignore = without_ignore(_read_object(sidecar), sidecar)
+        if not all(type(value) is int for value in labels.values()):
+            raise InputError(f'{sidecar}: expected names and whole numbers, {{"{BACKGROUND}": 0, "liver": 1}}')
+        return {"labels": checked_labels(labels, sidecar), "ignore_label": ignore}
+    labels = checked_labels(_labels_found(cases, source), source)
+    name = next((name for name, value in labels.items() if value == _OFTEN_IGNORED), None)
+    if name is None or len(labels) > _OFTEN_IGNORED:
+        return {"labels": labels}
+    message = (
+        f"the label value {_OFTEN_IGNORED} is taken as a class, {name}; if it marks voxels that nobody labelled, "
+        f'write {{"ignore": {_OFTEN_IGNORED}}} with the other names and values into {sidecar.name}'
+    )
+    return {"labels": labels, "notes": (Note("warning", "ignore_value", message),)}
 
 
 def _read_object(sidecar: Path) -> dict[str, Any]:

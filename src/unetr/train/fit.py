@@ -74,6 +74,7 @@ def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progre
     Returns the scores of the validation cases, None when all cases train, and in all processes but the leader.
     Raises InputError, MachineError, StoppedError.
     """
+    dataset = _as_planned(dataset, run, request)
     team = assemble(request.launch)
     with ExitStack() as held:
         with team.missing_nobody():
@@ -111,6 +112,12 @@ def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress
         plan = request.plan or plan_for(dataset, fingerprint, request)
     _check_plan(plan, dataset)
     return plan, open_run(run, plan, settings, fingerprint)
+
+
+def _as_planned(dataset: Dataset, run: Run, request: Request) -> Dataset:
+    """The dataset without the voxels that the plan, given or the run's own, leaves out. Raises InputError."""
+    plan = request.plan or (read_plan(run.plan) if holds_run(run) else None)
+    return dataset if plan is None else dataset.ignoring(plan.ignore_label)
 
 
 def plan_for(dataset: Dataset, fingerprint: Fingerprint, request: Request) -> Plan:

@@ -10,7 +10,7 @@ import typer
 
 from unetr.app.options import Json, counted, finite, number, print_json, print_table, progress, say
 from unetr.app.training_view import print_scores
-from unetr.errors import BatchError
+from unetr.errors import BatchError, InputError
 
 if TYPE_CHECKING:
     from unetr.evaluate.results import Results
@@ -25,6 +25,9 @@ def evaluate(
     ] = 2.0,
     plan: Annotated[
         Path | None, typer.Option(help="A plan whose label names, regions and ignore label hold for both.")
+    ] = None,
+    ignore_label: Annotated[
+        int | None, typer.Option(help="Leave out voxels whose true label is this value.", min=1, max=65535)
     ] = None,
     only_predicted: Annotated[
         bool, typer.Option("--only-predicted", help="Leave out labels that have no prediction, instead of scoring 0.")
@@ -51,7 +54,7 @@ def evaluate(
         task = bar.add_task("evaluating", total=len(pairs), note="")
         results = evaluate_pairs(
             pairs,
-            **_of_plan(plan),
+            **_declared(plan, ignore_label),
             tolerance_mm=tolerance_mm,
             extra=extra,
             keep_going=True,
@@ -91,12 +94,14 @@ def _show(results: Results, per_case: bool, as_json: bool) -> None:
         say(f"not scored: {case}: {reason}")
 
 
-def _of_plan(path: Path | None) -> dict[str, Any]:
-    """Label names, regions and ignore label from a plan; nothing without one, then the files' own names are used."""
+def _declared(path: Path | None, ignore_label: int | None) -> dict[str, Any]:
+    """Label names, regions and ignore label from a plan; without one the files' own names are used."""
     from unetr.core.plan_file import read_plan
 
     if path is None:
-        return {}
+        return {"ignore_value": ignore_label}
     plan = read_plan(path)
+    if ignore_label is not None and ignore_label != plan.ignore_label:
+        raise InputError(f"--ignore-label {ignore_label}: {path} has ignore_label {plan.ignore_label}; leave out one")
     regions = {region.name: region.labels for region in plan.regions}
     return {"names": plan.labels, "regions": regions, "ignore_value": plan.ignore_label}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import finite, progress, say, write_out
+from unetr.app.options import finite, opened_dataset, progress, say, write_out
 from unetr.errors import InputError
 
 
@@ -29,7 +29,6 @@ def plan(
     """
     from unetr.core.files import write_text
     from unetr.core.plan_file import plan_to_yaml, write_plan
-    from unetr.prepare.cases import open_dataset
     from unetr.prepare.fingerprint import measure_fingerprint
     from unetr.prepare.planner import make_plan
     from unetr.prepare.template import template_plan
@@ -39,7 +38,7 @@ def plan(
         return
     if dataset is None:
         raise InputError("plan needs a dataset, or --template; see unetr plan --help")
-    opened = open_dataset(dataset)
+    opened = opened_dataset(dataset)
     with progress() as bar:
         task = bar.add_task("measuring", total=len(opened.cases), note="")
         fingerprint = measure_fingerprint(opened, lambda done, of: bar.update(task, completed=done, total=of))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unetr.app.launch import launch, launched_rank
-from unetr.app.options import DatasetPath, Json, Sharded, finite, print_json, say, training_minutes
+from unetr.app.options import DatasetPath, Json, Sharded, finite, opened_dataset, print_json, say, training_minutes
 from unetr.app.training_view import cross_validate_in_view, fit_in_view, print_scores
 from unetr.errors import InputError
 
@@ -56,7 +56,6 @@ def train(
     from unetr.core.plan_file import read_plan
     from unetr.model.file import read_model
     from unetr.model.shipped import find_model
-    from unetr.prepare.cases import open_dataset
     from unetr.train.fit import Request
     from unetr.train.run import Run
 
@@ -79,10 +78,11 @@ def train(
     run = Run(out)
     results: Results | None
     model: Path
+    opened = opened_dataset(dataset)
     if every:
-        results, model = cross_validate_in_view(open_dataset(dataset), out, request), out
+        results, model = cross_validate_in_view(opened, out, request), out
     else:
-        results, model = fit_in_view(open_dataset(dataset), run, request), run.model
+        results, model = fit_in_view(opened, run, request), run.model
     if launched_rank() > 0:
         return
     if as_json:
