@@ -207,7 +207,7 @@ def nifti_headers(rng: np.random.Generator) -> Iterator[Recipe]:
     yield Recipe("one_slice", ".nii.gz", compress(nifti(voxels(rng, (7, 6, 1)))), "a single slice")
     yield Recipe("one_column", ".nii.gz", compress(nifti(voxels(rng, (1, 6, 5)))), "a single voxel along X")
     yield Recipe("series_of_slices", ".nii.gz", compress(nifti(voxels(rng, (7, 6, 1, 5)))), "2D with 5 times")
-    yield Recipe("five_d", ".nii.gz", compress(nifti(voxels(rng, (4, 4, 4, 1, 3)))), "5D")
+    yield Recipe("five_d", ".nii.gz", compress(nifti(voxels(rng, (4, 4, 4, 2, 3)))), "two axes of channels")
 
 
 def nifti_geometry(rng: np.random.Generator) -> Iterator[Recipe]:

@@ -21,7 +21,8 @@ class RawScan:
     """What a scan file says, its integrity verified, its geometry and its values not yet judged.
 
     data: [C, X, Y, Z] real numbers. affines: the file's word for it -> affine in RAS mm, the first one is used, all
-    must agree. missing: what is absent where there is no affine. spacing_mm: the voxel sizes to assume then.
+    must agree. missing: what is absent where there is no affine. spacing_mm: the voxel sizes to assume then. notes:
+    what a person should know of how it was read.
     """
 
     data: Array
@@ -31,6 +32,7 @@ class RawScan:
     qform_code: int = 1
     sform_code: int = 1
     label_names: dict[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def trusted_volume(path: Path, raw: RawScan, assume_affine: bool, accept_shear: bool) -> Volume:
@@ -50,7 +52,7 @@ def trusted_volume(path: Path, raw: RawScan, assume_affine: bool, accept_shear: 
             "--assume-affine to take its axes as right, anterior, superior"
         )
     check_finite(path, raw.data)
-    return Volume(raw.data, affine, raw.qform_code, raw.sform_code, raw.label_names)
+    return Volume(raw.data, affine, raw.qform_code, raw.sform_code, raw.label_names, raw.notes)
 
 
 def check_affine(path: Path, affine: Affine, source: str, accept_shear: bool = False) -> None:

@@ -1,7 +1,7 @@
 """MetaImage with its voxels in the same file, .mha (itk.org/Wiki/ITK/MetaIO/Documentation), plain or zlib-compressed.
 
-Decodes the verified bytes itself, so that what was checked is what is used. Refuses voxels in another file, text voxels
-and more than three axes of space.
+Decodes the verified bytes itself, so that what was checked is what is used. Channels are the components of its voxels
+or a fourth axis. Refuses voxels in another file and text voxels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unetr.io.checks import RawScan
 from unetr.io.names import KEY, label_names_from_json, label_names_to_json
 from unetr.io.stream import GZIP_MAGIC, Compression, Drain, open_scan, write_pieces
 from unetr.io.text_header import LPS_TO_RAS, field_numbers, field_whole_numbers, header_lines
-from unetr.io.voxels import array_from_bytes, interleaved_pieces, volume_sizes
+from unetr.io.voxels import channels_from_bytes, interleaved_pieces, volume_sizes
 
 # MET_LONG has 4 bytes in every MetaImage file, whatever the machine's long (metaTypes.h).
 _TYPES = {
@@ -40,8 +40,8 @@ def read(path: Path) -> RawScan:
     """Reads a whole file and verifies its byte count and checksum. Raises InputError."""
     with open_scan(path) as handle:
         fields = _read_header(path, handle)
-        x, y, z, channels = _sizes(path, fields)
-        dtype = _dtype(path, fields, channels)
+        (x, y, z, channels), interleaved = _sizes(path, fields)
+        dtype = _dtype(path, fields, channels if interleaved else 1)
         spacing_mm = _spacing_mm(path, fields)
         missing = [name for name in _GEOMETRY if name not in fields]
         affines = {} if missing else {"affine (TransformMatrix, Offset)": _affine(path, fields, spacing_mm)}
@@ -49,7 +49,7 @@ def read(path: Path) -> RawScan:
         admit_scan(path, Claim((x, y, z), channels, dtype, affine=next(iter(affines.values()), None)))
         voxels = drain.take(x * y * z * channels * dtype.itemsize)
         drain.finish()
-    data = array_from_bytes(voxels, dtype, (channels, x, y, z))
+    data = channels_from_bytes(voxels, dtype, (x, y, z, channels), interleaved)
     names = label_names_from_json(fields.get(KEY, ""))
     return RawScan(data, affines, f"no {', '.join(missing)}", spacing_mm, label_names=names)
 
@@ -137,16 +137,14 @@ def _flag(path: Path, fields: dict[str, str], name: str) -> bool:
     return value in ("true", "1")
 
 
-def _sizes(path: Path, fields: dict[str, str]) -> tuple[int, int, int, int]:
+def _sizes(path: Path, fields: dict[str, str]) -> tuple[tuple[int, int, int, int], bool]:
+    """The sizes X, Y, Z, C, and whether the channels are components of voxels rather than a further axis."""
     sizes = field_whole_numbers(path, fields, "DimSize")
     axes = field_whole_numbers(path, fields, "NDims")
     if axes != [len(sizes)]:
         raise InputError(f"{path}: its header says NDims {axes[0]} and {len(sizes)} sizes; expected as many")
-    if len(sizes) > 3:
-        found = "×".join(str(size) for size in sizes)
-        raise InputError(f"{path}: has {len(sizes)} axes ({found}); expected 3, channels as ElementNumberOfChannels")
-    channels = field_whole_numbers(path, {"ElementNumberOfChannels": "1"} | fields, "ElementNumberOfChannels")
-    return volume_sizes(path, [*sizes, *channels])
+    components = field_whole_numbers(path, {"ElementNumberOfChannels": "1"} | fields, "ElementNumberOfChannels")
+    return volume_sizes(path, [*sizes, *([] if components == [1] else components)]), components != [1]
 
 
 def _dtype(path: Path, fields: dict[str, str], channels: int) -> np.dtype[np.generic]:
@@ -169,7 +167,8 @@ def _refuse_colour(path: Path, dtype: np.dtype[np.generic], channels: int) -> No
 
 def _spacing_mm(path: Path, fields: dict[str, str]) -> tuple[float, float, float]:
     """Voxel sizes; 1 mm where the header has none, which is then used only for an assumed affine."""
-    x, y, z = field_numbers(path, {"ElementSpacing": "1 1 1"} | fields, "ElementSpacing", 3)
+    axes = _axes(fields)
+    x, y, z = field_numbers(path, {"ElementSpacing": " 1" * axes} | fields, "ElementSpacing", axes)[:3]
     if not all(np.isfinite(size) and size > 0 for size in (x, y, z)):
         raise InputError(f"{path}: its voxel sizes are {x:g}, {y:g}, {z:g} (ElementSpacing); expected positive mm")
     return x, y, z
@@ -177,8 +176,17 @@ def _spacing_mm(path: Path, fields: dict[str, str]) -> tuple[float, float, float
 
 def _affine(path: Path, fields: dict[str, str], spacing_mm: tuple[float, float, float]) -> Affine:
     """The affine in RAS mm: each row of TransformMatrix is the direction of one voxel axis."""
+    axes = _axes(fields)
     affine = np.eye(4)
-    rows = np.array(field_numbers(path, fields, "TransformMatrix", 9)).reshape(3, 3)
-    affine[:3, :3] = rows.T * spacing_mm
-    affine[:3, 3] = field_numbers(path, fields, "Offset", 3)
+    rows = np.array(field_numbers(path, fields, "TransformMatrix", axes**2)).reshape(axes, axes)
+    if rows[3:, :3].any() or rows[:3, 3:].any():
+        raise InputError(
+            f"{path}: its TransformMatrix mixes the axes of space with axis {axes}; expected zeros between them"
+        )
+    affine[:3, :3] = rows[:3, :3].T * spacing_mm
+    affine[:3, 3] = field_numbers(path, fields, "Offset", axes)[:3]
     return LPS_TO_RAS @ affine
+
+
+def _axes(fields: dict[str, str]) -> int:
+    return len(fields["DimSize"].split())

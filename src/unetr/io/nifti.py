@@ -20,7 +20,7 @@ from unetr.errors import InputError
 from unetr.io.checks import RawScan
 from unetr.io.names import KEY, label_names_from_json, label_names_to_json
 from unetr.io.stream import GZIP_MAGIC, Compression, Drain, open_scan, write_pieces
-from unetr.io.voxels import array_from_bytes, channel_pieces, volume_sizes
+from unetr.io.voxels import channel_pieces, channels_from_bytes, volume_sizes
 
 # nibabel's header of either version, a record of named fields; nibabel itself is imported only when a file is.
 Header = Any
@@ -61,7 +61,7 @@ def read(path: Path) -> RawScan:
         extensions = drain.take(offset - int(header["sizeof_hdr"]))
         voxels = drain.take(math.prod(sizes) * dtype.itemsize)
         drain.finish()
-    data = np.moveaxis(array_from_bytes(voxels, dtype, sizes), 3, 0)
+    data = channels_from_bytes(voxels, dtype, sizes, interleaved=False)
     if rescaled:
         data = _scaled(data, slope, intercept)
     return RawScan(

@@ -6,6 +6,8 @@ encodings, and axes of a kind that is not a plain 3D scan or a vector of channel
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +20,7 @@ from unetr.io.checks import RawScan
 from unetr.io.names import KEY, label_names_from_json, label_names_to_json
 from unetr.io.stream import Compression, Drain, open_scan, write_pieces
 from unetr.io.text_header import LPS_TO_RAS, field_numbers, field_whole_numbers, header_lines
-from unetr.io.voxels import array_from_bytes, interleaved_pieces, volume_sizes
+from unetr.io.voxels import channels_from_bytes, interleaved_pieces, volume_sizes
 
 _TYPES = {
     "i1": "signed char, int8, int8_t",
@@ -39,6 +41,12 @@ _SPACES = {
     "left-anterior-superior": (-1, 1, 1), "las": (-1, 1, 1),
     "left-posterior-superior": (-1, -1, 1), "lps": (-1, -1, 1),
 }  # fmt: skip
+_SPACES |= {f"{name}{'-time' if '-' in name else 't'}": signs for name, signs in _SPACES.items()}
+_SPACE_KINDS = {"domain", "space", "???", "none"}
+# Kinds (nrrd/format.html, section 5) whose entries are plain numbers; colours, complex numbers and matrices are not.
+_CHANNEL_KINDS = {
+    "vector", "covariant-vector", "list", "point", "time", "stub", "scalar", "2-vector", "3-vector", "4-vector",
+}  # fmt: skip
 _MISSING = "no known space, space directions and space origin"
 
 
@@ -46,20 +54,20 @@ def read(path: Path) -> RawScan:
     """Reads a whole file and verifies its byte count and checksum. Raises InputError."""
     with open_scan(path) as handle:
         fields, names = _read_header(path, handle)
-        vector, sizes = _axes(path, fields)
+        axes = _axes(path, fields)
         dtype = _dtype(path, fields)
-        affines = _affines(path, fields, vector)
-        spacing_mm = _spacing_mm(path, fields, vector)
+        affines, notes = _affines(path, fields, axes)
+        spacing_mm = _spacing_mm(path, fields, axes)
         encoding = fields.get("encoding", "").lower()
         if encoding not in _ENCODINGS:
             raise InputError(f"{path}: its encoding is '{encoding}'; expected one of {', '.join(_ENCODINGS)}")
         drain = Drain(path, handle, _ENCODINGS[encoding])
-        x, y, z, channels = sizes
+        x, y, z, channels = axes.sizes
         admit_scan(path, Claim((x, y, z), channels, dtype, affine=next(iter(affines.values()), None)))
         voxels = drain.take(x * y * z * channels * dtype.itemsize)
         drain.finish()
-    data = array_from_bytes(voxels, dtype, (channels, x, y, z))
-    return RawScan(data, affines, _MISSING, spacing_mm, label_names=names)
+    data = channels_from_bytes(voxels, dtype, axes.sizes, axes.interleaved)
+    return RawScan(data, affines, _MISSING, spacing_mm, label_names=names, notes=notes)
 
 
 def write(path: Path, volume: Volume) -> None:
@@ -126,8 +134,22 @@ def _read_header(path: Path, handle: IO[bytes]) -> tuple[dict[str, str], dict[in
     return fields, names
 
 
-def _axes(path: Path, fields: dict[str, str]) -> tuple[bool, tuple[int, int, int, int]]:
-    """Whether the first axis is a vector of channels, and the sizes X, Y, Z, C."""
+@dataclass(frozen=True, slots=True)
+class _Axes:
+    """Which axes of a file are X, Y and Z, and what they mean.
+
+    sizes: X, Y, Z, C. interleaved: the axis of channels comes first. space: indices of X, Y, Z among the file's axes.
+    directions: the vector of each of them, None where the file has no space directions.
+    """
+
+    sizes: tuple[int, int, int, int]
+    interleaved: bool
+    space: tuple[int, ...]
+    directions: list[list[float]] | None
+
+
+def _axes(path: Path, fields: dict[str, str]) -> _Axes:
+    """Tells space from channels by the kinds and by which axes have a direction. Raises InputError."""
     sizes = field_whole_numbers(path, fields, "sizes")
     dimension = field_whole_numbers(path, fields, "dimension")
     if dimension != [len(sizes)]:
@@ -135,14 +157,49 @@ def _axes(path: Path, fields: dict[str, str]) -> tuple[bool, tuple[int, int, int
     kinds = fields.get("kinds", "").lower().split() or ["domain"] * len(sizes)
     if len(kinds) != len(sizes):
         raise InputError(f"{path}: its header says {len(kinds)} kinds for {len(sizes)} axes; expected as many")
-    vector = kinds[0] == "vector"
-    spatial = kinds[1:] if vector else kinds
-    if any(kind not in ("domain", "space", "???", "none") for kind in spatial) or len(spatial) > 3:
+    vectors = _directions(path, fields, len(sizes))
+    space = [i for i, kind in enumerate(kinds) if kind in _SPACE_KINDS and (vectors is None or vectors[i] is not None)]
+    # A fourth axis in a space of four dimensions, as ITK writes it, or of one place, is no axis of space.
+    if len(space) > 3 and (sizes[space[3]] == 1 or len(vectors[space[3]] or () if vectors else ()) > 3):
+        space = space[:3]
+    further = [i for i in range(len(sizes)) if i not in space]
+    channels = [i for i in further if sizes[i] > 1]
+    unknown = any(kinds[i] not in _CHANNEL_KINDS | _SPACE_KINDS for i in further)
+    between = any(space[0] < i < space[-1] for i in channels) if space else True
+    if unknown or between or len(space) > 3:
         raise InputError(
             f"{path}: has axes of the kinds {' '.join(kinds)} (sizes {' '.join(map(str, sizes))}); expected three "
-            "of space, after at most one of kind vector for the channels"
+            "of space, with at most one of kind vector or list for the channels before or after them"
         )
-    return vector, volume_sizes(path, [*sizes[1:], sizes[0]] if vector else sizes)
+    sorted_sizes = volume_sizes(path, [*(sizes[i] for i in space), *(sizes[i] for i in further)])
+    interleaved = bool(channels) and channels[0] < space[0]
+    chosen = None if vectors is None else _space_directions(path, vectors, space)
+    return _Axes(sorted_sizes, interleaved, tuple(space), chosen)
+
+
+def _directions(path: Path, fields: dict[str, str], count: int) -> list[list[float] | None] | None:
+    """The direction of each axis, None where the header says none; None where it has no space directions."""
+    if "space directions" not in fields:
+        return None
+    words = re.findall(r"none|\([^()]*\)|[^\s()]+", fields["space directions"].lower())
+    vectors = [None if word == "none" else _vector_of(path, word, "space directions") for word in words]
+    if len(vectors) != count:
+        raise InputError(f"{path}: its space directions has {len(vectors)} vectors; expected {count}")
+    return vectors
+
+
+def _space_directions(path: Path, vectors: list[list[float] | None], space: list[int]) -> list[list[float]]:
+    """The directions of X, Y and Z in three dimensions. Raises InputError where another axis leads through space."""
+    for i, vector in enumerate(vectors):
+        along = [] if vector is None else vector[3:] if i in space else vector[:3]
+        if any(along):
+            raise InputError(f"{path}: gives its axis of channels a direction in space; expected 'none'")
+    return [(vectors[i] or [])[:3] for i in space]
+
+
+def _vector_of(path: Path, word: str, name: str) -> list[float]:
+    numbers = word.removeprefix("(").removesuffix(")").replace(",", " ")
+    return field_numbers(path, {name: numbers}, name, 4 if len(numbers.split()) == 4 else 3)
 
 
 def _dtype(path: Path, fields: dict[str, str]) -> np.dtype[np.generic]:
@@ -158,43 +215,30 @@ def _dtype(path: Path, fields: dict[str, str]) -> np.dtype[np.generic]:
     return dtype.newbyteorder("<" if endian == "little" else ">")
 
 
-def _affines(path: Path, fields: dict[str, str], vector: bool) -> dict[str, Affine]:
-    """The affine in RAS mm, or none where the header does not say enough."""
+def _affines(path: Path, fields: dict[str, str], axes: _Axes) -> tuple[dict[str, Affine], tuple[str, ...]]:
+    """The affine in RAS mm, or none where the header does not say enough; and what was assumed."""
     units = fields.get("space units", "").replace('"', " ").split()
     if any(unit.lower() not in ("mm", "millimeter", "millimetre", "none", "") for unit in units):
         raise InputError(f"{path}: its space units are {' '.join(units)}; expected mm")
     space = " ".join(fields.get("space", "").lower().split())
-    if space not in _SPACES or "space directions" not in fields or "space origin" not in fields:
-        return {}
+    notes: tuple[str, ...] = ()
+    if not space and fields.get("space dimension") == "4":
+        space, notes = "lps", (f"{path}: its space of 4 dimensions has no name; taken as ITK writes it, LPS",)
+    if space not in _SPACES or axes.directions is None or "space origin" not in fields:
+        return {}, ()
     affine = np.eye(4)
-    affine[:3, :3] = np.array(_directions(path, fields, vector)).T
-    affine[:3, 3] = _vectors(path, fields, "space origin", 1)[0]
-    return {"affine (space directions)": np.diag([*_SPACES[space], 1.0]) @ affine}
+    affine[:3, :3] = np.array(axes.directions).T
+    affine[:3, 3] = _vector_of(path, fields["space origin"].strip(), "space origin")[:3]
+    return {"affine (space directions)": np.diag([*_SPACES[space], 1.0]) @ affine}, notes
 
 
-def _directions(path: Path, fields: dict[str, str], vector: bool) -> list[list[float]]:
-    text = fields["space directions"]
-    if vector:
-        if not text.startswith("none"):
-            raise InputError(f"{path}: gives its axis of channels a direction in space; expected 'none'")
-        text = text.removeprefix("none")
-    return _vectors(path, {"space directions": text}, "space directions", 3)
-
-
-def _vectors(path: Path, fields: dict[str, str], name: str, count: int) -> list[list[float]]:
-    parts = fields[name].replace(" ", "").removeprefix("(").removesuffix(")").split(")(")
-    vectors = [field_numbers(path, {name: part.replace(",", " ")}, name, 3) for part in parts]
-    if len(vectors) != count:
-        raise InputError(f"{path}: its {name} has {len(vectors)} vectors; expected {count}")
-    return vectors
-
-
-def _spacing_mm(path: Path, fields: dict[str, str], vector: bool) -> tuple[float, float, float]:
+def _spacing_mm(path: Path, fields: dict[str, str], axes: _Axes) -> tuple[float, float, float]:
     """Voxel sizes to assume for a file without an affine: its own, or 1 mm where it has none."""
-    if "space directions" in fields:
-        sizes = [float(np.linalg.norm(direction)) for direction in _directions(path, fields, vector)]
+    if axes.directions is not None:
+        sizes = [float(np.linalg.norm(direction)) for direction in axes.directions]
     elif "spacings" in fields:
-        sizes = field_numbers(path, fields, "spacings", 4 if vector else 3)[-3:]
+        spacings = field_numbers(path, fields, "spacings", len(fields["sizes"].split()))
+        sizes = [spacings[axis] for axis in axes.space]
     else:
         sizes = [1.0, 1.0, 1.0]
     if not all(np.isfinite(size) and size > 0 for size in sizes):

@@ -16,18 +16,19 @@ AXES = "X, Y and Z and at most one further axis of channels"
 
 
 def volume_sizes(path: Path, sizes: Sequence[int]) -> tuple[int, int, int, int]:
-    """Sizes X, Y, Z, C from a header's sizes, spatial axes first; axes of size 1 after the fourth are dropped.
+    """Sizes X, Y, Z, C from a header's sizes, spatial axes first; of the further axes those of size 1 are dropped.
 
-    Raises InputError for what is not a volume: sizes that are not positive, 2D, 5D.
+    Raises InputError for what is not a volume: sizes that are not positive, 2D, two axes of channels.
     """
     found = "×".join(str(size) for size in sizes)
     if any(size < 1 for size in sizes):
         raise InputError(f"{path}: its size is {found}; expected positive numbers")
     if len(sizes) < 3 or min(sizes[:3]) < 2:
         raise InputError(f"{path}: is 2D ({found} voxels); expected a 3D scan with at least 2 voxels along each axis")
-    if any(size > 1 for size in sizes[4:]):
+    channels = [size for size in sizes[3:] if size > 1]
+    if len(channels) > 1:
         raise InputError(f"{path}: has {len(sizes)} axes ({found}); expected {AXES}")
-    return sizes[0], sizes[1], sizes[2], sizes[3] if len(sizes) > 3 else 1
+    return sizes[0], sizes[1], sizes[2], channels[0] if channels else 1
 
 
 def array_from_bytes(buffer: bytearray, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Array:
@@ -36,6 +37,15 @@ def array_from_bytes(buffer: bytearray, dtype: np.dtype[np.generic], shape: tupl
     if not array.dtype.isnative:
         array = array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
     return array
+
+
+def channels_from_bytes(
+    buffer: bytearray, dtype: np.dtype[np.generic], sizes: tuple[int, int, int, int], interleaved: bool
+) -> Array:
+    """The buffer as [C, X, Y, Z]. sizes: X, Y, Z, C. interleaved: the channels of a voxel lie together."""
+    if interleaved:
+        return array_from_bytes(buffer, dtype, (sizes[3], *sizes[:3]))
+    return np.moveaxis(array_from_bytes(buffer, dtype, sizes), 3, 0)
 
 
 def smallest_integer(low: int, high: int) -> np.dtype[np.generic]:
