@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from unetr.core.volume import Array, Volume
 from unetr.errors import InputError
+
+# The table of who was taken for whom grows with the square of this; the finest atlases have 1000 regions.
+_MOST_VALUES = 2000
 
 
 class Names:
@@ -38,14 +41,16 @@ class Names:
                         "give the names that hold for both"
                     )
                 source.setdefault(value, path)
+            _check_count(path, self._values.union(names))
         self._names, self._source = names, source
 
-    def add_values(self, *arrays: Array) -> None:
-        """Takes over the values in label arrays."""
+    def add_values(self, path: Path, *arrays: Array) -> None:
+        """Takes over the values in label arrays. Raises InputError, naming `path`, for more than anybody scores."""
         if self._fixed:
             return
-        for array in arrays:
-            self._values.update(int(value) for value in np.unique(array))
+        values = self._values.union(*(np.unique(array).tolist() for array in arrays))
+        _check_count(path, values.union(self._names))
+        self._values = values
 
     def values(self) -> list[int]:
         """All values but the background's, sorted."""
@@ -54,3 +59,8 @@ class Names:
     def labels(self) -> dict[tuple[int, ...], str]:
         """Each value's name."""
         return {(value,): self._names.get(value, f"label {value}") for value in self.values()}
+
+
+def _check_count(path: Path, values: Collection[int]) -> None:
+    if len(values) > _MOST_VALUES:
+        raise InputError(f"{path}: with it there are {len(values)} label values; expected at most {_MOST_VALUES}")

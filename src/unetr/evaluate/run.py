@@ -150,18 +150,18 @@ def evaluate_pairs(
         try:
             truth, predicted = read_pair(pair, allowed)
             known.add_names({pair.truth: truth, pair.prediction: predicted})
+            prediction = np.zeros(truth.shape, np.uint8) if predicted is None else predicted.data[0]
+            if ignore_value is not None:
+                ignored = truth.data == ignore_value
+                truth = truth.with_data(np.where(ignored, 0, truth.data))
+                prediction = np.where(ignored[0], 0, prediction)
+            known.add_values(pair.truth, truth.data, prediction)
         except InputError as error:
             if not keep_going or len(pairs) == 1:
                 raise
             failed[pair.case] = str(error)
             continue
         notes += predicted.notes if predicted is not None else ()
-        prediction = np.zeros(truth.shape, np.uint8) if predicted is None else predicted.data[0]
-        if ignore_value is not None:
-            ignored = truth.data == ignore_value
-            truth = truth.with_data(np.where(ignored, 0, truth.data))
-            prediction = np.where(ignored[0], 0, prediction)
-        known.add_values(truth.data, prediction)
         targets = [Target("", values) for values in _wanted(known, regions)]
         found = score_case(prediction, truth.data[0], targets, truth.spacing_mm, tolerance_mm, pair.case)
         scores[pair.case] = {score.values: score for score in found}

@@ -15,6 +15,9 @@ from unetr.core.grids import MOST_SHEAR, grid_tolerance_mm, same_grid, shear_of
 from unetr.core.volume import Affine, Array, Volume, grid_distance_mm
 from unetr.errors import InputError
 
+# Beyond these a header is damaged: a nanometre, a kilometre, and a thousand kilometres.
+_SMALLEST_MM, _LARGEST_MM, _FURTHEST_MM = 1e-6, 1e6, 1e9
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawScan:
@@ -62,6 +65,12 @@ def check_affine(path: Path, affine: Affine, source: str, accept_shear: bool = F
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if lengths.min() <= 0:
         raise InputError(f"{path}: its {source} has a voxel size of 0 mm; expected positive voxel sizes")
+    if lengths.min() < _SMALLEST_MM or lengths.max() > _LARGEST_MM or np.abs(affine).max() > _FURTHEST_MM:
+        raise InputError(
+            f"{path}: its {source} has voxel sizes of {lengths.min():g} to {lengths.max():g} mm and places them up to "
+            f"{np.abs(affine[:3, 3]).max():g} mm away; expected sizes of {_SMALLEST_MM:g} to {_LARGEST_MM:g} mm, at "
+            f"most {_FURTHEST_MM:g} mm away"
+        )
     cosines = affine[:3, :3] / lengths
     if abs(np.linalg.det(cosines)) < 1e-6:
         raise InputError(f"{path}: its {source} is singular: two voxel axes run the same way; correct the header")

@@ -38,6 +38,8 @@ _NOT_NUMBERS = {
     2304: "RGBA",
 }
 _NOT_MM = {1: "metres", 3: "micrometres"}
+# Further ones are not looked at.
+_MOST_EXTENSIONS = 1000
 _COMMENT = 6  # extension code for plain text; nifti1_io.h, NIFTI_ECODE_COMMENT
 # NIFTI_XFORM_ALIGNED_ANAT: written for an affine that was assumed, since "scanner" would claim that it was measured.
 _ALIGNED = 2
@@ -220,7 +222,9 @@ def _qform(path: Path, header: Header) -> Affine:
 def _label_names(extensions: bytearray, order: str) -> dict[int, str]:
     """Our label names among the header extensions; anything broken or another program's is passed over."""
     position = 4 if extensions[0] else len(extensions)
-    while position + 8 <= len(extensions):
+    for _ in range(_MOST_EXTENSIONS):
+        if position + 8 > len(extensions):
+            break
         size, code = struct.unpack_from(f"{order}ii", extensions, position)
         if size < 8 or position + size > len(extensions):
             break

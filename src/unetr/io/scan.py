@@ -39,7 +39,8 @@ def read_volume(path: Path, *, assume_affine: bool = False, accept_shear: bool =
     if (path.is_dir() or not path.name.lower().endswith(tuple(FORMATS))) and is_dicom(path):
         return read_dicom(path)
     raw_format = FORMATS[scan_suffix(path)]
-    with reading():
+    # What no number can hold is refused by the checks; numpy's own words on it are not for users.
+    with reading(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return trusted_volume(path, raw_format.read(path), assume_affine, accept_shear)
 
 

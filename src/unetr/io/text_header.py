@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
@@ -13,6 +14,12 @@ from unetr.errors import InputError
 # ITK's millimetres run left, posterior, superior.
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LONGEST_HEADER = 1 << 20
+# Plain numbers in ASCII: Python's own also know underscores and the digits of every script, and have no end.
+_WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][+-]?[0-9]{1,5})?")
+_NO_NUMBER = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE | re.ASCII)
+# No field has more parts than this.
+_MOST_PARTS = 1000
 
 
 def header_lines(path: Path, handle: IO[bytes], what: str) -> Iterator[str]:
@@ -34,22 +41,16 @@ def header_lines(path: Path, handle: IO[bytes], what: str) -> Iterator[str]:
 def field_numbers(path: Path, fields: Mapping[str, str], name: str, count: int) -> list[float]:
     """The field's numbers, which may be NaN or infinite. Raises InputError unless there are `count`."""
     text = fields.get(name, "")
-    try:
-        numbers = [float(part) for part in text.split()]
-    except ValueError:
-        numbers = []
-    if len(numbers) != count:
+    parts = text.split(maxsplit=_MOST_PARTS)
+    if len(parts) != count or not all(_NUMBER.fullmatch(part) or _NO_NUMBER.fullmatch(part) for part in parts):
         raise InputError(f"{path}: its {name} is '{text[:60]}'; expected {count} numbers")
-    return numbers
+    return [float(part) for part in parts]
 
 
 def field_whole_numbers(path: Path, fields: Mapping[str, str], name: str) -> list[int]:
     """The field's whole numbers, at least one. Raises InputError."""
     text = fields.get(name, "")
-    try:
-        numbers = [int(part) for part in text.split()]
-    except ValueError:
-        numbers = []
-    if not numbers:
-        raise InputError(f"{path}: its {name} is '{text[:60]}'; expected whole numbers")
-    return numbers
+    parts = text.split(maxsplit=_MOST_PARTS)
+    if not parts or not all(map(_WHOLE.fullmatch, parts)):
+        raise InputError(f"{path}: its {name} is '{text[:60]}'; expected whole numbers of at most 15 digits")
+    return [int(part) for part in parts]
