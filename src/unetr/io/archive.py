@@ -79,6 +79,8 @@ def open_archive(path: Path, handle: IO[bytes]) -> Iterator[zipfile.ZipFile]:
 def checked_entries(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The archive's files by name, without hidden ones, after all of its claims have been judged. Raises InputError."""
     every = archive.infolist()
+    if not all(info.filename for info in every):  # of which the library cannot say whether they are folders
+        raise InputError(f"{path}: has an entry without a name; expected names below a folder")
     infos = sorted((info for info in every if not info.is_dir()), key=lambda info: info.filename)
     if len(infos) > _MOST_ENTRIES:
         raise InputError(f"{path}: holds {len(infos)} files; expected at most {_MOST_ENTRIES}")
