@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.allowance import admit
-from unetr.core.grids import turn_matrix
+from unetr.core.grids import HEADER_NOISE, nearest_whole, turn_matrix
 from unetr.core.parallel import available_cores, in_threads, ranges
 from unetr.core.volume import Affine, Array, Volume, affine_spacing_mm
 from unetr.errors import InputError
@@ -58,10 +58,12 @@ def orientation_of(affine: Affine) -> str:
     """The anatomical direction in which each voxel axis mostly runs, e.g. "RAS" or "PIR".
 
     Each voxel axis gets one world axis, the assignment with the largest summed direction cosines, so that an oblique
-    scan at 45 degrees still gets three different letters.
+    scan at 45 degrees still gets three different letters; of assignments that are equal up to what headers round, the
+    first one.
     """
     cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    world = max(permutations(range(3)), key=lambda order: sum(abs(cosines[w, v]) for v, w in enumerate(order)))
+    sums = {order: sum(abs(cosines[w, v]) for v, w in enumerate(order)) for order in permutations(range(3))}
+    world = next(order for order, cosine in sums.items() if cosine > max(sums.values()) - HEADER_NOISE)
     letters = [_POSITIVE[w] if cosines[w, v] > 0 else _OPPOSITE[_POSITIVE[w]] for v, w in enumerate(world)]
     return "".join(letters)
 
@@ -94,7 +96,8 @@ def place(
     sizes = [n * have / want for n, have, want in zip(cropped, affine_spacing_mm(affine), spacing_mm, strict=True)]
     if not math.isfinite(math.prod(sizes)):
         raise InputError(f"the scan: its spacing {affine_spacing_mm(affine)} mm makes a grid without end; correct it")
-    shape: Shape = (max(1, round(sizes[0])), max(1, round(sizes[1])), max(1, round(sizes[2])))
+    voxels = [max(1, nearest_whole(size)) for size in sizes]
+    shape: Shape = (voxels[0], voxels[1], voxels[2])
     _admit_grid(data, shape, kernel, voxel_bytes * math.prod(shape) + source_bytes * math.prod(cropped))
     data = resample(data, shape, kernel)
     affine = affine @ _scaling([n / m for n, m in zip(cropped, shape, strict=True)])

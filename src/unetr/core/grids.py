@@ -9,6 +9,8 @@ taken from the one affine, everything else must agree as closely as float32 says
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +24,22 @@ MOST_SHEAR = 1e-3
 _REAL_SQUARED = 5e-7
 # How far b, c and d may be off: float32 in themselves and in the matrix that they were computed from.
 _VECTOR = 1e-6
+
+# How far, relatively, a length from a header may be off: float32 in each of the numbers that it comes from.
+HEADER_NOISE = 1e-6
+
+
+def nearest_whole(size: float) -> int:
+    """A size in voxels as a whole number. A half, and what headers may make of one, goes up.
+
+    So 35 slices are 88 of 1 mm whether the header says 2.5 mm or 2.4999999.
+    """
+    return math.floor(size + 0.5 + HEADER_NOISE * size)
+
+
+def significant(value: float, digits: int) -> float:
+    """Rounded to so many digits; a half, and what headers may make of one, goes away from 0."""
+    return float(f"{value * (1 + 3e-7):.{digits}g}")
 
 
 def grid_tolerance_mm(affine: Affine, shape: tuple[int, int, int]) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.fingerprint import Fingerprint
+from unetr.core.grids import significant
 from unetr.core.plan import AugmentPlan, ChannelPlan, Plan, Window
 from unetr.prepare.presets import MORE_AUGMENTATION, PRESETS
 from unetr.prepare.scan_facts import Triple, by_axis
@@ -85,7 +86,7 @@ def fit_spacing(spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget, wi
         coarse = np.maximum(fine, fine.min() * factor)
         if passes(coarse) >= _FEWEST_PASSES and share(coarse) >= wanted:
             break
-    right, front, up = (float(f"{value:.4g}") for value in coarse)
+    right, front, up = (significant(value, 4) for value in coarse)
     if (right, front, up) == spacing_mm:
         return spacing_mm, ""
     reason = (

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from unetr.core.fingerprint import Fingerprint, LabelStatistics
+from unetr.core.grids import HEADER_NOISE, nearest_whole, significant
 from unetr.core.plan import InferencePlan, Plan, PretrainingPlan, TrainingPlan, Window
 from unetr.core.plan_file import parse_plan
 from unetr.core.records import valid
@@ -125,11 +126,11 @@ def choose_spacing(spacings_mm: list[Triple]) -> tuple[Triple, str]:
     """The median spacing per canonical axis; the 10th percentile along an axis more than 3 times coarser."""
     spacings = np.array(spacings_mm)
     median = np.median(spacings, axis=0)
-    coarse = median > _ANISOTROPY * median.min()
+    coarse = median > _ANISOTROPY * (1 + HEADER_NOISE) * median.min()
     target = np.where(coarse, np.percentile(spacings, 10, axis=0), median)
     # Not finer than the finest axis: a single thin-sliced scan must not ask for slices nobody else has.
     target = np.maximum(target, median.min())
-    right, front, up = (float(f"{value:.6g}") for value in target)
+    right, front, up = (significant(value, 6) for value in target)
     reason = "median spacing of the scans along each axis"
     if coarse.any():
         axes = " and ".join(name for name, is_coarse in zip("RAS", coarse, strict=True) if is_coarse)
@@ -140,7 +141,7 @@ def choose_spacing(spacings_mm: list[Triple]) -> tuple[Triple, str]:
 def median_shape(fingerprint: Fingerprint, spacing_mm: Triple) -> Triple:
     """Median over cases of the voxels along each axis after resampling."""
     sizes = np.array(fingerprint.shapes) * np.array(fingerprint.spacings_mm) / np.array(spacing_mm)
-    x, y, z = (float(size) for size in np.median(np.round(sizes), axis=0))
+    x, y, z = (float(size) for size in np.median([[nearest_whole(size) for size in case] for case in sizes], axis=0))
     return x, y, z
 
 
@@ -165,7 +166,7 @@ def fill_window(spacing_mm: Triple, shape: Triple, window: Window) -> tuple[Trip
     factor = min(_FINEST, *(side / size for side, size in zip(window, shape, strict=True)))
     if factor <= 1:
         return spacing_mm, ""
-    right, front, up = (float(f"{length / factor:.4g}") for length in spacing_mm)
+    right, front, up = (significant(length / factor, 4) for length in spacing_mm)
     reason = f"; made {factor:.3g} times finer, so that the median volume ({by_axis(shape)} voxels) fills the window"
     return (right, front, up), reason
 
