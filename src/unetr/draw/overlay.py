@@ -13,17 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from unetr.core.geometry import orientation_of, place
 from unetr.core.printable import printable
 from unetr.core.volume import Array, Volume
 from unetr.draw.colours import class_colour, rgb
+from unetr.draw.drawing import Axes, Figure, FigureCanvasAgg, Patch, withStroke
 
 Spacing = tuple[float, float, float]
 

@@ -13,15 +13,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from unetr.core.printable import printable
 from unetr.core.untrusted import untrusted
 from unetr.draw.colours import class_colour
+from unetr.draw.drawing import Axes, Figure, FigureCanvasAgg, FuncFormatter, MaxNLocator
 from unetr.evaluate.results import Results
 
 Columns = dict[str, NDArray[np.float64]]
