@@ -5,15 +5,23 @@ the workers of torchrun and programs that use the package. It therefore imports 
 folder could stand in for; not even `__future__`.
 """
 
+import os
 import sys
 
 # Sends an event with a client identifier to an analytics service whenever openvino is imported, and writes ~/intel.
-_TELEMETRY = ("openvino_telemetry",)
+_PACKAGES = ("openvino_telemetry",)
+# onnxruntime, on other systems than Windows, sends the names of models and graphs from its native code as soon as it is
+# imported, and writes a device's identifier into the home. The releases that do it read one name or the other.
+_SWITCHES = ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED")
 
 
 def block_telemetry() -> None:
-    """Makes the packages of usage events impossible to import; openvino has a stand-in that does nothing for it."""
-    for name in _TELEMETRY:
+    """Makes the packages of usage events impossible to import, and tells onnxruntime to send none.
+
+    openvino has a stand-in that does nothing for its package.
+    """
+    os.environ.update(dict.fromkeys(_SWITCHES, "1"))
+    for name in _PACKAGES:
         sys.modules[name] = None  # type: ignore[assignment]  # how Python says that a module is not to be had
 
 
