@@ -31,6 +31,7 @@ from unetr.app.commands import (
     report,
     train,
 )
+from unetr.core.offline import keep_to_given_folders
 from unetr.errors import CancelledError, InputError, MachineError, StoppedError, UnetrError
 
 app = typer.Typer(
@@ -96,6 +97,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that the terminal cannot show must not end the command.
         sys.stdout.reconfigure(errors="backslashreplace")
+    keep_to_given_folders()
     logging.disable(logging.INFO)  # libraries announce themselves at this level
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="unetr", standalone_mode=False)

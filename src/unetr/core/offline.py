@@ -25,6 +25,17 @@ def block_telemetry() -> None:
         sys.modules[name] = None  # type: ignore[assignment]  # how Python says that a module is not to be had
 
 
+def keep_to_given_folders() -> None:
+    """For a process that is this program's alone: its libraries reach no service and make no folders of their own."""
+    import tempfile
+
+    # pydicom takes requests where it finds it, whose import opens a socket to see what the machine can do.
+    sys.modules["requests"] = None  # type: ignore[assignment]
+    os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
+    # torch's compiler, which is not used here, makes a folder when it is imported; this one is there already.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.gettempdir())
+
+
 def leave_current_folder() -> None:
     """Takes the current folder off `sys.path`, where `python -m unetr` put it first; -P or `unetr` never has it there.
 
