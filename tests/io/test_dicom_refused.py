@@ -58,7 +58,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
             "ImageOrientationPatient": at(4, ["1", "0", "0", "0", "0", "-1"], AXIAL),
             "ImageType": at(4, ["ORIGINAL", "PRIMARY", "LOCALIZER"], ["ORIGINAL", "PRIMARY", "AXIAL"]),
         },
-        "it is a localizer",
+        r"1 slice is missing, .*0004\.dcm: is a localizer of the series and was left out",
     ),
     "not unit vectors": ({"ImageOrientationPatient": ["2", "0", "0", "0", "1", "0"]}, "perpendicular unit vectors"),
     "oblique vectors": ({"ImageOrientationPatient": ["1", "0", "0", "0.6", "0.8", "0"]}, "perpendicular unit vectors"),

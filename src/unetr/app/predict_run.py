@@ -99,9 +99,10 @@ def run_job(job: Job) -> dict[str, CaseRecord]:
             # An error of the machine ends the run and is the one to tell, even where the report cannot be written now.
             with suppress(MachineError) if isinstance(outcome.error, MachineError) else nullcontext():
                 _save(job, report, records)
-            if outcome.written is not None and (outcome.written.state, outcome.written.verdict) == ("done", "warned"):
-                for warning in outcome.written.warnings:
-                    say(f"unetr: {outcome.case.id}: {warning}")
+            if outcome.written is not None and outcome.written.state == "done":
+                warned = outcome.written.verdict == "warned"
+                for line in (*(outcome.written.warnings if warned else ()), *outcome.written.notes):
+                    say(f"unetr: {outcome.case.id}: {line}")
             if isinstance(outcome.error, InputError):
                 if job.inputs.single:
                     raise outcome.error
@@ -237,6 +238,7 @@ def _write(job: Job, case: Case, found: _Segmented | CaseRecord) -> CaseRecord:
         state="done",
         verdict=found.result.verdict.state,
         warnings=found.result.verdict.warnings,
+        notes=found.result.verdict.notes,
         volumes_ml=found.result.volumes_ml,
         confidence={name: None if math.isnan(p) else p for name, p in found.result.confidence.items()},
         inputs=found.inputs,

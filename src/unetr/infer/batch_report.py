@@ -57,7 +57,8 @@ class CaseRecord(Record):
     """What came of a case.
 
     state: done, in this run; skipped, done in an earlier one and found unchanged; failed, `error` says why; pending.
-    verdict: how the scan compares with the training scans, and warnings that say why. confidence: mean probability of
+    verdict: how the scan compares with the training scans, and warnings that say why; notes: what else there is to know
+    of how it was read. confidence: mean probability of
     the voxels of each class or region, null for one that does not occur. peak_memory_mb: the most memory that the
     process had held when the case was finished. outputs: in the report's folder unless a single scan was written
     elsewhere.
@@ -68,6 +69,7 @@ class CaseRecord(Record):
     error: Text | None = None
     verdict: Literal["ok", "warned", "unknown"] | None = None
     warnings: tuple[Text, ...] = ()
+    notes: tuple[Text, ...] = ()
     seconds: CaseSeconds = CaseSeconds()
     peak_memory_mb: float | None = None
     volumes_ml: dict[str, float] = Field(default_factory=dict)

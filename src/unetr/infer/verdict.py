@@ -51,11 +51,13 @@ class Verdict:
 
     state: `ok`, all was compared and nothing is unusual; `warned`; `unknown`, nothing is unusual as far as could be
     told, but the training data are not known well enough. warnings: one sentence each, in plain words, found against
-    expected; for `unknown` one that says what is not known; empty for `ok`.
+    expected, doubts of reading first; for `unknown` one that says what is not known; empty for `ok`. notes: what
+    reading did that is no reason for doubt, such as leaving out a localizer.
     """
 
     state: Literal["ok", "warned", "unknown"]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def judge(scan: Volume, plan: Plan, fingerprint: Fingerprint | None) -> Verdict:
@@ -65,19 +67,24 @@ def judge(scan: Volume, plan: Plan, fingerprint: Fingerprint | None) -> Verdict:
     size. Raises ValueError when the number of channels is not the plan's.
     """
     facts = scan_facts(scan)
-    warnings: list[str] = []
+    warnings = [note.text for note in scan.notes if note.doubt]
+    notes = tuple(note.text for note in scan.notes if not note.doubt)
     if fingerprint is not None:
         warnings += _spacing(facts, fingerprint) + _field(facts, fingerprint) + _tilt(facts, fingerprint, plan)
     known = fingerprint.scans if fingerprint is not None else {}
     for channel, found in zip(plan.channels, facts.channels, strict=True):
         warnings += _intensities(found, channel, known.get(channel.name))
     if warnings:
-        return Verdict("warned", tuple(warnings))
+        return Verdict("warned", tuple(warnings), notes)
     if fingerprint is None:
-        return Verdict("unknown", ("the model has no fingerprint of its training data to compare the scan with",))
+        return Verdict(
+            "unknown", ("the model has no fingerprint of its training data to compare the scan with",), notes
+        )
     if any(channel.name not in known for channel in plan.channels):
-        return Verdict("unknown", ("the model's fingerprint is of an older kind that says nothing of intensities",))
-    return Verdict("ok", ())
+        return Verdict(
+            "unknown", ("the model's fingerprint is of an older kind that says nothing of intensities",), notes
+        )
+    return Verdict("ok", (), notes)
 
 
 def _spacing(facts: ScanFacts, fingerprint: Fingerprint) -> list[str]:

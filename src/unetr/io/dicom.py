@@ -78,7 +78,8 @@ def read_dicom(path: Path, series: Sequence[str] = ()) -> Volume:
             check_affine(path, stack.affine, f"affine of {stack.series.title}")
             _check_same_grid(path, stacks[0], stack)
         data = read_pixels(path, stacks)
-    return Volume(data, stacks[0].affine, source=tuple(_source(stack) for stack in stacks))
+    notes = tuple(note for stack in stacks for note in stack.notes)
+    return Volume(data, stacks[0].affine, source=tuple(_source(stack) for stack in stacks), notes=notes)
 
 
 def _info(series: Series) -> SeriesInfo:
@@ -96,7 +97,9 @@ def _info(series: Series) -> SeriesInfo:
 
 
 def _source(stack: Stack) -> DicomSource:
-    frames = tuple(each.frame + 1 for each in stack.slices) if stack.series.is_multi_frame else ()
+    frames: tuple[int, ...] = ()
+    if stack.series.is_multi_frame:
+        frames = tuple(each.frame + 1 for each in stack.slices)
     return DicomSource(stack.series.uid, stack.headers, frames)
 
 

@@ -10,6 +10,7 @@ import math
 import numbers
 import warnings
 from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 import pydicom
@@ -102,6 +103,23 @@ def needed_numbers(dataset: Dataset, keyword: str, count: int, name: str) -> tup
     if found is None:
         raise InputError(f"{name}: has no {keyword}; expected an image whose place in the patient is known")
     return found
+
+
+def printed_steps(dataset: Dataset, keyword: str, name: str) -> tuple[float, ...]:
+    """Of each of the attribute's numbers the unit of the last digit that it is printed with: 0.1 for 30.0, 1 for 30.
+
+    0 for numbers that are not text, which are exact.
+    """
+    found = value(dataset, keyword, name)
+    listed = list(found) if isinstance(found, Iterable) and not isinstance(found, str) else [found]
+    steps = []
+    for each in listed:
+        try:
+            exponent = Decimal(str(getattr(each, "original_string", "")).strip()).as_tuple().exponent
+        except InvalidOperation:
+            exponent = -99
+        steps.append(10.0 ** min(exponent, 0) if isinstance(exponent, int) else 0.0)
+    return tuple(steps)
 
 
 def needed_integer(dataset: Dataset, keyword: str, name: str) -> int:

@@ -81,8 +81,19 @@ def read_pixels(path: Path, stacks: Sequence[Stack]) -> Array:
         except _DoesNotFitError:
             del data  # before the next one is made
             continue
+        for stack, channel in zip(stacks, data, strict=True):
+            if stack.turned_over:
+                _turn_over(channel)
         return data.transpose(0, 3, 2, 1)
     raise InputError(f"{stacks[0].slices[0].name}: its rescaled numbers do not fit in float32; correct the file")
+
+
+def _turn_over(channel: Array) -> None:
+    """Exchanges dark and bright in place, within the range that there is: integers may wrap around and come back."""
+    low, high = channel.min(), channel.max()
+    for plane in channel:
+        np.subtract(high, plane, out=plane)
+        plane += low
 
 
 def _jobs(channel: int, stack: Stack) -> list[_Job]:
@@ -116,7 +127,7 @@ def _beside_bytes(jobs: Sequence[_Job]) -> int:
 def _candidates(slices: Sequence[Slice]) -> list[np.dtype[Any]]:
     """The number types to try, in this order."""
     stored = np.result_type(*{_stored_type(each.layout) for each in slices})
-    rescales = {each.rescale or (1.0, 0.0) for each in slices}
+    rescales = {each.rescale.line for each in slices}
     if rescales == {(1.0, 0.0)}:
         return [stored if stored.kind in "iu" and stored.itemsize <= 4 else np.dtype(np.float32)]
     if all(slope == 1 and intercept == int(intercept) for slope, intercept in rescales):
@@ -141,7 +152,7 @@ def _fill(job: _Job, data: Array) -> None:
 
 
 def _rescaled(frame: Array, each: Slice, dtype: np.dtype[Any]) -> Array:
-    slope, intercept = each.rescale or (1.0, 0.0)
+    slope, intercept = each.rescale.line
     if (slope, intercept) == (1.0, 0.0) and np.can_cast(frame.dtype, dtype):
         return frame
     with np.errstate(over="ignore"):
@@ -173,7 +184,7 @@ def _native(
 ) -> Iterator[Array]:
     size = layout.rows * layout.columns * layout.allocated // 8
     expected = size * count
-    if len(pixels) not in (expected, expected + expected % 2):
+    if not _is_padded(pixels, expected, layout):
         raise InputError(
             f"{file.name}: has {len(pixels)} bytes of pixel data; expected {expected} for {count} × "
             f"{layout.columns}×{layout.rows} pixels of {layout.allocated} bits: truncated or damaged; copy it again"
@@ -185,7 +196,28 @@ def _native(
     dtype = _stored_type(layout).newbyteorder(order)
     for index in range(count):
         frame = np.frombuffer(pixels, dtype, size // dtype.itemsize, index * size)
-        yield _used_bits(frame.astype(dtype.newbyteorder("="), copy=False), layout).reshape(layout.rows, layout.columns)
+        frame = frame.astype(dtype.newbyteorder("="), copy=False)
+        used = _used_bits(frame, layout)
+        if layout.bare and not np.array_equal(used, frame):
+            raise InputError(
+                f"{file.name}: says that it uses {layout.stored} bits, fewer than other slices, and uses more; "
+                "correct its BitsStored"
+            )
+        yield used.reshape(layout.rows, layout.columns)
+
+
+def _is_padded(pixels: bytes, expected: int, layout: PixelLayout) -> bool:
+    """Whether the bytes hold what is expected, and nothing after it but padding (DICOM PS3.5, 8.1.1).
+
+    Padding is less than a frame, and one value over and over or shorter than a row and a column: more could be pixels
+    of an image that is larger than its header says.
+    """
+    excess = len(pixels) - expected
+    pixel = layout.allocated // 8
+    if excess <= 0 or excess >= layout.rows * layout.columns * pixel:
+        return excess == 0
+    rest = pixels[expected:]
+    return excess < min(layout.rows, layout.columns) * pixel or rest.count(rest[0]) == excess
 
 
 def _used_bits(frame: Array, layout: PixelLayout) -> Array:
@@ -234,7 +266,7 @@ def _is_whole(encoded: bytes, layout: PixelLayout) -> bool:
 
     Decoders check neither: some fill up what is missing, and 64×32 pixels fit where 32×64 are expected.
     """
-    if _END_OF_CODESTREAM not in encoded[-10:]:  # some writers pad
+    if _END_OF_CODESTREAM not in encoded.rstrip(b"\0")[-10:]:  # some writers pad
         return False
     start = encoded.find(_START_OF_JPEG_2000)
     if start >= 0:

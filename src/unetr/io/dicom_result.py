@@ -144,6 +144,11 @@ def _source(path: Path, labels: Volume) -> DicomSource:
             f"{path}: a result in DICOM refers to the scan's own DICOM series, so it needs a DICOM input; "
             "choose --format nifti, or give the DICOM folder"
         )
+    if source.frames and len(source.headers) > 1:
+        raise InputError(
+            f"{path}: the scan is a concatenation of {len(source.headers)} DICOM objects, which no result in DICOM "
+            "refers to yet; choose --format nifti"
+        )
     return source
 
 

@@ -69,6 +69,12 @@ class Series:
         return self.instances[0].sop_class in MULTI_FRAME
 
     @property
+    def kind(self) -> str:
+        """CT, MR or PET."""
+        sop_class = self.instances[0].sop_class
+        return (SINGLE_FRAME | MULTI_FRAME)[sop_class].split()[-1]
+
+    @property
     def slices(self) -> int:
         """How many slices the headers claim."""
         if not self.is_multi_frame:

@@ -14,8 +14,9 @@ class DicomSource:
     """The series behind a Volume read from DICOM, kept in `Volume.source`.
 
     series_uid: its SeriesInstanceUID. headers: the instances' datasets without pixel data, in the order of the
-    volume's third axis; a single one for an enhanced multi-frame instance, whose frames are then in `frames`:
-    frame number (from 1) of each slice of the volume. Voxel [c, x, y, z] is column x, row y of slice z.
+    volume's third axis; a single one for an enhanced multi-frame instance (one for each part of a concatenation), whose
+    frames are then in `frames`: frame number (from 1, in its own part) of each slice of the volume. Voxel [c, x, y, z]
+    is column x, row y of slice z.
     """
 
     series_uid: str

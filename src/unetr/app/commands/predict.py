@@ -141,6 +141,7 @@ def _print_json(
             "volumes_ml": {name: record.volumes_ml for name, record in finished.items()},
             "confidence": {name: record.confidence for name, record in finished.items()},
             "verdicts": {name: record.verdict for name, record in finished.items()},
+            "warnings": {name: [*record.warnings, *record.notes] for name, record in finished.items()},
             "files": {name: str(path) for name, path in files.items()},
             "skipped": [name for name, record in finished.items() if record.state == "skipped"],
             "failed": dict(failed),
