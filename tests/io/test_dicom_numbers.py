@@ -36,7 +36,7 @@ def test_top_level_rescaling(tmp_path: Path, maker: ModuleType, slope: float, in
     path = tmp_path / "ct.dcm"
     maker.write_enhanced(path, VOXELS, modality="CT", RescaleSlope=str(slope), RescaleIntercept=str(intercept))
     found = read_dicom(path)
-    np.testing.assert_allclose(found.data[0], VOXELS * slope + intercept)
+    np.testing.assert_allclose(found.data[0], VOXELS * float(slope) + intercept)
     oracle = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))).T
     np.testing.assert_allclose(found.data[0], oracle)
     assert found.notes == ()

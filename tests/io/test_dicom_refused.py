@@ -92,7 +92,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         "0001.*rescaling differs",
     ),
     "short pixel data": ({"PixelData": bytes(142)}, "has 142 bytes of pixel data; expected 144"),
-    "long pixel data": ({"PixelData": bytes(146)}, "has 146 bytes of pixel data; expected 144"),
+    "long pixel data": ({"PixelData": bytes(2 * 9 * 8) + b"abcd" * 9}, "has 180 bytes of pixel data; expected 144"),
     "empty pixel data": ({"PixelData": b""}, "no pixel data"),
     "rows": ({"Rows": 7}, "144 bytes of pixel data; expected 126"),
     "huge rows": ({"Rows": 65535, "Columns": 65535}, "claims 4294836225 pixels in a file of"),

@@ -17,6 +17,8 @@ from unetr.io.dicom_slice import MOST_SHEAR, Slice
 _UNEVEN = 0.01
 # However coarsely positions are printed, a slice that is this share of a step away from its place is not rounded.
 _MOST_ROUNDING = 0.25
+# The grid found by least squares is itself off by a share of the rounding.
+_FIT = 1.15
 
 
 def heights_mm(slices: Sequence[Slice]) -> Array:
@@ -64,7 +66,7 @@ def _within_rounding(slices: Sequence[Slice], positions: Array, normal: Array) -
     rounding = np.minimum(np.min([each.rounding_mm for each in slices], axis=0), _MOST_ROUNDING * slope)
     step = normal * slope
     start = positions.mean(axis=0) - step * (len(slices) - 1) / 2
-    return (start, step) if _is_even(positions, start, step, rounding) else None
+    return (start, step) if _is_even(positions, start, step, _FIT * rounding) else None
 
 
 def _off(positions: Array, start: Array, step: Array) -> Array:
