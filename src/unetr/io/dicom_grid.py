@@ -65,7 +65,8 @@ def _within_rounding(slices: Sequence[Slice], positions: Array, normal: Array) -
         return None
     rounding = np.minimum(np.min([each.rounding_mm for each in slices], axis=0), _MOST_ROUNDING * slope)
     step = normal * slope
-    start = positions.mean(axis=0) - step * (len(slices) - 1) / 2
+    along = positions - np.outer(np.arange(len(slices)), step)
+    start = (along.min(axis=0) + along.max(axis=0)) / 2
     return (start, step) if _is_even(positions, start, step, _FIT * rounding) else None
 
 
