@@ -125,14 +125,14 @@ def test_what_may_differ_within_a_volume(tmp_path: Path, maker: ModuleType) -> N
     maker.write_series(tmp_path, VOXELS, **sound)
     found = read_dicom(tmp_path)
     np.testing.assert_array_equal(found.data[0], VOXELS)
-    assert found.notes == ()
+    assert found.notes == found.doubts == ()
 
 
 @pytest.mark.fault("several stacks in one series")
 def test_alternating_acquisitions_are_a_doubt(tmp_path: Path, maker: ModuleType) -> None:
     maker.write_series(tmp_path, VOXELS, AcquisitionNumber=in_turn(1, 2))
-    (note,) = read_dicom(tmp_path).notes
-    assert note.doubt and "AcquisitionNumber is 1 (3 slices), 2 (3 slices), alternating" in note.text
+    (note,) = read_dicom(tmp_path).doubts
+    assert "AcquisitionNumber is 1 (3 slices), 2 (3 slices), alternating" in note
 
 
 def macro(sequence: str, keyword: str, first: Any, second: Any) -> Callable[[int, Dataset], None]:

@@ -15,17 +15,6 @@ Affine = NDArray[np.float64]
 GRID_TOLERANCE_MM = 1e-3
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
-    """One sentence about how a scan was read, for people; found against expected.
-
-    doubt: the scan may be incomplete or not what it seems, so that `--strict` refuses it.
-    """
-
-    text: str
-    doubt: bool = True
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Volume:
     """Voxels and where they are in the patient.
@@ -35,7 +24,7 @@ class Volume:
     label_names: value -> name, for label volumes that carry their names.
     notes: what was done on the way that a person should know of, a sentence each.
     source: what a writer needs in order to refer to the scan (`io.dicom_source.DicomSource`), None for plain files.
-    notes: what a person should know of how it was read; the verdict repeats them.
+    doubts: why it may be incomplete or not what it seems, a sentence each; the verdict warns of them.
     """
 
     data: Array
@@ -45,7 +34,7 @@ class Volume:
     label_names: dict[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: object | None = field(default=None, repr=False)
-    notes: tuple[Note, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.data.ndim != 4:

@@ -150,7 +150,7 @@ class Segmenter:
             raise InputError(f"the scan: {'; '.join(verdict.warnings)}; refused because of --strict")
         image, placement = preprocess_image(volume, self.plan)
         nothing = np.broadcast_to(np.uint8(0), (1, *volume.shape))
-        return Prepared(image, placement, volume.with_data(nothing, label_names={}, notes=()), verdict, read)
+        return Prepared(image, placement, volume.with_data(nothing, label_names={}, notes=(), doubts=()), verdict, read)
 
     def budget(self, prepared: Prepared, wanted: Wanted, *, prefetch: bool = False) -> Budget:
         """The route of a prediction and its expected peak memory. prefetch: another scan is read meanwhile.

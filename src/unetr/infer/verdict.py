@@ -67,8 +67,8 @@ def judge(scan: Volume, plan: Plan, fingerprint: Fingerprint | None) -> Verdict:
     size. Raises ValueError when the number of channels is not the plan's.
     """
     facts = scan_facts(scan)
-    warnings = [note.text for note in scan.notes if note.doubt]
-    notes = tuple(note.text for note in scan.notes if not note.doubt)
+    warnings = list(scan.doubts)
+    notes = scan.notes
     if fingerprint is not None:
         warnings += _spacing(facts, fingerprint) + _field(facts, fingerprint) + _tilt(facts, fingerprint, plan)
     known = fingerprint.scans if fingerprint is not None else {}

@@ -78,8 +78,14 @@ def read_dicom(path: Path, series: Sequence[str] = ()) -> Volume:
             check_affine(path, stack.affine, f"affine of {stack.series.title}")
             _check_same_grid(path, stacks[0], stack)
         data = read_pixels(path, stacks)
-    notes = tuple(note for stack in stacks for note in stack.notes)
-    return Volume(data, stacks[0].affine, source=tuple(_source(stack) for stack in stacks), notes=notes)
+    said = [note for stack in stacks for note in stack.notes]
+    return Volume(
+        data,
+        stacks[0].affine,
+        notes=tuple(note.text for note in said if not note.doubt),
+        source=tuple(_source(stack) for stack in stacks),
+        doubts=tuple(note.text for note in said if note.doubt),
+    )
 
 
 def _info(series: Series) -> SeriesInfo:

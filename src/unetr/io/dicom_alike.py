@@ -15,10 +15,9 @@ import numpy as np
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
-from unetr.core.volume import Note
 from unetr.errors import InputError
 from unetr.io.dicom_grid import heights_mm
-from unetr.io.dicom_header import items, text, value
+from unetr.io.dicom_header import Note, items, text, value
 from unetr.io.dicom_series import Instance
 from unetr.io.dicom_slice import Slice
 

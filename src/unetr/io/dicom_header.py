@@ -10,6 +10,7 @@ import math
 import numbers
 import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _UNDEFINED = 0xFFFFFFFF
 _MOST_TEXT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One sentence about how a scan was read, for people; found against expected.
+
+    doubt: the scan may be incomplete or not what it seems, which `--strict` refuses.
+    """
+
+    text: str
+    doubt: bool = True
 
 
 def parse(file: DicomFile, stream: BinaryIO, tags: list[str] | None = None) -> FileDataset:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from unetr.core.volume import Note
 from unetr.errors import InputError
-from unetr.io.dicom_header import items, numbers_of, text
+from unetr.io.dicom_header import Note, items, numbers_of, text
 
 
 @dataclass(frozen=True, slots=True)

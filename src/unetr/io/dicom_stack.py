@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from pydicom.dataset import Dataset
 
-from unetr.core.volume import Affine, Note
+from unetr.core.volume import Affine
 from unetr.errors import InputError
 from unetr.io.dicom_alike import alike, check_one_stack, check_same
 from unetr.io.dicom_grid import regular_grid
-from unetr.io.dicom_header import text
+from unetr.io.dicom_header import Note, text
 from unetr.io.dicom_numbers import notes_on_numbers, upside_down
 from unetr.io.dicom_parts import joined_parts, notes_on_completeness, without_localizers
 from unetr.io.dicom_series import Instance, Series

@@ -171,4 +171,5 @@ def stack_channels(scans: Sequence[tuple[Path, Volume]]) -> Volume:
         np.concatenate([volume.data for _, volume in scans], out=data, casting="unsafe")
     if any(volume.data.dtype == np.float64 for _, volume in scans) and not np.isfinite(data).all():
         raise InputError(f"{first_path}: has voxels beyond 3.4e38; expected values in the range of float32")
-    return first.with_data(data, notes=tuple(note for _, volume in scans for note in volume.notes))
+    notes = tuple(note for _, volume in scans for note in volume.notes)
+    return first.with_data(data, notes=notes, doubts=tuple(doubt for _, volume in scans for doubt in volume.doubts))

@@ -101,6 +101,8 @@ def check_dataset(dataset: Dataset, progress: Callable[[int, int], None] | None 
 def _check_case(case: Case, dataset: Dataset) -> _Finding:
     finding = _Finding(case)
     image = _check_image(finding, len(dataset.channel_names))
+    for doubt in image.doubts if image is not None else ():
+        finding.add("warning", "doubtful_image", doubt)
     if case.label is None:
         finding.add("warning", "no_label", "has no label; it is not used for training")
         return finding
