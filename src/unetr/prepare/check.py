@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from unetr.errors import InputError
 from unetr.io import onto_grid, read_label
 from unetr.prepare.cases import read_image
 from unetr.prepare.dataset import Case, Dataset
+from unetr.prepare.duplicates import Traits, Twin, find_twins, traits_of
 from unetr.prepare.folds import split_folds
 from unetr.prepare.scan_facts import canonical_spacing_mm, to_canonical
 
@@ -31,6 +32,8 @@ _OUTLIER_FACTOR = 3.0
 _MIXED_FACTOR = 1.1
 # Scans whose 99.5th percentiles differ by more than this factor have arbitrary units.
 _SCALE_FACTOR = 10.0
+# What is said of scans for testing.
+_OF_TESTS = ("test_scan", "unreadable_image")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ class _Finding:
     shape: tuple[int, int, int] | None = None
     spacing_mm: tuple[float, float, float] | None = None
     orientation: str = ""
-    digest: str = ""
+    traits: Traits | None = None
+    label_digest: str = ""
     percentiles: tuple[float, ...] = ()
     values: set[int] | None = None
 
@@ -78,20 +82,29 @@ class _Finding:
         self.problems.append(Problem(self.case.id, severity, code, message))
 
 
-def check_dataset(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> CheckReport:
-    """Reads every case and lists every problem. `progress(done, total)` is called after each case."""
+def check_dataset(
+    dataset: Dataset, progress: Callable[[int, int], None] | None = None, *, held_out: bool = True
+) -> CheckReport:
+    """Reads every case and lists every problem. `progress(done, total)` is called after each case.
+
+    held_out: whether the scans for testing are compared with those to learn from.
+    """
     findings: list[_Finding] = []
+    cases = [*dataset.cases, *(dataset.held_out if held_out else ())]
     pool = ThreadPoolExecutor(2)
     try:
-        for finding in pool.map(lambda case: _check_case(case, dataset), dataset.cases):
+        for finding in pool.map(lambda case: _check_case(case, dataset), cases):
             findings.append(finding)
             if progress is not None:
-                progress(len(findings), len(dataset.cases))
+                progress(len(findings), len(cases))
     finally:
         pool.shutdown(cancel_futures=True)
+    findings, tests = findings[: len(dataset.cases)], findings[len(dataset.cases) :]
     problems = [Problem(None, note.severity, note.code, note.message) for note in dataset.notes]
     problems += [*_check_size(dataset), *_check_labels(dataset, findings), *_check_geometry(findings)]
-    _check_duplicates(findings)
+    _check_duplicates(findings, tests, len(dataset.channel_names))
+    _check_shared_labels(findings)
+    problems += [problem for finding in tests for problem in finding.problems if problem.code in _OF_TESTS]
     problems += [problem for finding in findings for problem in finding.problems]
     # A stable sort: the dataset's own problems first, then case by case.
     problems.sort(key=lambda problem: problem.case or "")
@@ -118,6 +131,9 @@ def _check_case(case: Case, dataset: Dataset) -> _Finding:
                 finding.add("info", "label_turned", note)
         except InputError as error:
             finding.add("error", "grid_mismatch", str(error))
+    finding.label_digest = traits_of(label).digest
+    if finding.traits is not None and finding.traits.digest == finding.label_digest:
+        finding.add("error", "image_is_label", f"{case.images[0]}: holds the very voxels of its label; is it a copy?")
     finding.values = {int(value) for value in np.unique(label.data)}
     unknown = sorted(finding.values - set(dataset.allowed_values))
     if unknown:
@@ -144,7 +160,7 @@ def _check_image(finding: _Finding, n_channels: int) -> Volume | None:
     canonical = to_canonical(image)
     finding.shape, finding.spacing_mm = canonical.shape, canonical_spacing_mm(image)
     finding.orientation = orientation_of(image.affine)
-    finding.digest = hashlib.sha256(np.ascontiguousarray(canonical.data).data).hexdigest() + str(canonical.shape)
+    finding.traits = traits_of(image)
     finding.percentiles = tuple(float(np.percentile(channel, 99.5)) for channel in image.data)
     constant = [i for i, channel in enumerate(image.data) if channel.min() == channel.max()]
     if len(constant) == n_channels:
@@ -229,17 +245,46 @@ def _check_geometry(findings: list[_Finding]) -> list[Problem]:
     return problems
 
 
-def _check_duplicates(findings: list[_Finding]) -> None:
-    """The same voxels twice: across subjects a leak between folds, within a subject only a repetition."""
-    first: dict[str, Case] = {}
+_HOW = {
+    "same": "has the same voxels as",
+    "rounded": "has, but for rounding, the same voxels as",
+    "scaled": "is in another scale the same scan as",
+}
+
+
+def _check_duplicates(findings: list[_Finding], tests: list[_Finding], n_channels: int) -> None:
+    """The same scan twice: across subjects a leak between folds, within a subject only a repetition."""
+    every = [*findings, *tests]
+    twins = find_twins([finding.traits for finding in every], lambda i: read_image(every[i].case, n_channels))
+    for twin in twins:
+        first, second = every[twin.first], every[twin.second]
+        if twin.first >= len(findings):
+            continue
+        message = f"{second.case.images[0]}: {_HOW[twin.how]} case {first.case.id!r}"
+        if twin.second >= len(findings):
+            second.add("warning", "test_scan", f"{message}, which is learned from; it tests nothing")
+            continue
+        if first.label_digest != second.label_digest and first.label_digest and second.label_digest:
+            message += ", and another label"
+        second.add(*_severity(twin, first.case, second.case, message))
+
+
+def _severity(twin: Twin, first: Case, second: Case, message: str) -> tuple[Severity, str, str]:
+    if first.subject == second.subject:
+        return "warning", "duplicate_image", message
+    message += " of another subject"
+    if first.fold is not None and first.fold == second.fold:
+        return "warning", "duplicate_image", message
+    message += "; a fold could train on its own test"
+    return ("warning" if twin.how == "scaled" else "error"), "duplicate_image", message
+
+
+def _check_shared_labels(findings: list[_Finding]) -> None:
+    """One label file for two scans: of two subjects, one of them is another's."""
+    first: dict[Path, Case] = {}
     for finding in findings:
-        if not finding.digest:
+        if finding.case.label is None:
             continue
-        other = first.setdefault(finding.digest, finding.case)
-        if other is finding.case:
-            continue
-        message = f"{finding.case.images[0]}: has the same voxels as case {other.id!r}"
-        if other.subject == finding.case.subject:
-            finding.add("warning", "duplicate_image", message)
-        else:
-            finding.add("error", "duplicate_image", f"{message} of another subject; a fold could train on its own test")
+        other = first.setdefault(finding.case.label.resolve(), finding.case)
+        if other is not finding.case and other.images != finding.case.images:
+            finding.add("warning", "shared_label", f"{finding.case.label}: is the label of case {other.id!r}, too")

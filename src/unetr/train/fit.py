@@ -175,7 +175,7 @@ def _settings(dataset: Dataset, run: Run, request: Request) -> Settings:
 
 def _check_dataset(dataset: Dataset, progress: Progress) -> None:
     """A dataset on which training would be wrong is refused before any time is spent on it. Raises InputError."""
-    errors = check_dataset(dataset, lambda done, of: progress("checking", done, of)).errors
+    errors = check_dataset(dataset, lambda done, of: progress("checking", done, of), held_out=False).errors
     if errors:
         first = f"case {errors[0].case}: {errors[0].message}" if errors[0].case else errors[0].message
         more = f"; {len(errors) - 1} more, see" if len(errors) > 1 else "; see"
