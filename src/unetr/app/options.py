@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, Task
     from rich.text import Text
 
+    from unetr.core.frames import Transform
     from unetr.prepare.dataset import Dataset
 
 DatasetPath = Annotated[
@@ -37,6 +38,11 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Engine = Annotated[str, typer.Option(help="What runs the network: auto, openvino, torch or onnx.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16; auto is bf16 where the device has it in hardware.")]
 
+TransformName = Annotated[
+    str | None,
+    typer.Option("--transform", help="sform or qform: which affine of a NIfTI counts where the two disagree."),
+]
+
 DEFAULT_MINUTES = 60.0
 
 # A table that goes to a file or a pipe has no terminal to fit into.
@@ -50,6 +56,14 @@ def finite(parameter: typer.CallbackParam, value: float | None) -> float | None:
             f"--{str(parameter.name).replace('_', '-')} {value}: is not a number; expected one such as 1.5"
         )
     return value
+
+
+def transform_named(name: str | None) -> Transform | None:
+    """What --transform says. Raises InputError."""
+    known: dict[str | None, Transform | None] = {None: None, "sform": "sform", "qform": "qform"}
+    if name in known:
+        return known[name]
+    raise InputError(f"--transform {name}: is unknown; expected sform or qform")
 
 
 def training_minutes(minutes: float | None, steps: int | None) -> float | None:

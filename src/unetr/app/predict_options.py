@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from unetr.core.allowance import DoesNotFitError, memory_limit
+from unetr.core.frames import Transform
 from unetr.core.untrusted import untrusted
 from unetr.errors import InputError
 
@@ -41,6 +42,7 @@ class PredictOptions:
     preview: bool = False
     assume_affine: bool = False
     accept_shear: bool = False
+    transform: Transform | None = None
     series: tuple[str, ...] = ()
     result_format: str = "nifti"
 
@@ -57,6 +59,7 @@ class PredictOptions:
             "tta": self.tta,
             "assume_affine": self.assume_affine,
             "accept_shear": self.accept_shear,
+            "transform": self.transform or "",
             "series": list(self.series),
         }
 
@@ -74,6 +77,7 @@ class PredictOptions:
             series=self.series,
             assume_affine=self.assume_affine,
             accept_shear=self.accept_shear,
+            transform=self.transform or segmenter.plan.transform,
         )
         limit = memory_limit(self.memory_limit_bytes, most_bytes=most_bytes)
         with naming(case), untrusted(case.images[0], "a scan"), limit:

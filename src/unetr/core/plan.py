@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from unetr.core import bounds
 from unetr.core.bounds import Name, NotNegative, Share
+from unetr.core.frames import Transform
 from unetr.core.plan_size import size_problem
 from unetr.core.plan_training import AugmentPlan as AugmentPlan
 from unetr.core.plan_training import LossPlan as LossPlan
@@ -155,6 +156,7 @@ class Plan(Record):
 
     labels: name -> value in label files, background included. ignore_label: a value the loss leaves out.
     crop: `content` leaves out a scan's border of zeros, where all is background; `none` keeps the field of view.
+    transform: which affine of a NIfTI counts where its sform and qform disagree; such scans are refused without it.
     postprocess: name of a foreground class, or of a region where there are regions -> rules for what is removed of it.
     pretraining: set in a plan with no labels but the background, whose network predicts voxels that were hidden from
     it, and no classes.
@@ -168,6 +170,7 @@ class Plan(Record):
     regions: tuple[Region, ...] = Field(default=(), max_length=bounds.MOST_REGIONS)
     ignore_label: bounds.IgnoredValue | None = None
     orientation: str = Field(default="RAS", pattern="^[LRAPSI]{3}$")
+    transform: Transform | None = None
     crop: Literal["none", "content"] = "none"
     spacing_mm: tuple[bounds.Spacing, bounds.Spacing, bounds.Spacing]
     window: Window

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from unetr.core.allowance import memory_limit
 from unetr.core.fingerprint import Fingerprint
+from unetr.core.frames import Transform
 from unetr.core.geometry import Placement
 from unetr.core.plan import Plan
 from unetr.core.volume import Volume
@@ -122,6 +123,7 @@ class Segmenter:
         strict: bool = False,
         assume_affine: bool = False,
         accept_shear: bool = False,
+        transform: Transform | None = None,
         memory_limit_bytes: int | None = None,
     ) -> Prediction:
         """Segments one scan: a file, one file per channel, a Volume, or an array [X, Y, Z] or [C, X, Y, Z] and affine.
@@ -129,11 +131,12 @@ class Segmenter:
         affine: 4x4, voxel index -> RAS millimetres. tta: average over the mirrors that the plan allows. probabilities,
         uncertainty: return these volumes too. strict: refuse a scan that does not look like the training scans.
         assume_affine: take the axes of a scan without geometry as R, A, S. accept_shear: segment a scan whose axes are
-        not perpendicular on its own grid. memory_limit_bytes: of the whole process.
+        not perpendicular on its own grid. transform: which affine of a NIfTI counts where its two disagree, in place of
+        the plan's. memory_limit_bytes: of the whole process.
         Raises InputError for a scan that cannot be used, or not within the memory.
         """
         given = cast("Scan", scan) if affine is None else _from_array(scan, affine)
-        read = partial(_as_volume, given, self.plan, assume_affine, accept_shear)
+        read = partial(_as_volume, given, self.plan, assume_affine, accept_shear, transform)
         with memory_limit(memory_limit_bytes):
             prepared = self.prepare(read, strict=strict)
         return self.segment(prepared, Wanted(tta, probabilities, uncertainty, memory_limit_bytes))
@@ -244,7 +247,7 @@ def _from_array(data: Scan | ArrayLike, affine: ArrayLike) -> Volume:
     return Volume(voxels, matrix)
 
 
-def _as_volume(scan: Scan, plan: Plan, assume_affine: bool, accept_shear: bool) -> Volume:
+def _as_volume(scan: Scan, plan: Plan, assume_affine: bool, accept_shear: bool, transform: Transform | None) -> Volume:
     """Reads the scan. Raises InputError that names the file."""
     if isinstance(scan, Volume):
         if not np.isfinite(scan.data).all():
@@ -253,5 +256,6 @@ def _as_volume(scan: Scan, plan: Plan, assume_affine: bool, accept_shear: bool) 
     paths = [Path(scan)] if isinstance(scan, str | Path) else [Path(path) for path in scan]
     if not paths:
         raise InputError("no file to predict; expected one, or one for each channel")
-    read = partial(read_volume, assume_affine=assume_affine, accept_shear=accept_shear)
+    chosen = transform or plan.transform
+    read = partial(read_volume, assume_affine=assume_affine, accept_shear=accept_shear, transform=chosen)
     return check_channels(stack_channels([(path, read(path)) for path in paths]), plan, str(paths[0]))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unetr.core.frames import taken
 from unetr.core.grids import MOST_SHEAR, grid_tolerance_mm, same_grid, shear_of
 from unetr.core.volume import Affine, Array, Volume, grid_distance_mm
 from unetr.errors import InputError
@@ -40,12 +41,13 @@ class RawScan:
 
 def trusted_volume(path: Path, raw: RawScan, assume_affine: bool, accept_shear: bool) -> Volume:
     """Judges the geometry and the values. Raises InputError."""
-    shape = raw.data.shape[1:]
-    for source, affine in raw.affines.items():
-        check_affine(path, affine, source, accept_shear)
+    codes, notes = (raw.qform_code, raw.sform_code), raw.notes
     if raw.affines:
-        _check_agreement(path, raw.affines, (shape[0], shape[1], shape[2]))
-        affine = next(iter(raw.affines.values()))
+        source, note = _counting(path, raw, accept_shear)
+        affine = raw.affines[source]
+        if note:
+            code = raw.sform_code if source == "sform" else raw.qform_code
+            codes, notes = (code, code), (*notes, note)
     elif assume_affine:
         affine = np.diag([*raw.spacing_mm, 1.0])
         check_affine(path, affine, "assumed affine", accept_shear)
@@ -55,7 +57,7 @@ def trusted_volume(path: Path, raw: RawScan, assume_affine: bool, accept_shear: 
             "--assume-affine to take its axes as right, anterior, superior"
         )
     check_finite(path, raw.data)
-    return Volume(raw.data, affine, raw.qform_code, raw.sform_code, raw.label_names, raw.notes)
+    return Volume(raw.data, affine, *codes, raw.label_names, notes)
 
 
 def check_affine(path: Path, affine: Affine, source: str, accept_shear: bool = False) -> None:
@@ -95,12 +97,36 @@ def check_finite(path: Path, data: Array) -> None:
         )
 
 
-def _check_agreement(path: Path, affines: Mapping[str, Affine], shape: tuple[int, int, int]) -> None:
-    (first, used), *others = affines.items()
-    for name, affine in others:
-        if not same_grid(used, affine, shape):
+def _counting(path: Path, raw: RawScan, accept_shear: bool) -> tuple[str, str]:
+    """Which affine counts, the first where all agree, and what to note: where they disagree, only a person can say.
+
+    Raises InputError.
+    """
+    shape = raw.data.shape[1], raw.data.shape[2], raw.data.shape[3]
+    chosen = taken()
+    if chosen is None or chosen not in raw.affines or len(raw.affines) == 1:
+        for source, affine in raw.affines.items():
+            check_affine(path, affine, source, accept_shear)
+    else:
+        check_affine(path, raw.affines[chosen], chosen, accept_shear)
+    (first, used), *others = raw.affines.items()
+    for other, affine in others:
+        if _agree(used, affine, shape):
+            continue
+        distance = grid_distance_mm(used, affine, shape)
+        found = f"{path}: its {first} and {other} place the scan {distance:.3g} mm apart"
+        if chosen is None:
             raise InputError(
-                f"{path}: its {first} and {name} place the scan {grid_distance_mm(used, affine, shape):.3g} mm apart, "
-                f"expected at most {grid_tolerance_mm(used, shape):.2g} mm; correct the one that is wrong, or set its "
-                "code to 0"
+                f"{found}, expected at most {grid_tolerance_mm(used, shape):.2g} mm; say which counts with "
+                "--transform sform or --transform qform, or correct the header"
             )
+        return chosen, f"{found}; the {chosen} was taken, as --transform or the plan says"
+    return first, ""
+
+
+def _agree(first: Affine, second: Affine, shape: tuple[int, int, int]) -> bool:
+    """Whether both are the same grid; an affine that is none agrees with nothing."""
+    for affine in (first, second):
+        if not (np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 0):
+            return False
+    return same_grid(first, second, shape)

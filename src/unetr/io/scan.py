@@ -10,14 +10,15 @@ import numpy as np
 
 from unetr.core.allowance import Claim, reading
 from unetr.core.files import atomic_path
+from unetr.core.frames import Transform, taking
 from unetr.core.geometry import orientation_of, turned
 from unetr.core.grids import grid_tolerance_mm, lossless_turn, same_grid
 from unetr.core.untrusted import reads_untrusted
-from unetr.core.volume import Array, Volume, grid_distance_mm
+from unetr.core.volume import Affine, Array, Volume, grid_distance_mm
 from unetr.errors import InputError, MachineError
 from unetr.io.checks import check_affine, trusted_volume
 from unetr.io.dicom import is_dicom, read_dicom
-from unetr.io.formats import FORMATS, scan_suffix
+from unetr.io.formats import FORMATS, is_scan, scan_suffix
 from unetr.io.voxels import smallest_integer, storable, volume_sizes
 
 # Float labels closer than this to a whole number are that number (DESIGN section 5).
@@ -27,20 +28,23 @@ _LISTED = 10
 
 
 @reads_untrusted("a sound 3D scan")
-def read_volume(path: Path, *, assume_affine: bool = False, accept_shear: bool = False) -> Volume:
+def read_volume(
+    path: Path, *, assume_affine: bool = False, accept_shear: bool = False, transform: Transform | None = None
+) -> Volume:
     """Reads a scan as [C, X, Y, Z], in the file's own number type, or float32 where the file scales its numbers.
 
     A folder, zip or file of DICOM with a single series is read too (`read_dicom` chooses among several).
     The fourth axis of a NIfTI and the components of NRRD and MHA voxels are channels. assume_affine: a file without
     affine gets its voxel sizes, axes taken as right, anterior, superior. accept_shear: voxel axes need
-    not be perpendicular. Raises InputError for whatever is not a sound 3D scan, or does not fit in memory.
+    not be perpendicular. transform: which affine of a NIfTI counts where its two disagree, `core.frames.taken` where it
+    is None. Raises InputError for whatever is not a sound 3D scan, or does not fit in memory.
     """
     # The bytes of a file that is named like a scan decide nothing: what its name says is expected of it.
     if (path.is_dir() or not path.name.lower().endswith(tuple(FORMATS))) and is_dicom(path):
         return read_dicom(path)
     raw_format = FORMATS[scan_suffix(path)]
     # What no number can hold is refused by the checks; numpy's own words on it are not for users.
-    with reading(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    with taking(transform), reading(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return trusted_volume(path, raw_format.read(path), assume_affine, accept_shear)
 
 
@@ -107,6 +111,13 @@ def onto_grid(image: Volume, label: Volume, image_path: Path, label_path: Path) 
         else:
             check_same_grid(image, label, image_path, label_path)
     return replace(label, affine=image.affine)
+
+
+def header_affines(path: Path) -> dict[str, Affine]:
+    """What a file says of its place, by the header's word for it, unjudged; empty for DICOM. Raises InputError."""
+    if not is_scan(path):
+        return {}
+    return dict(FORMATS[scan_suffix(path)].read(path).affines)
 
 
 def write_volume(path: Path, volume: Volume) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.files import atomic_path, machine_error, write_text
+from unetr.core.frames import with_choices
 from unetr.core.plan import Plan
 from unetr.core.text import read_json
 from unetr.errors import InputError
@@ -31,7 +32,7 @@ from unetr.prepare.preprocess import preprocess_image, preprocess_label
 CACHE_VERSION = 2
 FOREGROUND_PER_CLASS = 5000
 # What preprocessing reads of a plan; a change of anything else keeps the cache.
-_PLAN_FIELDS = {"channels", "labels", "ignore_label", "orientation", "crop", "spacing_mm"}
+_PLAN_FIELDS = {"channels", "labels", "ignore_label", "orientation", "crop", "spacing_mm", "transform"}
 _ARRAYS = ("image", "label", "foreground")
 
 Progress = Callable[[int, int], None]
@@ -106,7 +107,11 @@ def build_cache(
         raise machine_error(folder, error) from error
     pool = ThreadPoolExecutor(max(1, workers))
     try:
-        tasks = pool.map(lambda case: _cache_case(case, dataset, plan, folder, known[case.id]), cases)
+
+        def prepare(case: Case) -> None:
+            _cache_case(case, dataset, plan, folder, known[case.id])
+
+        tasks = pool.map(with_choices(prepare), cases)
         for done, _ in enumerate(tasks, start=1):
             if progress is not None:
                 progress(done, len(cases))

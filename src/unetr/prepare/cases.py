@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from unetr.core.allowance import Claim, admit, reading
+from unetr.core.frames import Transform, taking
 from unetr.core.untrusted import reads_untrusted
 from unetr.core.volume import Volume
 from unetr.errors import InputError
@@ -127,9 +128,13 @@ def read_scan(
     series: Sequence[str] = (),
     assume_affine: bool = False,
     accept_shear: bool = False,
+    transform: Transform | None = None,
 ) -> Volume:
-    """All channels of a case, [C, X, Y, Z]. Raises InputError that names the file for what cannot be used."""
-    with reading(_stacking_bytes):
+    """All channels of a case, [C, X, Y, Z]. transform: as in `io.read_volume`.
+
+    Raises InputError that names the file for what cannot be used.
+    """
+    with taking(transform), reading(_stacking_bytes):
         if series:
             volume = stack_channels([(case.images[0], read_dicom(case.images[0], series))])
         else:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from unetr.core.frames import with_choices
 from unetr.core.geometry import orientation_of
 from unetr.core.volume import Volume
 from unetr.errors import InputError
@@ -93,7 +94,7 @@ def check_dataset(
     cases = [*dataset.cases, *(dataset.held_out if held_out else ())]
     pool = ThreadPoolExecutor(2)
     try:
-        for finding in pool.map(lambda case: _check_case(case, dataset), cases):
+        for finding in pool.map(with_choices(lambda case: _check_case(case, dataset)), cases):
             findings.append(finding)
             if progress is not None:
                 progress(len(findings), len(cases))

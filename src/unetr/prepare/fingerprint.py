@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics, ScanStatistics
+from unetr.core.frames import with_choices
 from unetr.core.geometry import content_box, orientation_of
 from unetr.core.volume import Volume
 from unetr.errors import InputError
@@ -73,7 +74,7 @@ def measure_fingerprint(dataset: Dataset, progress: Callable[[int, int], None] |
     facts: list[CaseFacts] = []
     pool = ThreadPoolExecutor(2)
     try:
-        for fact in pool.map(lambda case: measure_case(case, dataset), cases):
+        for fact in pool.map(with_choices(lambda case: measure_case(case, dataset)), cases):
             facts.append(fact)
             if progress is not None:
                 progress(len(facts), len(cases))

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from unetr.core.frames import with_choices
 from unetr.core.text import read_json, read_text
 from unetr.errors import InputError
 from unetr.io import case_name, is_scan, read_label, read_volume
@@ -251,7 +252,7 @@ def _labels_found(cases: tuple[Case, ...], source: Path) -> dict[str, int]:
     names: dict[int, str] = {}
     problems: list[InputError] = []
     with ThreadPoolExecutor(2) as pool:
-        for path, found in zip(paths, pool.map(_values_of, paths), strict=True):
+        for path, found in zip(paths, pool.map(with_choices(_values_of), paths), strict=True):
             if isinstance(found, InputError):
                 # It is named where the cases are read; the others have names all the same.
                 problems.append(found)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from unetr.core.fingerprint import Fingerprint, LabelStatistics
+from unetr.core.frames import taken
 from unetr.core.grids import HEADER_NOISE, nearest_whole, significant
 from unetr.core.plan import InferencePlan, Plan, PretrainingPlan, TrainingPlan, Window
 from unetr.core.plan_file import parse_plan
@@ -77,6 +78,7 @@ def make_plan(
         labels=dataset.labels,
         regions=dataset.regions,
         ignore_label=dataset.ignore_label,
+        transform=taken(),
         crop="content",
         spacing_mm=spacing_mm,
         window=window,

@@ -31,6 +31,7 @@ COMMENTS: dict[str, str] = {
     "regions": "overlapping targets: [{name: whole, labels: [1, 2], written_as: 1}]",
     "ignore_label": "a value that the loss leaves out",
     "orientation": "the directions in which the voxel axes run",
+    "transform": "sform or qform: which affine of a NIfTI counts where the two disagree",
     "crop": "content (leave out the border of zeros) or none",
     "spacing_mm": "required: along the axes of `orientation`",
     "window": "required: voxels that the network sees at once",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from unetr.core.fingerprint import Fingerprint
+from unetr.core.frames import taking
 from unetr.core.lock import locked
 from unetr.core.plan import Plan
 from unetr.core.plan_file import read_plan
@@ -74,9 +75,11 @@ def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progre
     Returns the scores of the validation cases, None when all cases train, and in all processes but the leader.
     Raises InputError, MachineError, StoppedError.
     """
-    dataset = _as_planned(dataset, run, request)
+    known = _known_plan(run, request)
+    dataset = dataset if known is None else dataset.ignoring(known.ignore_label)
     team = assemble(request.launch)
     with ExitStack() as held:
+        held.enter_context(taking(None if known is None else known.transform))
         with team.missing_nobody():
             with team.leader_first():
                 if team.leads:
@@ -114,10 +117,9 @@ def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress
     return plan, open_run(run, plan, settings, fingerprint)
 
 
-def _as_planned(dataset: Dataset, run: Run, request: Request) -> Dataset:
-    """The dataset without the voxels that the plan, given or the run's own, leaves out. Raises InputError."""
-    plan = request.plan or (read_plan(run.plan) if holds_run(run) else None)
-    return dataset if plan is None else dataset.ignoring(plan.ignore_label)
+def _known_plan(run: Run, request: Request) -> Plan | None:
+    """The plan that was given, or the run's own; None where it is still to be made. Raises InputError."""
+    return request.plan or (read_plan(run.plan) if holds_run(run) else None)
 
 
 def plan_for(dataset: Dataset, fingerprint: Fingerprint, request: Request) -> Plan:

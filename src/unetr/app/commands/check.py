@@ -7,12 +7,24 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import DatasetPath, Json, counted, print_json, print_table, progress, say
+from unetr.app.options import (
+    DatasetPath,
+    Json,
+    TransformName,
+    counted,
+    print_json,
+    print_table,
+    progress,
+    say,
+    transform_named,
+)
+from unetr.core.frames import taking
 from unetr.errors import InputError
 
 
 def check(
     dataset: DatasetPath,
+    transform: TransformName = None,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--errors-only", help="Leave out warnings and notes.")] = False,
 ) -> None:
@@ -23,8 +35,8 @@ def check(
     from unetr.prepare.cases import open_dataset
     from unetr.prepare.check import check_dataset
 
-    opened = open_dataset(dataset)
-    with progress() as bar:
+    with taking(transform_named(transform)), progress() as bar:
+        opened = open_dataset(dataset)
         task = bar.add_task("checking", total=len(opened.cases), note="")
         report = check_dataset(opened, lambda done, of: bar.update(task, completed=done, total=of))
     shown = report.errors if quiet else report.problems

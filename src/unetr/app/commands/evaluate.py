@@ -8,8 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unetr.app.options import Json, counted, finite, number, print_json, print_table, progress, say
+from unetr.app.options import (
+    Json,
+    TransformName,
+    counted,
+    finite,
+    number,
+    print_json,
+    print_table,
+    progress,
+    say,
+    transform_named,
+)
 from unetr.app.training_view import print_scores
+from unetr.core.frames import taking
 from unetr.errors import BatchError, InputError
 
 if TYPE_CHECKING:
@@ -29,6 +41,7 @@ def evaluate(
     ignore_label: Annotated[
         int | None, typer.Option(help="Leave out voxels whose true label is this value.", min=1, max=65535)
     ] = None,
+    transform: TransformName = None,
     only_predicted: Annotated[
         bool, typer.Option("--only-predicted", help="Leave out labels that have no prediction, instead of scoring 0.")
     ] = False,
@@ -50,11 +63,13 @@ def evaluate(
     pairs, extra = match_cases(predictions, labels)
     if only_predicted:
         pairs = [pair for pair in pairs if pair.prediction is not None]
-    with progress() as bar:
+    known = _declared(plan, ignore_label)
+    planned = known.pop("transform")
+    with taking(transform_named(transform) or planned), progress() as bar:
         task = bar.add_task("evaluating", total=len(pairs), note="")
         results = evaluate_pairs(
             pairs,
-            **_declared(plan, ignore_label),
+            **known,
             tolerance_mm=tolerance_mm,
             extra=extra,
             keep_going=True,
@@ -95,13 +110,13 @@ def _show(results: Results, per_case: bool, as_json: bool) -> None:
 
 
 def _declared(path: Path | None, ignore_label: int | None) -> dict[str, Any]:
-    """Label names, regions and ignore label from a plan; without one the files' own names are used."""
+    """Label names, regions, ignore label and transform from a plan; without one the files' own names are used."""
     from unetr.core.plan_file import read_plan
 
     if path is None:
-        return {"ignore_value": ignore_label}
+        return {"ignore_value": ignore_label, "transform": None}
     plan = read_plan(path)
     if ignore_label is not None and ignore_label != plan.ignore_label:
         raise InputError(f"--ignore-label {ignore_label}: {path} has ignore_label {plan.ignore_label}; leave out one")
     regions = {region.name: region.labels for region in plan.regions}
-    return {"names": plan.labels, "regions": regions, "ignore_value": plan.ignore_label}
+    return {"names": plan.labels, "regions": regions, "ignore_value": plan.ignore_label, "transform": plan.transform}

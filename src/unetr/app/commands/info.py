@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unetr.app.options import Json, print_json, print_table
+from unetr.app.options import Json, TransformName, print_json, print_table, transform_named
+
+if TYPE_CHECKING:
+    from unetr.core.frames import Transform
 
 
 def info(
     path: Annotated[
         Path, typer.Argument(help="A model file, the name of a shipped one, or a scan.", show_default=False)
     ],
+    transform: TransformName = None,
     as_json: Json = False,
 ) -> None:
     """Show the facts of a model file (after verifying it) or of a scan.
@@ -22,7 +26,7 @@ def info(
     """
     from unetr.io import is_scan
 
-    facts = _scan_facts(path) if is_scan(path) else _model_facts(path)
+    facts = _scan_facts(path, transform_named(transform)) if is_scan(path) else _model_facts(path)
     if as_json:
         print_json(facts)
     else:
@@ -33,6 +37,8 @@ def _text(value: Any) -> str:
     """A fact for people: 1.5, 1.5, 2; anterior 1, posterior 2."""
     if isinstance(value, dict):
         return "; ".join(f"{key}: {_text(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return "; ".join(_text(row) for row in value)
     if isinstance(value, list):
         return ", ".join(_text(item) for item in value)
     if value is None:
@@ -66,11 +72,14 @@ def _model_facts(path: Path) -> dict[str, Any]:
     }
 
 
-def _scan_facts(path: Path) -> dict[str, Any]:
+def _scan_facts(path: Path, transform: Transform | None) -> dict[str, Any]:
+    """Facts of a scan; of one whose affines disagree both are shown, and the rest goes by the sform unless told."""
     from unetr.core.geometry import orientation_of
-    from unetr.io import read_volume
+    from unetr.io import header_affines, read_volume
 
-    volume = read_volume(path)
+    volume = read_volume(path, transform=transform or "sform")
+    affines = header_affines(path)
+    both = {name: affine[:3].round(6).tolist() for name, affine in affines.items()} if len(affines) > 1 else {}
     return {
         "channels": len(volume.data),
         "shape": list(volume.shape),
@@ -79,5 +88,7 @@ def _scan_facts(path: Path) -> dict[str, Any]:
         "type": str(volume.data.dtype),
         "minimum": float(volume.data.min()),
         "maximum": float(volume.data.max()),
+        **both,
+        "notes": list(volume.notes),
         "label_names": {str(value): name for value, name in volume.label_names.items()},
     }

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import finite, opened_dataset, progress, say, write_out
+from unetr.app.options import TransformName, finite, opened_dataset, progress, say, transform_named, write_out
+from unetr.core.frames import taking
 from unetr.errors import InputError
+
+if TYPE_CHECKING:
+    from unetr.core.fingerprint import Fingerprint
+    from unetr.core.plan import Plan
 
 
 def plan(
@@ -21,6 +26,7 @@ def plan(
             help="Plan for a training of this length on this machine, as train does.", min=0.01, callback=finite
         ),
     ] = None,
+    transform: TransformName = None,
     template: Annotated[bool, typer.Option("--template", help="Print a plan to fill in by hand, and stop.")] = False,
 ) -> None:
     """Measure a dataset and write a plan, each choice with its reason; without -o the plan is printed.
@@ -29,8 +35,6 @@ def plan(
     """
     from unetr.core.files import write_text
     from unetr.core.plan_file import plan_to_yaml, write_plan
-    from unetr.prepare.fingerprint import measure_fingerprint
-    from unetr.prepare.planner import make_plan
     from unetr.prepare.template import template_plan
 
     if template:
@@ -38,19 +42,26 @@ def plan(
         return
     if dataset is None:
         raise InputError("plan needs a dataset, or --template; see unetr plan --help")
-    opened = opened_dataset(dataset)
-    with progress() as bar:
-        task = bar.add_task("measuring", total=len(opened.cases), note="")
-        fingerprint = measure_fingerprint(opened, lambda done, of: bar.update(task, completed=done, total=of))
-    if minutes is None:
-        made = make_plan(opened, fingerprint, preset=preset)
-    else:
-        from unetr.train.fit import Request, plan_for
-
-        made = plan_for(opened, fingerprint, Request(preset=preset, minutes=minutes))
+    with taking(transform_named(transform)):
+        made, fingerprint = _measured(dataset, preset, minutes)
     if out is None:
         write_out(plan_to_yaml(made))
         return
     write_plan(out / "plan.yaml", made)
     write_text(out / "fingerprint.json", fingerprint.model_dump_json(indent=1))
     say(f"wrote {out / 'plan.yaml'} and {out / 'fingerprint.json'}; edit the plan, then: unetr train --plan ...")
+
+
+def _measured(dataset: Path, preset: str, minutes: float | None) -> tuple[Plan, Fingerprint]:
+    from unetr.prepare.fingerprint import measure_fingerprint
+    from unetr.prepare.planner import make_plan
+
+    opened = opened_dataset(dataset)
+    with progress() as bar:
+        task = bar.add_task("measuring", total=len(opened.cases), note="")
+        fingerprint = measure_fingerprint(opened, lambda done, of: bar.update(task, completed=done, total=of))
+    if minutes is None:
+        return make_plan(opened, fingerprint, preset=preset), fingerprint
+    from unetr.train.fit import Request, plan_for
+
+    return plan_for(opened, fingerprint, Request(preset=preset, minutes=minutes)), fingerprint

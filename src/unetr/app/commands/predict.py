@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import Device, Engine, Json, Precision, print_json, print_table, say, write_line
+from unetr.app.options import (
+    Device,
+    Engine,
+    Json,
+    Precision,
+    TransformName,
+    print_json,
+    print_table,
+    say,
+    transform_named,
+    write_line,
+)
 from unetr.errors import BatchError, InputError
 
 if TYPE_CHECKING:
@@ -62,6 +73,7 @@ def predict(
     accept_shear: Annotated[
         bool, typer.Option("--accept-shear", help="Accept scans whose axes are not perpendicular, on their own grid.")
     ] = False,
+    transform: TransformName = None,
     engine: Engine = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
@@ -99,6 +111,7 @@ def predict(
         preview=preview,
         assume_affine=assume_affine,
         accept_shear=accept_shear,
+        transform=transform_named(transform),
         series=tuple(series or ()),
         result_format=result_format,
     )

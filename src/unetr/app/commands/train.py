@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unetr.app.launch import launch, launched_rank
-from unetr.app.options import DatasetPath, Json, Sharded, finite, opened_dataset, print_json, say, training_minutes
+from unetr.app.options import (
+    DatasetPath,
+    Json,
+    Sharded,
+    TransformName,
+    finite,
+    opened_dataset,
+    print_json,
+    say,
+    training_minutes,
+    transform_named,
+)
 from unetr.app.training_view import cross_validate_in_view, fit_in_view, print_scores
+from unetr.core.frames import Transform, taking
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
     from unetr.evaluate.results import Results
+    from unetr.train.fit import Request
+    from unetr.train.run import Run
 
 ALL_DATA = "all-data"
 ALL = "all"
@@ -43,6 +58,7 @@ def train(
     rules: Annotated[
         bool, typer.Option("--rules/--no-rules", help="With --folds all: look for rules that clean up predictions.")
     ] = True,
+    transform: TransformName = None,
     sharded: Sharded = False,
     as_json: Json = False,
 ) -> None:
@@ -56,6 +72,7 @@ def train(
     from unetr.core.plan_file import read_plan
     from unetr.model.file import read_model
     from unetr.model.shipped import find_model
+    from unetr.train.crossval import fold_runs
     from unetr.train.fit import Request
     from unetr.train.run import Run
 
@@ -78,11 +95,12 @@ def train(
     run = Run(out)
     results: Results | None
     model: Path
-    opened = opened_dataset(dataset)
-    if every:
-        results, model = cross_validate_in_view(opened, out, request), out
-    else:
-        results, model = fit_in_view(opened, run, request), run.model
+    with taking(_transform(transform, request, [run, *fold_runs(out, 1)])):
+        opened = opened_dataset(dataset)
+        if every:
+            results, model = cross_validate_in_view(opened, out, request), out
+        else:
+            results, model = fit_in_view(opened, run, request), run.model
     if launched_rank() > 0:
         return
     if as_json:
@@ -90,6 +108,25 @@ def train(
     elif results is not None:
         print_scores(results)
     say(f"model: {model}")
+
+
+def _transform(name: str | None, request: Request, runs: Sequence[Run]) -> Transform | None:
+    """What --transform says; else the plan that is given, or that of a run that is resumed.
+
+    Raises InputError where an option and a plan differ, since a model predicts as its plan says.
+    """
+    from unetr.core.plan_file import read_plan
+    from unetr.train.run import holds_run
+
+    chosen = transform_named(name)
+    plans = [request.plan, *(read_plan(run.plan) for run in runs if holds_run(run))]
+    plan = next((plan for plan in plans if plan is not None), None)
+    if plan is None:
+        return chosen
+    if chosen is not None and chosen != plan.transform:
+        said = "no transform" if plan.transform is None else f"transform {plan.transform}"
+        raise InputError(f"--transform {chosen}: the plan has {said}; set it there, or leave out one of them")
+    return plan.transform
 
 
 def _folds(text: str) -> tuple[bool, int]:
