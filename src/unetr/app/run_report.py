@@ -31,28 +31,70 @@ def write_run_report(
     run: Run, results: Results | None, shown: Sequence[ShownCase], *, licence: str, citation: str
 ) -> Path:
     """Writes RUN/report.html and an overlay picture beside each shown prediction; returns the page's path."""
-    from unetr.core.plan_file import read_plan
-    from unetr.report.page import ReportInput, WorstCase, write_report
-    from unetr.train.run import read_fingerprint, read_settings
+    from unetr.train.run import read_settings
 
     settings = read_settings(run)
-    pictures = [(case.name, picture) for case in shown if (picture := _picture(case)) is not None]
-    worst = tuple(WorstCase(name, _dice_of(results, name), picture) for name, picture in pictures)
+    facts = {
+        "training": _budget(settings.steps, settings.minutes, settings.schedule_steps),
+        "cases": f"{len(settings.training_cases)} trained, {len(settings.validation_cases)} validated",
+        "fold, seed": f"{'all data' if settings.fold is None else settings.fold}, {settings.seed}",
+    }
+    return _write(run, run, results, shown, facts, (licence, citation))
+
+
+def write_folds_report(folder: Path, folds: Sequence[Run], results: Results, shown: Sequence[ShownCase]) -> Path:
+    """Writes FOLDER/report.html about a cross-validation, whose scores are those of all folds together."""
+    from unetr.train.run import Run, read_settings
+
+    settings = [read_settings(run) for run in folds]
+    budgets = dict.fromkeys(_budget(each.steps, each.minutes, each.schedule_steps) for each in settings)
+    facts = {"training of each fold": ", ".join(budgets)}
+    for run, each in zip(folds, settings, strict=True):
+        dice = mean_dice_of(results, each.validation_cases)
+        facts[run.folder.name] = (
+            f"mean Dice {dice:.4f} of {len(each.validation_cases)} cases; its page is {run.folder.name}/report.html"
+        )
+    return _write(Run(folder), folds[0], results, shown, facts, (settings[0].licence, settings[0].reference))
+
+
+def mean_dice_of(results: Results, cases: Sequence[str]) -> float:
+    """Mean over classes of the mean Dice of these cases; NaN where none is defined."""
+    from unetr.evaluate.results import mean_foreground_dice
+
+    return mean_foreground_dice([score for score in results.scores if score.case in set(cases)])
+
+
+def _write(
+    run: Run,
+    measured: Run,
+    results: Results | None,
+    shown: Sequence[ShownCase],
+    facts: dict[str, str],
+    credit: tuple[str, str],
+) -> Path:
+    """measured: the run that has the fingerprint. credit: the data's licence and how to cite it."""
+    from unetr.core.frames import taking
+    from unetr.core.plan_file import read_plan
+    from unetr.report.page import ReportInput, WorstCase, write_report
+    from unetr.train.run import read_fingerprint
+
+    plan = read_plan(run.plan)
+    with taking(plan.transform):
+        pictures = [(case.name, picture) for case in shown if (picture := _picture(case)) is not None]
+    worst = tuple(WorstCase(name, mean_dice_of(results, [name]), png) for name, png in pictures if results is not None)
     page = run.folder / "report.html"
     report = ReportInput(
-        plan=read_plan(run.plan),
-        fingerprint=read_fingerprint(run),
+        plan=plan,
+        fingerprint=read_fingerprint(measured),
         results=results,
         training_log=run.log,
         timing_log=run.timing,
         validation_log=run.validation_log,
         worst_cases=worst,
-        data_licence=licence,
-        citation=citation,
-        facts={
-            "training": _budget(settings.steps, settings.minutes, settings.schedule_steps),
-            "cases": f"{len(settings.training_cases)} trained, {len(settings.validation_cases)} validated",
-            "fold, seed": f"{'all data' if settings.fold is None else settings.fold}, {settings.seed}",
+        data_licence=credit[0],
+        citation=credit[1],
+        facts=facts
+        | {
             "unetr": version("unetr"),
             "torch": _version("torch"),
             "python": platform.python_version(),
@@ -80,12 +122,6 @@ def _picture(case: ShownCase) -> bytes | None:
         return None
     write_png(case.prediction.with_name(f"{case_name(case.prediction)}.png"), png)
     return png
-
-
-def _dice_of(results: Results | None, case: str) -> float:
-    from unetr.evaluate.results import mean_foreground_dice
-
-    return mean_foreground_dice([score for score in (results.scores if results else ()) if score.case == case])
 
 
 def _version(package: str) -> str:
