@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from unetr.model.artefact import open_model
 from unetr.model.build import build_network
 from unetr.model.export import EXPORTS
 from unetr.model.file import ModelFile
-from unetr.model.onnx_metadata import has_external_data, onnx_metadata
+from unetr.model.onnx_metadata import onnx_metadata
 
 
 @pytest.fixture(scope="module")
@@ -124,41 +125,174 @@ def test_metadata_are_read_as_onnx_reads_them(entries: dict[str, str]) -> None:
     assert onnx_metadata(made.SerializeToString()) == entries
 
 
-def _with_external(place: str) -> onnx.ModelProto:
-    """A network in which one tensor's values are in another file, at one of the places where tensors can be."""
-    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+def _sealed_onnx(network: onnx.ModelProto, path: Path) -> None:
+    """Writes a network with the digest of its bytes, which holds no secret."""
+    for entry in [entry for entry in network.metadata_props if entry.key == "sha256"]:
+        entry.value = "0" * 64
+    blank = network.SerializeToString()
+    path.write_bytes(blank.replace(b"0" * 64, hashlib.sha256(blank).hexdigest().encode(), 1))
+
+
+def _elsewhere(tensor: TensorProto) -> TensorProto:
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="../../secret")
-    inside = helper.make_graph([helper.make_node("Constant", [], ["w"], value=tensor)], "inside", [], [])
-    nodes, initialisers = [], []
-    if place == "initializer":
-        initialisers = [tensor]
-    elif place == "constant":
-        nodes = list(inside.node)
-    else:
-        nodes = [helper.make_node("If", ["c"], ["y"], then_branch=inside, else_branch=inside)]
-    return helper.make_model(helper.make_graph(nodes, "graph", [], [], initialisers))
+    return tensor
 
 
-@pytest.mark.parametrize("place", ["initializer", "constant", "subgraph"])
-def test_weights_in_other_files_are_found(place: str) -> None:
-    network = _with_external(place)
-    assert has_external_data(network.SerializeToString())
-    every = [*network.graph.initializer, *(a.t for n in network.graph.node for a in n.attribute)]
-    every += [a.t for n in network.graph.node for b in n.attribute for m in b.g.node for a in m.attribute]
-    for tensor in every:
-        del tensor.external_data[:]
-    assert not has_external_data(network.SerializeToString())
+def _largest(network: onnx.ModelProto) -> TensorProto:
+    return max(network.graph.initializer, key=lambda one: len(one.raw_data))
 
 
-def test_a_sealed_file_with_weights_elsewhere_is_refused(exported: Callable[[str], Path]) -> None:
+def _external_constant(network: onnx.ModelProto) -> None:
+    tensor = _elsewhere(TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1]))
+    network.graph.node.insert(0, helper.make_node("Constant", [], ["w"], value=tensor))
+
+
+def _external_in_a_branch(network: onnx.ModelProto) -> None:
+    _external_constant(network)
+    inside = helper.make_graph([network.graph.node.pop(0)], "inside", [], [])
+    network.graph.node.append(helper.make_node("If", ["c"], ["y"], then_branch=inside, else_branch=inside))
+
+
+def _not_finite(network: onnx.ModelProto) -> None:
+    tensor = _largest(network)
+    tensor.raw_data = np.array([np.nan], "<f4").tobytes() + tensor.raw_data[4:]
+
+
+HIDDEN: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
+    "weights elsewhere, too": (
+        lambda n: n.graph.initializer[0].external_data.add(key="location", value="/etc/hostname"),
+        "written in another way",
+    ),
+    "weights elsewhere": (lambda n: _elsewhere(_largest(n)), "its plan|cannot be read"),
+    "a constant elsewhere": (_external_constant, "not the one of its plan"),
+    "a constant elsewhere in a branch": (_external_in_a_branch, "not the one of its plan"),
+    "a sparse tensor elsewhere": (
+        lambda n: _elsewhere(n.graph.sparse_initializer.add(dims=[1]).values),
+        "not the one of its plan",
+    ),
+    "a function": (lambda n: n.functions.add(name="f", domain="x"), "not the one of its plan"),
+    "another operation": (lambda n: setattr(n.graph.node[-1], "op_type", "Neg"), "not the one of its plan"),
+    "a weight that is NaN": (_not_finite, "NaN or infinite"),
+    "another domain": (lambda n: setattr(n.graph.node[0], "domain", "ai.onnx.contrib"), "not the one of its plan"),
+    "another shape": (lambda n: n.graph.initializer[0].dims.append(1), "not the one of its plan"),
+    "another constant": (
+        lambda n: setattr(_whole_numbers(n), "raw_data", np.full(len(_whole_numbers(n).raw_data) // 8, 99).tobytes()),
+        "not the one of its plan",
+    ),
+    "options for a runtime": (lambda n: n.metadata_props.add(key="ort_config", value="{}"), "ort_config"),
+    "notes on values": (lambda n: n.graph.value_info.add(name="x"), "not the one of its plan"),
+    "another input": (lambda n: n.graph.input.add(name="x"), "not the one of its plan"),
+}
+
+
+def _whole_numbers(network: onnx.ModelProto) -> TensorProto:
+    return next(one for one in network.graph.initializer if one.data_type == TensorProto.INT64)
+
+
+@pytest.mark.fault("ONNX files that hold something else")
+@pytest.mark.parametrize("name", HIDDEN)
+def test_a_sealed_file_that_is_not_as_exported_is_refused(name: str, exported: Callable[[str], Path]) -> None:
+    change, said = HIDDEN[name]
     path = exported("onnx")
     network = onnx.load(path)
-    weights = network.graph.initializer[0]
-    weights.data_location = TensorProto.EXTERNAL
-    weights.external_data.add(key="location", value="/etc/hostname")
-    (seal,) = (entry for entry in network.metadata_props if entry.key == "sha256")
-    seal.value = "0" * 64
-    seal.value = hashlib.sha256(network.SerializeToString()).hexdigest()
-    path.write_bytes(network.SerializeToString())
-    with pytest.raises(InputError, match="keeps weights in another file"):
+    _sealed_onnx(network, path)
+    open_model(path)
+    change(network)
+    _sealed_onnx(network, path)
+    with pytest.raises(InputError, match=rf"model\.onnx: .*({said})"):
+        open_model(path)
+
+
+def _fields(data: bytes) -> list[bytes]:
+    """The whole encoding of each field of a message of varints and bytes."""
+
+    def varint(at: int) -> tuple[int, int]:
+        value = shift = 0
+        while True:
+            value |= (data[at] & 127) << shift
+            shift, at = shift + 7, at + 1
+            if data[at - 1] < 128:
+                return value, at
+
+    at, found = 0, []
+    while at < len(data):
+        first = at
+        key, at = varint(at)
+        length, at = varint(at)
+        at += length if key & 7 == 2 else 0
+        found.append(data[first:at])
+    return found
+
+
+OTHER_WAYS: dict[str, Callable[[bytes], bytes]] = {
+    "an overlong tag": lambda field: bytes([field[0] | 128, 0]) + field[1:],
+    "an overlong tag beyond 32 bits": lambda field: bytes([field[0] | 128, 128, 128, 128, 64]) + field[1:],
+    "an unknown field": lambda field: field + bytes([0xFA, 0x7F, 0]),
+    "a field twice": lambda field: field + field,
+    "a group": lambda field: field + bytes([0x0B, 0x0C]),
+    "nothing": lambda field: b"",
+}
+
+
+@pytest.mark.fault("ONNX files written in another way")
+@pytest.mark.parametrize("way", OTHER_WAYS)
+@pytest.mark.parametrize("key", [0x08, 0x3A, 0x42, 0x72], ids=["ir_version", "graph", "opset", "metadata"])
+def test_a_file_in_another_encoding_is_refused(way: str, key: int, exported: Callable[[str], Path]) -> None:
+    path = exported("onnx")
+    sealed = onnx_metadata(path.read_bytes())
+    assert sealed is not None
+    parts = _fields(path.read_bytes().replace(sealed["sha256"].encode(), b"0" * 64))
+    at = next(index for index, part in enumerate(parts) if part[0] == key)
+    parts[at] = OTHER_WAYS[way](parts[at])
+    blank = b"".join(parts)
+    path.write_bytes(blank.replace(b"0" * 64, hashlib.sha256(blank).hexdigest().encode(), 1))
+    with pytest.raises(InputError, match=r"model\.onnx: "):
+        open_model(path)
+
+
+HIDDEN_XML = {
+    "a declaration": ('<?xml version="1.0"?>', '<?xml version="1.0"?><!DOCTYPE net [<!ENTITY a "b">]>', "declarations"),
+    "an operation": ('type="Add"', 'type="TensorIterator"', "TensorIterator"),
+    "an extension's operation": ('type="Add" version="opset1"', 'type="Add" version="extension"', "own operations"),
+    "a constant beyond the weights": ('offset="0"', 'offset="99999999"', "constant of"),
+    "a constant of another size": ('offset="0" size="', 'offset="0" size="1', "constant of"),
+    "a negative place": ('offset="0"', 'offset="-8"', "without its place"),
+    "another type": ('element_type="f32" shape="2', 'element_type="string" shape="2', "another type"),
+    "a body": ("<edges>", "<edges><body/>", "body in edges"),
+    "a file": ('<data element_type="f32"', '<data path="../x.bin" element_type="f32"', "without its place"),
+}
+
+
+@pytest.mark.fault("OpenVINO networks that hold something else")
+@pytest.mark.parametrize("name", HIDDEN_XML)
+def test_an_openvino_network_that_is_not_as_exported_is_refused(name: str, exported: Callable[[str], Path]) -> None:
+    before, after, said = HIDDEN_XML[name]
+    path = exported("openvino")
+    text = path.read_text()
+    assert before in text
+    _sealed_xml(path, text)
+    open_model(path)
+    _sealed_xml(path, text.replace(before, after, 1))
+    with pytest.raises(InputError, match=rf"model\.xml: .*{said}"):
+        open_model(path)
+
+
+def _sealed_xml(path: Path, text: str) -> None:
+    blank = re.sub("sha256:[0-9a-f]{64}", f"sha256:{'0' * 64}", text).encode()
+    digest = hashlib.sha256(blank + path.with_suffix(".bin").read_bytes()).hexdigest()
+    path.write_bytes(blank.replace(b"sha256:" + b"0" * 64, b"sha256:" + digest.encode()))
+
+
+@pytest.mark.fault("OpenVINO networks that hold something else")
+def test_weights_of_an_openvino_network_are_finite(exported: Callable[[str], Path]) -> None:
+    path = exported("openvino")
+    place = re.search(r'element_type="f32" shape="[^"]*" offset="(\d+)"', path.read_text())
+    assert place is not None
+    constants = bytearray(path.with_suffix(".bin").read_bytes())
+    constants[int(place[1]) : int(place[1]) + 4] = np.array(np.inf, "<f4").tobytes()
+    path.with_suffix(".bin").write_bytes(constants)
+    _sealed_xml(path, path.read_text())
+    with pytest.raises(InputError, match=r"model\.xml: .*NaN or infinite"):
         open_model(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,6 +20,7 @@ from unetr.model.build import build_network
 from unetr.model.file import ModelFile, describe, described
 from unetr.model.graph import build_graph
 from unetr.model.graph_builder import composed_kernel
+from unetr.model.onnx_file import onnx_parts
 from unetr.model.onnx_graph import OnnxOperations
 
 TINY = {"patch": 8, "width": 24, "depth": 3, "heads": 2, "mlp_width": 32, "taps": (1, 2, 3), "feature_size": 4}
@@ -52,10 +54,12 @@ def model_of(made: Plan, seed: int = 0) -> tuple[torch.nn.Module, ModelFile]:
 def onnx_opened(model: ModelFile) -> Opened:
     operations = OnnxOperations()
     logits = build_graph(operations, model.plan, model.weights, "model")  # type: ignore[arg-type]
-    made = operations.model(logits, (model.plan.outputs, *model.plan.window), {})
+    graph = operations.graph(logits, (model.plan.outputs, *model.plan.window))
+    data = b"".join(onnx_parts(graph, {}, {}))
+    onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
     from pathlib import Path
 
-    return Opened("onnx", described({**describe(model), "sha256": ""}, {}, Path("model")), made.SerializeToString())
+    return Opened("onnx", described({**describe(model), "sha256": ""}, {}, Path("model")), data)
 
 
 def engines(model: ModelFile) -> dict[str, Engine]:

@@ -70,7 +70,6 @@ _INSTALL = {
     "tensorboard": "unetr[train]",
     "nilearn": "unetr[demo]",
     "onnxruntime": "unetr[onnx]",
-    "onnx": "unetr[export]",
     "highdicom": "unetr[dicom]",
     "monai": "unetr[peers]",
     "dynamic_network_architectures": "unetr[peers]",

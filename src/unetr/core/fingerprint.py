@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Self
 
+from pydantic import Field, model_validator
+
+from unetr.core import bounds
 from unetr.core.records import Record
+
+_Cases = Annotated[int, Field(ge=0, le=10**7)]
+_Side = Annotated[int, Field(ge=1, le=10**6)]
+_Spacing = Annotated[float, Field(gt=0, le=1e6)]
+_Degrees = Annotated[float, Field(ge=0, le=180)]
+# Intensities are float32.
+_Intensity = Annotated[float, Field(ge=-3.5e38, le=3.5e38)]
 
 
 class IntensityStatistics(Record):
     """Of one channel, over the foreground voxels of all cases (or all voxels where nothing is labelled)."""
 
-    minimum: float
-    maximum: float
-    mean: float
-    std: float
-    percentile_00_5: float
-    median: float
-    percentile_99_5: float
+    minimum: _Intensity
+    maximum: _Intensity
+    mean: _Intensity
+    std: _Intensity
+    percentile_00_5: _Intensity
+    median: _Intensity
+    percentile_99_5: _Intensity
 
 
 class LabelStatistics(Record):
@@ -26,12 +36,12 @@ class LabelStatistics(Record):
     foreground to this label's centroid, divided by that distance's standard deviation over cases.
     """
 
-    name: str
-    value: int
-    cases: int
-    voxel_fraction: float
-    median_volume_ml: float
-    side: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    name: bounds.Name
+    value: bounds.LabelValue
+    cases: _Cases
+    voxel_fraction: bounds.Fraction
+    median_volume_ml: Annotated[float, Field(ge=0, le=1e18)]
+    side: tuple[bounds.Finite, bounds.Finite, bounds.Finite] = (0.0, 0.0, 0.0)
 
 
 class ScanStatistics(Record):
@@ -42,9 +52,9 @@ class ScanStatistics(Record):
     share that are exactly equal; near 1 in label maps, small where there is noise.
     """
 
-    percentiles: list[tuple[float, float, float]]
-    zero_fractions: list[float]
-    flat_fractions: list[float]
+    percentiles: list[tuple[_Intensity, _Intensity, _Intensity]] = Field(min_length=1)
+    zero_fractions: list[bounds.Fraction] = Field(min_length=1)
+    flat_fractions: list[bounds.Fraction] = Field(min_length=1)
 
 
 class ContrastStatistics(Record):
@@ -58,15 +68,15 @@ class ContrastStatistics(Record):
     few (a mask, a label map); values_per_scan: the most that one of them holds then.
     """
 
-    low_percentiles: list[float]
-    high_percentiles: list[float]
-    low_losses: list[float]
-    high_losses: list[float]
-    darkest: list[float] = Field(default_factory=list)
-    brightest: list[float] = Field(default_factory=list)
-    collapsed: int = 0
-    values: list[float] = Field(default_factory=list)
-    values_per_scan: int = 0
+    low_percentiles: list[bounds.Percentile]
+    high_percentiles: list[bounds.Percentile]
+    low_losses: list[bounds.Finite]
+    high_losses: list[bounds.Finite]
+    darkest: list[_Intensity] = Field(default_factory=list)
+    brightest: list[_Intensity] = Field(default_factory=list)
+    collapsed: _Cases = 0
+    values: list[_Intensity] = Field(default_factory=list)
+    values_per_scan: _Cases = 0
 
 
 class Fingerprint(Record):
@@ -80,15 +90,23 @@ class Fingerprint(Record):
     existed.
     """
 
-    dataset: str
-    cases: int
-    shapes: list[tuple[int, int, int]]
-    spacings_mm: list[tuple[float, float, float]]
-    orientations: dict[str, int]
-    channels: dict[str, IntensityStatistics]
+    dataset: bounds.Name
+    cases: _Cases
+    shapes: list[tuple[_Side, _Side, _Side]] = Field(min_length=1)
+    spacings_mm: list[tuple[_Spacing, _Spacing, _Spacing]] = Field(min_length=1)
+    orientations: dict[str, _Cases]
+    channels: dict[bounds.Name, IntensityStatistics]
     labels: list[LabelStatistics]
-    intensity_scale_spread: float
-    content_fraction: float = 1.0
-    scans: dict[str, ScanStatistics] = Field(default_factory=dict)
-    oblique_degrees: list[float] = Field(default_factory=list)
-    contrast: dict[str, ContrastStatistics] = Field(default_factory=dict)
+    intensity_scale_spread: Annotated[float, Field(ge=0, le=1e300)]
+    content_fraction: bounds.Fraction = 1.0
+    scans: dict[bounds.Name, ScanStatistics] = Field(default_factory=dict)
+    oblique_degrees: list[_Degrees] = Field(default_factory=list)
+    contrast: dict[bounds.Name, ContrastStatistics] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_entry_per_case(self) -> Self:
+        if len(self.shapes) != len(self.spacings_mm):
+            raise ValueError(
+                f"{len(self.shapes)} shapes and {len(self.spacings_mm)} spacings; expected one of each case"
+            )
+        return self

@@ -15,6 +15,7 @@ import numpy as np
 
 from unetr.core.parallel import available_cores, in_threads, ranges
 from unetr.core.plan import Plan
+from unetr.infer.finite import check_finite
 from unetr.infer.window import Engine, Float, Shape, blending_weights, centre_padding, window_starts
 
 
@@ -54,7 +55,8 @@ def sweep(image: Float, engine: Engine, plan: Plan, route: Route, columns: tuple
 
     Yields [J, rows, columns, depth], axes as the route has them: the weighted mean over all windows that cover a voxel,
     by the plan's window, overlap and blending. A view that is valid until the next is asked for; it may be written to.
-    An image smaller than the window is padded with zeros around its centre, as in training.
+    An image smaller than the window is padded with zeros around its centre, as in training. Raises InputError for
+    logits that are not finite.
     """
     window = plan.window
     x, y, z = image.shape[1:]
@@ -75,6 +77,7 @@ def sweep(image: Float, engine: Engine, plan: Plan, route: Route, columns: tuple
         for start in product(*own):
             where = tuple(slice(s, s + w) for s, w in zip(start, window, strict=True))
             logits = engine(image[:, *where][None].astype(np.float32, copy=False))[0]
+            check_finite(logits, "the network")
             origin = [*piece.low]
             origin[row] = first
             inside, target = _overlap(start, window, origin, size)

@@ -16,12 +16,16 @@ from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan
 from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
-from unetr.model.file import ModelFile, described, read_model
-from unetr.model.onnx_metadata import has_external_data, onnx_metadata
+from unetr.model.file import FORMAT, FORMAT_VERSION, ModelFile, described, read_model
+from unetr.model.onnx_check import onnx_problem
+from unetr.model.onnx_metadata import onnx_metadata
+from unetr.model.openvino_file import xml_problem
 
 NO_DIGEST = "0" * 64
 # Before each entry in OpenVINO's XML, so that it is found without a parser that follows references.
 _RT_PREFIX = b'<unetr value="'
+
+_ENTRIES = {"format", "format_version", "plan", "fingerprint", "metrics", "licence", "created_by", "sha256"}
 
 Kind = Literal["model", "onnx", "openvino"]
 
@@ -88,9 +92,11 @@ def _open_onnx(path: Path) -> Opened:
     if metadata is None or "plan" not in metadata:
         raise InputError(f"{path}: is not an ONNX file written by unetr export; expected one with a plan")
     _verify(path, metadata.get("sha256", ""), data)
-    if has_external_data(data):
-        raise InputError(f"{path}: keeps weights in another file; expected all in one, as unetr export writes it")
-    return Opened("onnx", described(metadata, {}, path), data)
+    model = described(_known(metadata, path), {}, path)
+    problem = onnx_problem(data, model.plan, metadata)
+    if problem:
+        raise InputError(f"{path}: {problem}; expected a file as unetr export writes it; export it again")
+    return Opened("onnx", model, data)
 
 
 def _open_openvino(path: Path) -> Opened:
@@ -100,7 +106,23 @@ def _open_openvino(path: Path) -> Opened:
         raise InputError(f"{path}: is not an OpenVINO network written by unetr export; expected one with a plan")
     constants = _read(path.with_suffix(".bin"), f"the weights of {path.name}")
     _verify(path, metadata.get("sha256", ""), data, constants)
-    return Opened("openvino", described(metadata, {}, path), data, constants)
+    problem = xml_problem(data, constants)
+    if problem:
+        raise InputError(f"{path}: {problem}; expected a network as unetr export writes it; export it again")
+    return Opened("openvino", described(_known(metadata, path), {}, path), data, constants)
+
+
+def _known(metadata: dict[str, str], path: Path) -> dict[str, str]:
+    """The metadata, if they are those that `describe` makes: runtimes take some others for instructions."""
+    other = sorted(metadata.keys() ^ _ENTRIES)
+    if other:
+        raise InputError(f"{path}: has other metadata than unetr export writes ({other[0][:60]!r}); export it again")
+    if (metadata["format"], metadata["format_version"]) != (FORMAT, FORMAT_VERSION):
+        raise InputError(
+            f"{path}: is {metadata['format'][:60]} version {metadata['format_version'][:20]}, this program reads "
+            f"{FORMAT} version {FORMAT_VERSION}; use the unetr that wrote it"
+        )
+    return metadata
 
 
 def _openvino_metadata(data: bytes) -> dict[str, str] | None:

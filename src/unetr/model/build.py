@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import nn
 
@@ -15,6 +13,7 @@ from unetr.model.file import ModelFile
 from unetr.model.initialise import initialise
 from unetr.model.patch_embedding import PatchEmbedding, patch_grid
 from unetr.model.peers import build_peer
+from unetr.model.shapes import fit_problem, network_problem, shape_problems
 from unetr.model.stem import stem, stem_channels
 from unetr.model.unetr import UNETR
 
@@ -41,7 +40,9 @@ def empty_network(network: NetworkPlan, in_channels: int, outputs: int, window: 
     """
     if network.peer is not None:
         return build_peer(network.peer, in_channels, outputs, window)
-    _check(network, in_channels, outputs)
+    problem = network_problem(network)
+    if problem:
+        raise ValueError(problem)
     has_stem = network.decoder == "stem"
     with torch.device("meta"):
         embedding = PatchEmbedding(
@@ -75,40 +76,18 @@ def network_from(model: ModelFile) -> nn.Module:
     Raises InputError that lists every missing, unexpected and mis-shaped weight.
     """
     plan = model.plan
+    weights = {name: torch.as_tensor(array) for name, array in model.weights.items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    problem = "" if plan.network.peer else fit_problem(plan, found)
+    if problem:
+        raise InputError(f"{model.source}: {problem}")
     try:
         network = empty_network(plan.network, len(plan.channels), plan.outputs, plan.window)
     except ValueError as error:
         raise InputError(f"{model.source}: {error}") from None
-    weights = {name: torch.as_tensor(array) for name, array in model.weights.items()}
-    problems = weight_problems(network.state_dict(), {name: tuple(tensor.shape) for name, tensor in weights.items()})
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    problems = shape_problems(expected, found)
     if problems:
         raise InputError(f"{model.source}: the weights do not fit the plan's network: {'; '.join(problems)}")
     network.load_state_dict(weights, assign=True)
     return network.eval()
-
-
-def weight_problems(expected: Mapping[str, torch.Tensor], found: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """Every difference between the weights a network has and the shapes that were found, one text each."""
-    missing = sorted(expected.keys() - found.keys())
-    unexpected = sorted(found.keys() - expected.keys())
-    shapes = {name: tuple(expected[name].shape) for name in sorted(expected.keys() & found.keys())}
-    problems = [f"missing {', '.join(missing)}"] if missing else []
-    problems += [f"unexpected {', '.join(unexpected)}"] if unexpected else []
-    problems += [f"{name} is {found[name]}, not {shape}" for name, shape in shapes.items() if found[name] != shape]
-    return problems
-
-
-def _check(network: NetworkPlan, in_channels: int, outputs: int) -> None:
-    if network.decoder not in DECODERS:
-        raise ValueError(f"network.decoder: {network.decoder!r} is unknown; choose one of {', '.join(DECODERS)}")
-    if network.patch < 2 or network.patch & (network.patch - 1):
-        raise ValueError(
-            f"network.patch: {network.patch} is not a power of two; the decoders double the size step by step"
-        )
-    if network.taps[-1] != network.depth:
-        raise ValueError(
-            f"network.taps: the last tap {network.taps[-1]} must be the last block (depth {network.depth}); "
-            "blocks after it would never be used"
-        )
-    if in_channels < 1 or outputs < 1:
-        raise ValueError(f"a network needs at least one channel and one output, got {in_channels} and {outputs}")

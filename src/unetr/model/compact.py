@@ -48,7 +48,7 @@ def expanded(weights: Mapping[str, Array]) -> dict[str, Array]:
     full: dict[str, Array] = {}
     for name, weight in weights.items():
         factor = weights.get(name + _FACTOR)
-        if factor is not None and factor.shape == weight.shape[:1]:
+        if factor is not None and weight.dtype == np.int8 and weight.ndim == 2 and factor.shape == weight.shape[:1]:
             full[name] = weight.astype(np.float32) * factor[:, None]
         elif not (name.endswith(_FACTOR) and name.removesuffix(_FACTOR) in weights):
             full[name] = weight.astype(np.float32) if weight.dtype == np.float16 else weight

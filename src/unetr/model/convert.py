@@ -23,8 +23,8 @@ from torch import Tensor
 from unetr.core.plan import NetworkPlan, Plan
 from unetr.core.untrusted import reads_untrusted
 from unetr.errors import InputError
-from unetr.model.build import empty_network, weight_problems
 from unetr.model.file import ModelFile
+from unetr.model.shapes import shape_problems, weight_shapes
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
@@ -85,8 +85,8 @@ def convert_monai(checkpoint: Path, plan: Plan) -> ModelFile:
     weights = {_rename(name): tensor for name, tensor in used.items()}
     weights["embedding.position"] = weights["embedding.position"][0]
     weights["embedding.projection.weight"] = weights["embedding.projection.weight"].flatten(1)
-    expected = empty_network(network, len(plan.channels), plan.outputs, plan.window).state_dict()
-    problems = weight_problems(expected, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+    plan = plan.model_copy(update={"network": network})
+    problems = shape_problems(weight_shapes(plan), {name: tuple(tensor.shape) for name, tensor in weights.items()})
     if problems:
         raise InputError(f"{checkpoint}: is not a MONAI UNETR that this program knows: {'; '.join(problems)}")
     bad = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
@@ -94,7 +94,7 @@ def convert_monai(checkpoint: Path, plan: Plan) -> ModelFile:
         raise InputError(f"{checkpoint}: weights that are not finite: {', '.join(bad)}")
     dropped = Counter(re.sub(r"\.\d+\.", ".*.", name) for name in source if name not in used)
     return ModelFile(
-        plan=plan.model_copy(update={"network": network}),
+        plan=plan,
         fingerprint=None,
         metrics={"converted_from": f"MONAI UNETR, {checkpoint.name}", "unused_weights_dropped": dict(dropped)},
         licence="",

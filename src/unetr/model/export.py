@@ -15,6 +15,8 @@ from unetr.errors import MachineError
 from unetr.model.artefact import NO_DIGEST, openvino_entries, seal_offset
 from unetr.model.file import ModelFile, describe, write_model
 from unetr.model.graph import build_graph
+from unetr.model.onnx_file import onnx_parts
+from unetr.model.onnx_graph import OnnxOperations
 
 Verify = Callable[[Path], None]
 """Gets the artefact before it takes its name, and raises if it is not to."""
@@ -22,16 +24,10 @@ Verify = Callable[[Path], None]
 
 def export_onnx(model: ModelFile, path: Path, verify: Verify) -> None:
     """One .onnx file. Raises InputError for weights that do not fit the plan, MachineError."""
-    try:
-        from unetr.model.onnx_graph import OnnxOperations
-    except ImportError:
-        raise MachineError(
-            "exporting to ONNX needs onnx, which is not installed; run: pip install 'unetr[export]'"
-        ) from None
     operations = OnnxOperations()
     logits = build_graph(operations, model.plan, _weights(model), model.source)
-    made = operations.model(logits, (model.plan.outputs, *model.plan.window), {**describe(model), "sha256": NO_DIGEST})
-    data = bytearray(made.SerializeToString())
+    graph = operations.graph(logits, (model.plan.outputs, *model.plan.window))
+    data = bytearray(b"".join(onnx_parts(graph, {**describe(model), "sha256": NO_DIGEST}, {})))
     _seal(data, path)
     with atomic_path(path, verify) as temporary:
         temporary.write_bytes(data)

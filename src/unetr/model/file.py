@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from unetr.core.fingerprint import Fingerprint
@@ -18,12 +19,15 @@ from unetr.core.plan_file import parse_plan
 from unetr.core.records import record_from
 from unetr.core.text import parse_json
 from unetr.core.untrusted import reads_untrusted
+from unetr.core.volume import Array
 from unetr.errors import InputError
 from unetr.model.compact import compacted, expanded
 from unetr.model.sealed import read_sealed, write_sealed
 
 FORMAT = "unetr-model"
 FORMAT_VERSION = "1"
+# Of bfloat16, in which some machines run the network; float32 goes on a little further.
+_LARGEST = 3.3895e38
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,10 +60,29 @@ def write_model(path: Path, model: ModelFile) -> str:
 def read_model(path: Path) -> ModelFile:
     """Reads and verifies a model file. Raises InputError, one line that names the file.
 
-    Whether the weights fit the plan's network is checked where the network is built (`build.network_from`).
+    Every weight is finite. Whether they fit the plan's network is checked where it is built (`shapes.fit_problem`).
     """
-    weights, metadata = read_sealed(path, FORMAT, FORMAT_VERSION)
-    return described(metadata, expanded(weights), path)
+    arrays, metadata = read_sealed(path, FORMAT, FORMAT_VERSION)
+    weights = expanded(arrays)
+    model = described(metadata, weights, path)
+    check_numbers(weights, str(path))
+    return model
+
+
+def check_numbers(weights: Mapping[str, Array], source: str) -> None:
+    """Raises InputError that names a weight which is not float32, or not finite as float32 and as bfloat16.
+
+    Integers are counters and tables of networks: they are compared where the network is built.
+    """
+    for name, weight in weights.items():
+        if weight.dtype.kind in "iub":
+            continue
+        if weight.dtype != np.float32:
+            raise InputError(f"{source}: weight {name[:100]} is {weight.dtype}; expected float32")
+        # The least and the largest are NaN where any is; without a copy, in one pass each.
+        least, largest = (weight.min(), weight.max()) if weight.size else (0.0, 0.0)
+        if not (least >= -_LARGEST and largest <= _LARGEST):
+            raise InputError(f"{source}: weight {name[:100]} has values that are NaN or infinite; train it again")
 
 
 def compact(model: ModelFile) -> ModelFile:

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.plan import NetworkPlan, Plan
+from unetr.core.plan import Plan
 from unetr.errors import InputError
 from unetr.model.graph_builder import Builder, CheckedWeights, Node, Operations, Shape, Weights
 from unetr.model.graph_decoders import DECODER_GRAPHS, stem_graph
+from unetr.model.shapes import fit_problem
 
 
 def build_graph(ops: Operations, plan: Plan, weights: Weights, source: str) -> Node:
@@ -25,7 +26,10 @@ def build_graph(ops: Operations, plan: Plan, weights: Weights, source: str) -> N
     Raises InputError, naming `source`, for weights that do not fit and for networks that cannot be.
     """
     network = plan.network
-    problem = _impossible(network)
+    if network.peer is not None:
+        problem = f"network.peer: {network.peer} is another project's network; it runs with --engine torch only"
+    else:
+        problem = fit_problem(plan, {name: array.shape for name, array in weights.items()})
     if problem:
         raise InputError(f"{source}: {problem}")
     grid = _each(lambda size: -(-size // network.patch), plan.window)
@@ -37,30 +41,12 @@ def build_graph(ops: Operations, plan: Plan, weights: Weights, source: str) -> N
     details = stem_graph(builder, x, len(plan.channels)) if network.decoder == "stem" else [x]
     features = _encoder(builder, x, details[-1], len(plan.channels), grid)
     logits = DECODER_GRAPHS[network.decoder](builder, details, features, len(plan.channels), plan.outputs)
-    problems = builder.weights.problems()
-    if problems:
-        raise InputError(f"{source}: the weights do not fit the plan's network: {'; '.join(problems)}")
     return ops.crop(logits, plan.window) if padded != plan.window else logits
 
 
 def _each(change: Callable[[int], int], shape: Shape) -> Shape:
     x, y, z = shape
     return change(x), change(y), change(z)
-
-
-def _impossible(network: NetworkPlan) -> str | None:
-    levels = network.patch.bit_length() - 1
-    if network.peer is not None:
-        return f"network.peer: {network.peer} is another project's network; it runs with --engine torch only"
-    if network.decoder not in DECODER_GRAPHS:
-        return f"network.decoder: {network.decoder!r} is unknown; choose one of {', '.join(DECODER_GRAPHS)}"
-    if network.patch < 2 or network.patch != 1 << levels:
-        return f"network.patch: {network.patch} is not a power of two; the decoders double the size step by step"
-    if network.taps[-1] != network.depth:
-        return f"network.taps: the last tap {network.taps[-1]} must be the last block (depth {network.depth})"
-    if network.decoder == "unetr" and len(network.taps) != levels:
-        return f"network.taps: decoder unetr with patch {network.patch} needs {levels} taps"
-    return None
 
 
 def _encoder(b: Builder, x: Node, detail: Node, in_channels: int, grid: Shape) -> list[Node]:

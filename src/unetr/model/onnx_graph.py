@@ -1,4 +1,4 @@
-"""ONNX operations for `model.graph.build_graph`: a model file becomes an ONNX file without torch."""
+"""ONNX operations for `model.graph.build_graph`: a model file becomes an ONNX graph without torch and without onnx."""
 
 from __future__ import annotations
 
@@ -6,32 +6,27 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from unetr.model.graph_builder import Node, Operations, Shape
-
-OPSET = 18
-INPUT, OUTPUT = "windows", "logits"
+from unetr.model.onnx_file import INPUT, OUTPUT, OnnxConstant, OnnxGraph, OnnxNode
 
 
 class OnnxOperations(Operations):
     """`model.graph_builder.Operations`; a node is the name of its output. Windows have batch 1."""
 
     def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[onnx.TensorProto] = []
-        self.inputs: list[onnx.ValueInfoProto] = []
-        self._constants = 0
+        self.nodes: list[OnnxNode] = []
+        self.constants: list[OnnxConstant] = []
+        self._shape: tuple[int, ...] = ()
         self._matrices: set[str] = set()
 
     def input(self, shape: Sequence[int]) -> Node:
-        self.inputs.append(helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, *shape]))
+        self._shape = (1, *shape)
         return INPUT
 
     def constant(self, array: NDArray[Any]) -> Node:
-        name = self._initializer(np.ascontiguousarray(array, np.float32))
+        name = self._initializer(array, is_weight=True)
         if array.ndim == 2:
             self._matrices.add(name)
         return name
@@ -102,24 +97,19 @@ class OnnxOperations(Operations):
         mode = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
         return self._node("Resize", [x, "", scales], **mode)
 
-    def model(self, logits: Node, shape: Sequence[int], metadata: dict[str, str]) -> onnx.ModelProto:
-        """The whole file. shape: of the logits, [J, H, W, D]. metadata: goes into its `metadata_props`."""
-        output = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, *shape])
-        self.nodes.append(helper.make_node("Identity", [logits], [OUTPUT]))
-        graph = helper.make_graph(self.nodes, "unetr", self.inputs, [output], self.initializers)
-        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
-        helper.set_model_props(made, metadata)
-        return made
+    def graph(self, logits: Node, shape: Sequence[int]) -> OnnxGraph:
+        """The whole network. shape: of the logits, [J, H, W, D]."""
+        nodes = (*self.nodes, OnnxNode("Identity", (logits,), OUTPUT, "", {}))
+        return OnnxGraph(nodes, tuple(self.constants), self._shape, (1, *shape))
 
     def _node(self, kind: str, inputs: list[Node], **attributes: Any) -> Node:
         name = f"{kind}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        self.nodes.append(OnnxNode(kind, tuple(inputs), name, name, attributes))
         return name
 
-    def _initializer(self, array: NDArray[Any]) -> Node:
-        name = f"constant_{self._constants}"
-        self._constants += 1
-        self.initializers.append(numpy_helper.from_array(array, name))
+    def _initializer(self, array: NDArray[Any], is_weight: bool = False) -> Node:
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(OnnxConstant(name, array, is_weight))
         return name
 
     def _integers(self, values: Sequence[int]) -> Node:

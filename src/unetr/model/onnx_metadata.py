@@ -1,4 +1,4 @@
-"""Reads an ONNX file's metadata without the onnx package: a few fields of its outermost message.
+"""Reads an ONNX file's metadata and constants without the onnx package: a few fields of its messages.
 
 ONNX files are protocol buffers (https://protobuf.dev/programming-guides/encoding/): fields of a key, number * 8 + type,
 and a value. `metadata_props` are field 14 of ModelProto, each a message with key (1) and value (2). The other numbers
@@ -12,25 +12,7 @@ from collections.abc import Iterator
 _METADATA_PROPS = 14
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
-# Message -> field number -> message in it, of all that can hold a tensor.
-_PARTS = {
-    "model": {7: "graph", 20: "training", 25: "function"},
-    "training": {1: "graph", 2: "graph"},
-    "function": {7: "node", 11: "attribute"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
-    "node": {5: "attribute"},
-    "attribute": {
-        5: "tensor",
-        6: "graph",
-        10: "tensor",
-        11: "graph",
-        22: "sparse tensor",
-        23: "sparse tensor",
-    },
-    "sparse tensor": {1: "tensor", 2: "tensor"},
-    "tensor": {},
-}
-_EXTERNAL_DATA = 13
+_GRAPH, _INITIALIZER, _NAME, _RAW_DATA = 7, 5, 8, 9
 
 
 def onnx_metadata(data: bytes) -> dict[str, str] | None:
@@ -47,23 +29,18 @@ def onnx_metadata(data: bytes) -> dict[str, str] | None:
     return found
 
 
-def has_external_data(data: bytes) -> bool:
-    """Whether any tensor's values are in another file, which a runtime would then open, wherever the path points.
+def onnx_constants(data: bytes) -> dict[str, memoryview]:
+    """Name -> bytes of the graph's constants, as they seem to be: `onnx_check` compares the file with what they make.
 
-    True, too, for what cannot be followed to its end.
+    Raises ValueError and KeyError for what is none.
     """
-    waiting = [("model", memoryview(data))]
-    try:
-        while waiting:
-            message, view = waiting.pop()
-            for number, value in _fields(view):
-                if message == "tensor" and number == _EXTERNAL_DATA:
-                    return True
-                if number in _PARTS[message]:
-                    waiting.append((_PARTS[message][number], value))
-    except ValueError:
-        return True
-    return False
+    found = {}
+    for number, graph in _fields(memoryview(data)):
+        for part, tensor in _fields(graph) if number == _GRAPH else ():
+            if part == _INITIALIZER:
+                entries = dict(_fields(tensor))
+                found[bytes(entries[_NAME]).decode()] = entries[_RAW_DATA]
+    return found
 
 
 def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:

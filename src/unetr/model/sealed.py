@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ from unetr.errors import InputError, MachineError
 
 _CHUNK = 1 << 22  # small enough that a chunk is still in the cache when it is hashed
 _NO_DIGEST = "0" * 64
+_LARGEST_HEADER = 100 * 10**6  # as in other programs that read safetensors
+_MOST_AXES = 8
 _DTYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -140,6 +143,8 @@ def _read(handle: BinaryIO, path: Path, kind: str, version: str) -> tuple[dict[s
         )
     if len(prefix) < 8 or length > size - 8:
         raise InputError(f"{path}: is not a safetensors file or is cut off ({size} bytes); expected a {kind} file")
+    if length > _LARGEST_HEADER:
+        raise InputError(f"{path}: has a header of {length} bytes; expected at most {_LARGEST_HEADER}")
     raw = handle.read(length)
     entries, metadata = _parse(raw, path, kind)
     found = (metadata.get("format"), metadata.get("format_version"))
@@ -194,14 +199,32 @@ def _arrays(entries: dict[str, Any], data: Array, path: Path) -> dict[str, Array
     arrays: dict[str, Array] = {}
     end = 0
     try:
-        for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
-            start, stop = entry["data_offsets"]
+        placed = sorted((_placed(name, entry) for name, entry in entries.items()), key=lambda one: one[2:4])
+        for name, dtype, start, stop, shape in placed:
             if start != end:
-                raise ValueError(f"array {name} starts at byte {start} instead of {end}")
-            arrays[name] = data[start:stop].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+                raise ValueError(f"array {name[:60]} starts at byte {start} instead of {end}")
+            arrays[name] = data[start:stop].view(dtype).reshape(shape)
             end = stop
         if end != data.size:
             raise ValueError(f"{data.size} bytes of arrays, the header lists {end}")
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: its header contradicts its contents: {error}") from None
     return arrays
+
+
+def _placed(name: str, entry: Any) -> tuple[str, str, int, int, list[int]]:
+    """Name, dtype, first and one past the last byte, and shape of an array. Raises ValueError for what is none."""
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"array {name[:60]} is not described by dtype, shape and data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise ValueError(f"array {name[:60]} has a dtype that is none of {', '.join(_DTYPES)}")
+    sizes = [*shape, *offsets] if isinstance(shape, list) and isinstance(offsets, list) else []
+    # Not isinstance: true and false are integers, too.
+    if len(sizes) != len(shape) + 2 or len(shape) > _MOST_AXES or not all(type(n) is int and n >= 0 for n in sizes):
+        raise ValueError(f"array {name[:60]} has no shape or no data_offsets; expected lists of whole numbers")
+    start, stop = offsets
+    expected = math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize
+    if stop - start != expected:
+        raise ValueError(f"array {name[:60]} has {stop - start} bytes; its shape and dtype make {expected}")
+    return name, _DTYPES[dtype], start, stop, shape

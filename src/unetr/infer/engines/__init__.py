@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from unetr.errors import InputError
+from unetr.infer.finite import finite
 from unetr.infer.window import Engine
 from unetr.model.artefact import Opened
 
@@ -55,8 +56,11 @@ ENGINES: dict[str, Callable[[Opened, str, str], Engine]] = {"openvino": _openvin
 
 
 def make_engine(opened: Opened, choice: Choice) -> Engine:
-    """Raises InputError for a model that the engine cannot run, MachineError for what is not installed or not there."""
-    return ENGINES[choice.engine](opened, choice.device, choice.precision)
+    """The engine, which raises InputError for scores that are not finite.
+
+    Raises InputError for a model that the engine cannot run, MachineError for what is not installed or not there.
+    """
+    return finite(ENGINES[choice.engine](opened, choice.device, choice.precision), opened.source)
 
 
 def choose_engine(opened: Opened, engine: str = "auto", device: str = "auto", precision: str = "auto") -> Choice:

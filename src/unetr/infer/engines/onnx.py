@@ -36,7 +36,12 @@ def onnx_engine(opened: Opened) -> Engine:
         )
 
     def run(windows: Float) -> Float:
-        logits = [session.run(None, {windows_input.name: np.ascontiguousarray(one[None])})[0] for one in windows]
+        try:
+            logits = [session.run(None, {windows_input.name: np.ascontiguousarray(one[None])})[0] for one in windows]
+        except Exception as error:
+            raise InputError(
+                f"{opened.source}: onnxruntime cannot run it ({str(error).splitlines()[0]}); export it again"
+            ) from error
         return np.concatenate(logits) if len(logits) > 1 else logits[0]
 
     return run
