@@ -10,6 +10,7 @@ import pytest
 from unetr.core.plan import ChannelPlan, Plan
 from unetr.errors import InputError, MachineError
 from unetr.prepare import cache as cache_module
+from unetr.prepare import prepared as prepared_module
 from unetr.prepare.cache import build_cache, foreground_voxels
 from unetr.prepare.cases import open_dataset, read_case, read_learned
 from unetr.prepare.preprocess import preprocess_image, preprocess_label
@@ -37,7 +38,7 @@ def prepared(monkeypatch):
         ids.append(case.id)
         return read_learned(case, dataset)
 
-    monkeypatch.setattr(cache_module, "read_learned", spy)
+    monkeypatch.setattr(prepared_module, "read_learned", spy)
     return ids
 
 
@@ -134,7 +135,7 @@ def test_file_that_changes_while_it_is_read_is_refused(make_dataset, tmp_path, p
         case.label.write_bytes((root / "labelsTr/case_00.nii.gz").read_bytes() + b"more")
         return found
 
-    monkeypatch.setattr(cache_module, "read_learned", read)
+    monkeypatch.setattr(prepared_module, "read_learned", read)
     with pytest.raises(InputError, match="was changed while it was read"):
         build_cache(open_dataset(root), plan, tmp_path / "cache", 1)
     assert not list((tmp_path / "cache").glob("*.json"))

@@ -23,10 +23,11 @@ from unetr.core.frames import with_choices
 from unetr.core.plan import Plan
 from unetr.core.text import read_json
 from unetr.errors import InputError
-from unetr.prepare.cases import read_learned
 from unetr.prepare.dataset import Case, Dataset
 from unetr.prepare.digests import CaseDigest, case_digest, data_digest
-from unetr.prepare.preprocess import preprocess_image, preprocess_label
+from unetr.prepare.guard import Prepared, judge
+from unetr.prepare.prepared import prepare_case
+from unetr.prepare.problems import Problem
 
 # Raised when preprocessing changes what it computes, so that older caches are not taken for current ones.
 CACHE_VERSION = 2
@@ -150,20 +151,26 @@ def _cache_case(case: Case, dataset: Dataset, plan: Plan, folder: Path, digest: 
         return
     # The record goes first and comes last: stopped in between, the case counts as missing, never as an older one.
     record.unlink(missing_ok=True)
-    volume, label_volume = read_learned(case, dataset)
+    image, label, prepared = prepare_case(case, dataset, plan)
     if case_digest(case) != digest:
         raise InputError(f"{case.images[0]}: case {case.id!r} was changed while it was read; run again")
-    image, placement = preprocess_image(volume, plan)
-    label = preprocess_label(label_volume, plan, placement.crop)
-    if image.shape[1:] != label.shape:
-        raise InputError(f"{case.label}: becomes {label.shape} voxels where the image becomes {image.shape[1:]}")
     small = label.astype(np.int8) if len(plan.class_values) <= np.iinfo(np.int8).max else label
     arrays = {"image": image, "label": small, "foreground": foreground_voxels(label, case.id)}
     for name in _ARRAYS:
         with atomic_path(folder / f"{case.id}.{name}.npy") as temporary:
             np.save(temporary, arrays[name], allow_pickle=False)
     shapes = {name: list(arrays[name].shape) for name in _ARRAYS}
-    write_text(record, json.dumps({"key": key, "id": case.id, "shapes": shapes}, indent=1))
+    done = {"facts": prepared.facts, "present": prepared.present}
+    write_text(record, json.dumps({"key": key, "id": case.id, "shapes": shapes, "prepared": done}, indent=1))
+
+
+def cache_problems(cache: Cache, plan: Plan) -> list[Problem]:
+    """What preparation did to the cached cases that training should not pass over (`guard.judge`)."""
+    cases = []
+    for case_id in cache.ids:
+        found = _stored_record(cache.folder / f"{case_id}.json").get("prepared", {})
+        cases.append(Prepared(case_id, found.get("facts", {}), tuple(found.get("present", ()))))
+    return judge(cases, plan)
 
 
 def _stored_record(record: Path) -> dict[str, Any]:

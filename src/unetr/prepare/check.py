@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -17,12 +16,12 @@ from unetr.core.volume import Volume
 from unetr.errors import InputError
 from unetr.io import onto_grid, read_label
 from unetr.prepare.cases import read_image
+from unetr.prepare.contrast import is_sparse
 from unetr.prepare.dataset import Case, Dataset
 from unetr.prepare.duplicates import Traits, Twin, find_twins, traits_of
 from unetr.prepare.folds import split_folds
+from unetr.prepare.problems import Problem, Severity
 from unetr.prepare.scan_facts import canonical_spacing_mm, to_canonical
-
-Severity = Literal["error", "warning", "info"]
 
 FEWEST_CASES = 5
 # A volume with fewer voxels than this along an axis is thinner than the smallest patch.
@@ -35,16 +34,6 @@ _MIXED_FACTOR = 1.1
 _SCALE_FACTOR = 10.0
 # What is said of scans for testing.
 _OF_TESTS = ("test_scan", "unreadable_image")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One finding. case: its id, or None for the dataset as a whole. code: a stable word for machines."""
-
-    case: str | None
-    severity: Severity
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +66,8 @@ class _Finding:
     traits: Traits | None = None
     label_digest: str = ""
     percentiles: tuple[float, ...] = ()
+    constant: tuple[int, ...] = ()
+    sparse: tuple[bool, ...] = ()
     values: set[int] | None = None
 
     def add(self, severity: Severity, code: str, message: str) -> None:
@@ -103,6 +94,7 @@ def check_dataset(
     findings, tests = findings[: len(dataset.cases)], findings[len(dataset.cases) :]
     problems = [Problem(None, note.severity, note.code, note.message) for note in dataset.notes]
     problems += [*_check_size(dataset), *_check_labels(dataset, findings), *_check_geometry(findings)]
+    _check_constant(findings)
     _check_duplicates(findings, tests, len(dataset.channel_names))
     _check_shared_labels(findings)
     problems += [problem for finding in tests for problem in finding.problems if problem.code in _OF_TESTS]
@@ -163,11 +155,10 @@ def _check_image(finding: _Finding, n_channels: int) -> Volume | None:
     finding.orientation = orientation_of(image.affine)
     finding.traits = traits_of(image)
     finding.percentiles = tuple(float(np.percentile(channel, 99.5)) for channel in image.data)
-    constant = [i for i, channel in enumerate(image.data) if channel.min() == channel.max()]
-    if len(constant) == n_channels:
+    finding.constant = tuple(i for i, channel in enumerate(image.data) if channel.min() == channel.max())
+    finding.sparse = tuple(is_sparse(channel) for channel in image.data)
+    if len(finding.constant) == n_channels:
         finding.add("error", "constant_image", f"{case.images[0]}: every voxel has the same value")
-    elif constant:
-        finding.add("error", "constant_channel", f"{case.images[0]}: every voxel of channel {constant[0]} is the same")
     if min(image.shape) < _TINY_VOXELS:
         finding.add(
             "warning",
@@ -175,6 +166,20 @@ def _check_image(finding: _Finding, n_channels: int) -> Volume | None:
             f"{case.images[0]}: is {image.shape} voxels; fewer than {_TINY_VOXELS} along an axis",
         )
     return image
+
+
+def _check_constant(findings: list[_Finding]) -> None:
+    """A channel without any contrast; a mask or a sparse map may be empty in some cases, but not in all."""
+    for finding in findings:
+        if len(finding.constant) == len(finding.sparse):
+            continue
+        for channel in finding.constant:
+            others = [other for other in findings if other.sparse and channel not in other.constant]
+            message = f"{finding.case.images[0]}: every voxel of channel {channel} is the same"
+            if others and all(other.sparse[channel] for other in others):
+                finding.add("warning", "empty_channel", f"{message}; it is a mask or sparse in the other cases")
+            else:
+                finding.add("error", "constant_channel", message)
 
 
 def _check_size(dataset: Dataset) -> list[Problem]:

@@ -68,6 +68,12 @@ def channel_contrast(channel: Array, labels: NDArray[np.integer], present: list[
     return ChannelContrast(wanted[0], wanted[1], losses[0], losses[1], darkest, brightest, collapsed, few)
 
 
+def is_sparse(channel: Array) -> bool:
+    """Whether a channel [X, Y, Z] is a mask, a label map, or nearly all one value."""
+    flat = np.ascontiguousarray(channel).reshape(-1)
+    return _few_values(flat) is not None or bool(np.mean(flat == np.median(flat)) > _BODY[1] / 100)
+
+
 def contrast_statistics(
     cases: list[tuple[ChannelContrast, ...]], names: tuple[str, ...]
 ) -> dict[str, ContrastStatistics]:
@@ -95,7 +101,7 @@ def _deviations(distance: float, std: float) -> float:
     return min(_LARGEST_LOSS, distance / std) if std > distance / _LARGEST_LOSS else _LARGEST_LOSS
 
 
-def _few_values(flat: NDArray[np.float32]) -> tuple[float, ...] | None:
+def _few_values(flat: Array) -> tuple[float, ...] | None:
     """All values, where there are few; a strided sample decides whether it is worth to look at all voxels."""
     some = np.unique(flat[:: max(1, flat.size // _STRIDED_VOXELS)])
     if some.size > MOST_VALUES:

@@ -20,13 +20,14 @@ from unetr.evaluate.results import Results
 from unetr.model.build import empty_network
 from unetr.model.file import ModelFile
 from unetr.prepare.budget import Budget, fit_preset
-from unetr.prepare.cache import build_cache
+from unetr.prepare.cache import build_cache, cache_problems
 from unetr.prepare.cases import Dataset
 from unetr.prepare.check import check_dataset
 from unetr.prepare.digests import data_digest
 from unetr.prepare.fingerprint import measure_fingerprint
 from unetr.prepare.folds import split_folds
 from unetr.prepare.planner import make_plan
+from unetr.prepare.prepared import refuse
 from unetr.prepare.presets import AUTO
 from unetr.train.capacity import free_memory_gb, training_voxels_per_second
 from unetr.train.checkpoint import averaged_weights
@@ -94,6 +95,8 @@ def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progre
                     progress=lambda done, of: progress("preparing", done, of),
                     digests=None if settings.data is None else settings.data.cases,
                 )
+                for warning in refuse(cache_problems(cache, plan), dataset) if team.leads else ():
+                    observer.on_note(warning)
             options = Options(request.checkpoint_steps, request.start, request.launch)
             weights = averaged_weights(train(run, cache, plan, settings, observer, options))
         if not team.leads:

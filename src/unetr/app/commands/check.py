@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +21,12 @@ from unetr.app.options import (
 )
 from unetr.core.frames import taking
 from unetr.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from unetr.prepare.dataset import Dataset
+    from unetr.prepare.problems import Problem
 
 
 def check(
@@ -39,6 +46,8 @@ def check(
         opened = open_dataset(dataset)
         task = bar.add_task("checking", total=len(opened.cases), note="")
         report = check_dataset(opened, lambda done, of: bar.update(task, completed=done, total=of))
+        if not report.errors:
+            report = replace(report, problems=(*report.problems, *_prepared(opened, bar)))
     shown = report.errors if quiet else report.problems
     if as_json:
         print_json(json.loads(report.to_json()))
@@ -50,3 +59,15 @@ def check(
         found = f"{counted(len(report.errors), 'error')} in {counted(report.cases, 'case')}"
         raise InputError(f"{dataset}: {found}; training would be wrong; first: {report.errors[0].message}")
     say(f"{dataset}: {counted(report.cases, 'case')}, no errors, warnings or notes: {len(report.problems)}")
+
+
+def _prepared(opened: Dataset, bar: Progress) -> list[Problem]:
+    """What the plan that `unetr plan` and `train` make would do to the cases."""
+    from unetr.prepare.fingerprint import measure_fingerprint
+    from unetr.prepare.planner import make_plan
+    from unetr.prepare.prepared import prepared_problems
+
+    measuring, preparing = (bar.add_task(name, total=None, note="") for name in ("measuring", "preparing"))
+    fingerprint = measure_fingerprint(opened, lambda done, of: bar.update(measuring, completed=done, total=of))
+    plan = make_plan(opened, fingerprint)
+    return prepared_problems(opened, plan, lambda done, of: bar.update(preparing, completed=done, total=of))

@@ -14,6 +14,7 @@ from unetr.errors import InputError
 if TYPE_CHECKING:
     from unetr.core.fingerprint import Fingerprint
     from unetr.core.plan import Plan
+    from unetr.prepare.dataset import Dataset
 
 
 def plan(
@@ -43,20 +44,34 @@ def plan(
     if dataset is None:
         raise InputError("plan needs a dataset, or --template; see unetr plan --help")
     with taking(transform_named(transform)):
-        made, fingerprint = _measured(dataset, preset, minutes)
-    if out is None:
-        write_out(plan_to_yaml(made))
-        return
-    write_plan(out / "plan.yaml", made)
-    write_text(out / "fingerprint.json", fingerprint.model_dump_json(indent=1))
-    say(f"wrote {out / 'plan.yaml'} and {out / 'fingerprint.json'}; edit the plan, then: unetr train --plan ...")
+        opened = opened_dataset(dataset)
+        made, fingerprint = _measured(opened, preset, minutes)
+        if out is None:
+            write_out(plan_to_yaml(made))
+        else:
+            write_plan(out / "plan.yaml", made)
+            write_text(out / "fingerprint.json", fingerprint.model_dump_json(indent=1))
+            say(
+                f"wrote {out / 'plan.yaml'} and {out / 'fingerprint.json'}; edit the plan, then: unetr train --plan ..."
+            )
+        _try_it(opened, made)
 
 
-def _measured(dataset: Path, preset: str, minutes: float | None) -> tuple[Plan, Fingerprint]:
+def _try_it(opened: Dataset, made: Plan) -> None:
+    """Says what preparation by the plan would do to the cases. Raises InputError where training would be wrong."""
+    from unetr.prepare.prepared import prepared_problems, refuse
+
+    with progress() as bar:
+        task = bar.add_task("trying it", total=len(opened.cases), note="")
+        problems = prepared_problems(opened, made, lambda done, of: bar.update(task, completed=done, total=of))
+    for warning in refuse(problems, opened):
+        say(f"warning: {warning}")
+
+
+def _measured(opened: Dataset, preset: str, minutes: float | None) -> tuple[Plan, Fingerprint]:
     from unetr.prepare.fingerprint import measure_fingerprint
     from unetr.prepare.planner import make_plan
 
-    opened = opened_dataset(dataset)
     with progress() as bar:
         task = bar.add_task("measuring", total=len(opened.cases), note="")
         fingerprint = measure_fingerprint(opened, lambda done, of: bar.update(task, completed=done, total=of))

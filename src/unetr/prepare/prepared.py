@@ -1,0 +1,61 @@
+"""One case prepared by a plan, and what preparation did to it: for the cache, and for `check` and `plan` beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetr.core.plan import Plan
+from unetr.errors import InputError
+from unetr.prepare.cases import read_learned
+from unetr.prepare.dataset import Case, Dataset
+from unetr.prepare.guard import Prepared, examine, judge
+from unetr.prepare.preprocess import Image, preprocess_image, preprocess_label
+from unetr.prepare.problems import Problem
+
+
+def prepare_case(case: Case, dataset: Dataset, plan: Plan) -> tuple[Image, NDArray[np.int16], Prepared]:
+    """Image float32 [C, X, Y, Z] and class indices [X, Y, Z] on the plan's grid, and what became of them.
+
+    Raises InputError for a case that cannot be read or does not fit the plan.
+    """
+    volume, label_volume = read_learned(case, dataset)
+    image, placement = preprocess_image(volume, plan)
+    label = preprocess_label(label_volume, plan, placement.crop)
+    if image.shape[1:] != label.shape:
+        raise InputError(f"{case.label}: becomes {label.shape} voxels where the image becomes {image.shape[1:]}")
+    return image, label, examine(case.id, (volume, label_volume), image, label, placement, plan)
+
+
+def prepared_problems(
+    dataset: Dataset, plan: Plan, progress: Callable[[int, int], None] | None = None
+) -> list[Problem]:
+    """Prepares every case to learn from as a training by the plan would, keeps nothing, and lists what went wrong.
+
+    Raises InputError as `prepare_case` does.
+    """
+    cases = dataset.learned_from
+    found: list[Prepared] = []
+    pool = ThreadPoolExecutor(2)
+    try:
+        for prepared in pool.map(lambda case: prepare_case(case, dataset, plan)[2], cases):
+            found.append(prepared)
+            if progress is not None:
+                progress(len(found), len(cases))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return judge(found, plan)
+
+
+def refuse(problems: list[Problem], dataset: Dataset) -> list[str]:
+    """The warnings as lines for people. Raises InputError for the first error: training would be wrong."""
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        raise InputError(
+            f"{dataset.root}: training would be wrong: {errors[0].message}; expected a plan whose spacing_mm and "
+            "normalisation keep what is labelled: edit it, or leave out --plan and --from"
+        )
+    return [f"{problem.case}: {problem.message}" if problem.case else problem.message for problem in problems]
