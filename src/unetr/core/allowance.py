@@ -112,7 +112,7 @@ def memory_limit(limit_bytes: int | None, *, most_bytes: int | None = None) -> I
 def reading(further: Further | None = None) -> Iterator[None]:
     """Around the reading of one file; what it was granted is given back at the end."""
     before = _ALLOWANCE.get()
-    token = _ALLOWANCE.set(_Allowance(before.limit, before.most, further or before.further))
+    token = _ALLOWANCE.set(_Allowance(before.limit, before.most, _larger(before.further, further)))
     try:
         yield
     finally:
@@ -120,6 +120,13 @@ def reading(further: Further | None = None) -> Iterator[None]:
         with _READERS.changed:
             _READERS.granted.pop(threading.get_ident(), None)
             _READERS.changed.notify_all()
+
+
+def _larger(first: Further | None, second: Further | None) -> Further | None:
+    """What follows is done one after the other, so that the larger counts."""
+    if first is None or second is None:
+        return first or second
+    return lambda claim: max(first(claim), second(claim))
 
 
 def admit_scan(path: Path | str, claim: Claim) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from unetr.core.allowance import Claim, reading
 from unetr.core.volume import Array, Volume
 from unetr.errors import InputError
 from unetr.evaluate.names import Names
@@ -216,13 +217,19 @@ def _scans(path: Path, what: str) -> dict[str, Path]:
     return found
 
 
+def _scoring_bytes(claim: Claim) -> int:
+    """What follows when the truth has been read: a prediction of its size, and an index of each."""
+    return 4 * claim.numbers
+
+
 def read_pair(pair: Pair, allowed: Collection[int] | None = None) -> tuple[Volume, Volume | None]:
     """The truth and the prediction, [1, X, Y, Z] on the truth's grid; None where there is no prediction.
 
     A prediction stored in another orientation is turned, without loss. allowed: all values that may occur, None for
     any. Raises InputError for what cannot be read and for grids that differ.
     """
-    truth = read_label(pair.truth, allowed)
+    with reading(_scoring_bytes):
+        truth = read_label(pair.truth, allowed)
     if pair.prediction is None:
         return truth, None
     prediction = read_label(pair.prediction, allowed)

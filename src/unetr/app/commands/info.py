@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unetr.app.options import Json, TransformName, print_json, print_table, transform_named
+from unetr.app.options import Json, TransformName, print_json, print_table, say, transform_named
 
 if TYPE_CHECKING:
+    from unetr.core.allowance import Claim
     from unetr.core.frames import Transform
+
+# Larger scans are not read to tell their smallest and largest number.
+_MOST_READ = 10**9
 
 
 def info(
@@ -74,10 +78,19 @@ def _model_facts(path: Path) -> dict[str, Any]:
 
 def _scan_facts(path: Path, transform: Transform | None) -> dict[str, Any]:
     """Facts of a scan; of one whose affines disagree both are shown, and the rest goes by the sform unless told."""
+    from unetr.core.allowance import DoesNotFitError, memory_limit
     from unetr.core.geometry import orientation_of
+    from unetr.core.machine import resident_bytes
     from unetr.io import header_affines, read_volume
 
-    volume = read_volume(path, transform=transform or "sform")
+    try:
+        with memory_limit(resident_bytes() + _MOST_READ):
+            volume = read_volume(path, transform=transform or "sform")
+    except DoesNotFitError as error:
+        if error.claim is None or error.claim.affine is None:
+            raise
+        say(f"unetr: {path}: too large to be read for its facts; what its header says, unverified")
+        return _header_facts(error.claim)
     affines = header_affines(path)
     both = {name: affine[:3].round(6).tolist() for name, affine in affines.items()} if len(affines) > 1 else {}
     return {
@@ -91,4 +104,26 @@ def _scan_facts(path: Path, transform: Transform | None) -> dict[str, Any]:
         **both,
         "notes": list(volume.notes),
         "label_names": {str(value): name for value, name in volume.label_names.items()},
+    }
+
+
+def _header_facts(claim: Claim) -> dict[str, Any]:
+    """The same facts, without those that are in the voxels. Raises InputError for an affine that is none."""
+    from unetr.core.geometry import orientation_of
+    from unetr.core.volume import affine_spacing_mm
+    from unetr.io.checks import check_affine
+
+    affine = claim.affine
+    if affine is None:
+        raise ValueError("a claim without an affine has no facts")
+    check_affine(Path("the scan"), affine, "affine", accept_shear=True)
+    return {
+        "channels": claim.channels,
+        "shape": list(claim.shape),
+        "spacing_mm": [round(length, 6) for length in affine_spacing_mm(affine)],
+        "orientation": orientation_of(affine),
+        "type": "float32" if claim.rescaled else claim.dtype.newbyteorder("=").name,
+        "minimum": None,
+        "maximum": None,
+        "label_names": {},
     }
