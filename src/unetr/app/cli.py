@@ -8,8 +8,10 @@ import logging
 import signal
 import sys
 import traceback
+from collections.abc import Callable
+from functools import wraps
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -31,8 +33,24 @@ from unetr.app.commands import (
     report,
     train,
 )
+from unetr.app.streams import only_own_words
 from unetr.core.offline import keep_to_given_folders
 from unetr.errors import CancelledError, InputError, MachineError, StoppedError, UnetrError
+
+# How errors are shown, and whether libraries may speak, as the options before the command say.
+_shown = {"traceback": False}
+
+
+def _alone(run: Callable[..., None]) -> Callable[..., None]:
+    """The command, with nothing of what its libraries say to the terminal unless --debug asks for it."""
+
+    @wraps(run)
+    def command(**options: Any) -> None:
+        with only_own_words(shown=_shown["traceback"]):
+            run(**options)
+
+    return command
+
 
 app = typer.Typer(
     name="unetr",
@@ -62,7 +80,7 @@ for command in (
     demo,
 ):
     name = command.__name__.rpartition(".")[2]
-    app.command(name)(getattr(command, name))
+    app.command(name)(_alone(getattr(command, name)))
 
 _INSTALL = {
     "torch": "unetr[train]",
@@ -76,15 +94,13 @@ _INSTALL = {
 }
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _BAD_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
-# How errors are shown, as the options before the command say.
-_shown = {"traceback": False}
 # What torch says, as a RuntimeError, when an allocation fails on the CPU or on a GPU.
 _NO_MEMORY = ("can't allocate memory", "out of memory")
 
 
 @app.callback()
 def _before_the_command(
-    debug: Annotated[bool, typer.Option("--debug", help="Show an error's traceback too, and its cause.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, and what libraries say.")] = False,
 ) -> None:
     _shown["traceback"] = debug
 

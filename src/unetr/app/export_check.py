@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unetr.app.streams import only_own_words
 from unetr.errors import UnetrError
 from unetr.infer.engines import choose_engine, make_engine
 from unetr.infer.window import Float
@@ -27,7 +28,8 @@ def seeded_logits(opened: Opened, engine: str) -> Float:
 def main(artefact: str, engine: str, out: str) -> int:
     """Returns the exit code."""
     try:
-        np.save(Path(out), seeded_logits(open_model(Path(artefact)), engine))
+        with only_own_words():
+            np.save(Path(out), seeded_logits(open_model(Path(artefact)), engine))
     except UnetrError as error:
         print(error, file=sys.stderr)
         return error.exit_code

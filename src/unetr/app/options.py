@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unetr.app.launch import launched_rank
+from unetr.app.streams import own_err, own_out, say_line, show_bar
 from unetr.core.printable import printable, printable_json
 from unetr.errors import InputError
 
@@ -75,11 +75,12 @@ def training_minutes(minutes: float | None, steps: int | None) -> float | None:
 
 def write_out(text: str) -> None:
     """Text as it is on standard output; nowhere when its reader went away, as `head` does: the command goes on."""
+    out = own_out()
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        out.write(text)
+        out.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 def write_line(text: str) -> None:
@@ -119,7 +120,7 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
         table.add_column(Text(printable(column)), justify="right" if numbers else "left", overflow="fold")
     for row in cells:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    console = Console(file=own_out(), width=None if own_out().isatty() else _PIPED_WIDTH)
     with console.capture() as capture:
         console.print(table)
     # Without the blanks that fill up the lines.
@@ -142,7 +143,7 @@ def counted(count: int, noun: str) -> str:
 
 def say(text: str) -> None:
     """A line for people, on standard error, so that standard output stays clean for results. Made safe to show."""
-    print(printable(text), file=sys.stderr, flush=True)
+    say_line(printable(text))
 
 
 def opened_dataset(path: Path) -> Dataset:
@@ -174,13 +175,26 @@ def progress(*, shown: bool = True) -> AbstractContextManager[Progress]:
         def render(self, task: Task) -> Text:
             return Text(printable(self.text_format.format(task=task)))
 
-    return Progress(
+    class Bar(Progress):
+        """A progress bar above which lines are said while it is shown."""
+
+        def start(self) -> None:
+            super().start()
+            show_bar(None if self.disable else self.console)
+
+        def stop(self) -> None:
+            show_bar(None)
+            super().stop()
+
+    return Bar(
         Plain("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         Plain("{task.fields[note]}"),
-        console=Console(stderr=True),
-        disable=not (shown and sys.stderr.isatty()),
+        console=Console(file=own_err()),
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not (shown and own_err().isatty()),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from unetr.app.launch import launched_rank
 from unetr.app.options import counted, number, print_table, progress, say
+from unetr.app.streams import own_err
 from unetr.errors import CancelledError, InputError, StoppedError
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class TrainingView:
         note = f"loss {report.loss:.3f}  {dice}{report.seconds:.2f} s/step{self._dice}"
         self._bar.update(self._task("training"), completed=report.step, total=report.steps, note=note)
         # Without a terminal there is no bar: a line now and then instead.
-        if not sys.stderr.isatty() and report.step % 50 == 0:
+        if not own_err().isatty() and report.step % 50 == 0:
             say(f"step {report.step} of {report.steps or '?'}: {note}")
 
     def _show_transfer(self, transfer: Transfer) -> None:

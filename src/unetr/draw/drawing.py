@@ -36,7 +36,11 @@ def _import_matplotlib() -> None:
     with _without_home():
         import matplotlib
         import matplotlib.font_manager  # its import is what looks for fonts
-    matplotlib.rcdefaults()
+
+        # Asked for now, while they are in the empty folder; it remembers the answers.
+        matplotlib.get_configdir()
+        matplotlib.get_cachedir()
+        matplotlib.rcdefaults()
 
 
 _import_matplotlib()
