@@ -1,7 +1,7 @@
 """No command opens an Internet socket, looks a name up or writes outside the folders that it is given.
 
-Every command but `compare` and `demo` is run here, in one process that is watched from two sides; `benchmarks/offline.py` runs each
-in a process of its own, `compare`, `demo`, peers, a budget in minutes and torchrun too.
+Every command but `compare` and `demo` is run here, in one process that is watched from two sides.
+`benchmarks/offline.py` runs each in a process of its own, these two, peers, a budget in minutes and torchrun as well.
 """
 
 from __future__ import annotations
