@@ -117,7 +117,7 @@ def kill(arguments: list[str], out: Path, more: int, delay_s: float | None) -> d
 
 
 def digests(out: Path) -> dict[str, str]:
-    files = (path for path in out.iterdir() if path.name != "report.json")
+    files = (path for path in out.iterdir() if path.name not in ("report.json", ".unetr_outputs"))
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
 
 

@@ -39,6 +39,8 @@ from write_calls import Before, Call, Kind, watching
 STEPS, CHECKPOINT_STEPS = 8, 2
 # What is not the same twice: clocks, and what carries their names.
 _DIFFERS = {"timing.csv", "tensorboard"}
+# The list of outputs has a line more for each time that a file was written.
+_LISTS = ".unetr_outputs"
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {
         name: hashlib.sha256(path.read_bytes()).hexdigest()
         for name, path in named.items()
-        if name.split("/", 1)[0] not in _DIFFERS or is_leftover(path)
+        if (name.split("/", 1)[0] not in _DIFFERS and path.name != _LISTS) or is_leftover(path)
     }
 
 

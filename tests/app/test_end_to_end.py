@@ -103,7 +103,8 @@ def predicted(
 
 def test_the_label_is_on_the_scans_own_grid_with_names(predicted: tuple[Path, str], sound_scan: Path) -> None:
     folder, _ = predicted
-    assert sorted(contents(folder)) == ["label.nii.gz", "label.png", "label_probabilities.nii.gz", "stats.csv"]
+    names = [".unetr_outputs", "label.nii.gz", "label.png", "label_probabilities.nii.gz", "stats.csv"]
+    assert sorted(contents(folder)) == names
     scan, label = nibabel.load(sound_scan), nibabel.load(folder / "label.nii.gz")
     assert label.shape == scan.shape
     assert label.get_data_dtype() == np.uint8
@@ -180,7 +181,7 @@ def test_a_folder_with_every_format(unetr: Command, tiny_model: Path, sound_scan
         package.write_volume(tmp_path / "in" / f"as{suffix.replace('.', '_')}{suffix}", scan)
     outcome = unetr("predict", tiny_model, tmp_path / "in", "-o", tmp_path / "out", "--preview")
     assert outcome.code == 0, outcome
-    written = {path.name for path in (tmp_path / "out").iterdir()} - {"report.json"}
+    written = {path.name for path in (tmp_path / "out").iterdir()} - {"report.json", ".unetr_outputs"}
     scans = {path.name for path in (tmp_path / "in").iterdir()}
     assert scans <= written and len(written) == 2 * len(scans)
     labels = [package.read_volume(tmp_path / "out" / name).data for name in scans]

@@ -39,7 +39,7 @@ def states(out: Path) -> dict[str, str]:
 
 
 def labels(out: Path) -> dict[str, str]:
-    return {path.name: sha256(path) for path in out.iterdir() if path.name != "report.json"}
+    return {path.name: sha256(path) for path in out.iterdir() if path.name not in ("report.json", ".unetr_outputs")}
 
 
 @pytest.fixture
@@ -196,7 +196,10 @@ def test_continue_computes_only_what_is_not_proven(
     shutil.copy(scans / "case 0.nii.gz", scans / "new.nii.gz")
     shutil.copy(out / "case 3.nii.gz", out / "new.nii.gz")
     (out / ".unetr-0123456789ab.nii.gz").write_bytes(b"half")
+    # What a person may have changed or put there is theirs.
     outcome = unetr(*command, "--stats", tmp_path / "second.csv", "--json")
+    assert outcome.code == 2 and "was changed since unetr wrote it (and 1 more)" in outcome.err
+    outcome = unetr(*command, "--stats", tmp_path / "second.csv", "--json", "--overwrite")
     assert outcome.code == 0
     assert states(out) == {"case 0": "done", "case 1": "done", "case 2": "done", "case 3": "skipped", "new": "done"}
     assert json.loads(outcome.out)["skipped"] == ["case 3"]

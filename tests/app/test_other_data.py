@@ -50,7 +50,7 @@ def test_two_channels(
     outcome = unetr("predict", run / "model.safetensors", scans, "-o", tmp_path / "out")
     assert outcome.code == 0, outcome
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert written == ["case 0.nii.gz", "case 1.nii.gz", "report.json"]
+    assert written == [".unetr_outputs", "case 0.nii.gz", "case 1.nii.gz", "report.json"]
     outcome = unetr("predict", run / "model.safetensors", scans / "case 1_0000.nii.gz", "-o", tmp_path / "one.nii.gz")
     assert outcome.code == 0, outcome
     assert np.array_equal(voxels(tmp_path / "one.nii.gz"), voxels(tmp_path / "out/case 1.nii.gz"))

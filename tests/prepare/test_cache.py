@@ -182,7 +182,7 @@ def test_stopped_between_the_files_of_a_case_is_not_taken_for_finished(make_data
     build_cache(dataset, plan, tmp_path / "cache", 1)
     expected = np.array(build_cache(dataset, plan, tmp_path / "cache", 1).open("case_00").image)
 
-    def stop(label, case_id):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
     other = plan.model_copy(update={"channels": (ChannelPlan(name="MR0", normalisation="none"),)})

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unetr.core.files import write_text
 from unetr.core.plan import Plan
 from unetr.core.volume import Volume
 from unetr.errors import InputError
@@ -161,7 +162,11 @@ def test_finished_run_never_shows_old_scores_as_current(data: Path, tmp_path: Pa
     # Scores that something else wrote there, as `unetr evaluate` with other labels does, are not the run's.
     scores = run.predictions / "results.json"
     kept = scores.read_text()
-    scores.write_text(json.dumps(json.loads(kept) | {"scores": json.loads(kept)["scores"][:1]}))
+    others = json.dumps(json.loads(kept) | {"scores": json.loads(kept)["scores"][:1]})
+    scores.write_text(others)
+    with pytest.raises(InputError, match=r"results\.json: was changed since unetr wrote it"):
+        fit(open_dataset(data), run, request_, Observer(), ignore)
+    write_text(scores, others)
     again = fit(open_dataset(data), run, request_, Observer(), ignore)
     assert again == first == read_results(scores)
     victim = first.cases[0]

@@ -27,8 +27,9 @@ from unetr.model.sealed import read_sealed
 from unetr.prepare.cache import Cache
 from unetr.train.checkpoint import KIND, TrainingState, checkpoints, restore_checkpoint, save_checkpoint
 from unetr.train.events import tensorboard
+from unetr.train.logs import append_row, cut_rows
 from unetr.train.loop import Observer, Options, StepReport, train
-from unetr.train.run import Run, append_row, cut_rows, open_run, read_settings
+from unetr.train.run import Run, open_run, read_settings
 from unetr.train.schedule import TIMED_TO
 from unetr.train.validate import ValidationReport
 

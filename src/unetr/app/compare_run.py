@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from unetr.app.options import progress, say
 from unetr.core.child import child_environment, python_module
+from unetr.core.digest import size_and_sha256
 from unetr.core.files import write_text
 from unetr.core.text import read_json
 from unetr.errors import InputError, MachineError
@@ -35,6 +36,7 @@ class Contest:
     folds: tuple[int, ...]
     of: int
     seed: int
+    overwrite: bool = False
 
 
 def open_contest(contest: Contest) -> Plan:
@@ -54,10 +56,12 @@ def open_contest(contest: Contest) -> Plan:
         _refuse_other_contest(contest, record, asked, data)
     else:
         how = ["-o", str(contest.out), "--preset", contest.preset, "--minutes", str(contest.minutes)]
+        how += ["--overwrite"] if contest.overwrite else []
         with progress() as bar:
             bar.add_task("measuring", total=None, note="")
             _said_by("plan", str(contest.dataset), *how)
-        write_text(record, json.dumps(asked | {"data": data.model_dump(mode="json")}, indent=1))
+        digest = size_and_sha256(plan)[1]
+        write_text(record, json.dumps(asked | {"plan": digest, "data": data.model_dump(mode="json")}, indent=1))
     return read_plan(plan)
 
 
@@ -77,6 +81,11 @@ def _refuse_other_contest(contest: Contest, record: Path, asked: dict[str, Any],
         raise InputError(f"{record}: is damaged; choose another output folder") from None
     if not same:
         raise InputError(f"{record}: is another comparison's; expected {asked}; choose another output folder")
+    if "plan" in there and there["plan"] != size_and_sha256(record.with_name("plan.yaml"))[1]:
+        raise InputError(
+            f"{record.with_name('plan.yaml')}: was edited since the comparison began; put it back, or choose another "
+            "output folder"
+        )
     if before is None:
         say(f"{record}: is of a version that kept no digests of the data; it may have changed since")
     elif difference := data_difference(before, data):
@@ -98,7 +107,8 @@ def write_plans(contest: Contest, base: Plan) -> None:
         made = base.model_copy(update={"network": network_named(name)})
         if path.exists() and read_plan(path) != made:
             raise InputError(f"{path}: is the plan of another comparison; choose another output folder")
-        write_plan(path, made)
+        if not path.exists():
+            write_plan(path, made)
 
 
 def run_contest(contest: Contest) -> list[str]:
@@ -150,7 +160,8 @@ def _train(contest: Contest, name: str, fold: int) -> tuple[int, float]:
     folder = contest.out / name
     what = [str(contest.dataset), "-o", str(folder / f"fold{fold}"), "--plan", str(folder / "plan.yaml")]
     how = ["--minutes", contest.minutes, "--fold", fold, "--folds", contest.of, "--seed", contest.seed]
-    with (folder / f"fold{fold}.log").open("w", encoding="utf-8") as log:
+    handle = os.open(folder / f"fold{fold}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it may name patients
+    with os.fdopen(handle, "w", encoding="utf-8") as log:
         command = python_module("unetr", "train", *what, *how)
         child = subprocess.Popen(command, stdout=log, stderr=log, env=child_environment())
         try:
@@ -220,5 +231,5 @@ def _contestant(contest: Contest, name: str, cost: dict[str, Any]) -> Contestant
 def conditions(contest: Contest, base: Plan) -> dict[str, Any]:
     """What was the same for all, for the document."""
     training = base.training.model_dump(mode="json")
-    same = {key: value for key, value in asdict(contest).items() if key not in ("out", "dataset")}
+    same = {key: value for key, value in asdict(contest).items() if key not in ("out", "dataset", "overwrite")}
     return same | {"dataset": base.dataset, "window": base.window, "spacing_mm": base.spacing_mm, "training": training}

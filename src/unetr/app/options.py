@@ -33,6 +33,9 @@ DatasetPath = Annotated[
 ]
 ModelPath = Annotated[Path, typer.Argument(help="A model file (.safetensors).", show_default=False)]
 Sharded = Annotated[bool, typer.Option("--sharded", help="Under torchrun: spread weights over the processes (FSDP).")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files that unetr did not write, or that were edited since.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Engine = Annotated[str, typer.Option(help="What runs the network: auto, openvino, torch or onnx.")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,8 +21,7 @@ _DICOM = ".dcm"
 def output_files(inputs: Inputs, scans: Path, out: Path, options: PredictOptions) -> dict[str, dict[str, Path]]:
     """Case id -> what is written for it ("label" and the extras) -> where.
 
-    Raises InputError for an output whose name does not fit, and where a file would take the place of a scan or of
-    another file of the same batch.
+    Raises InputError for an output whose name does not fit, and for one among the DICOM files that are read.
     """
     if RESULT_FORMATS[options.result_format] and not inputs.dicom:
         raise InputError(
@@ -33,7 +31,6 @@ def output_files(inputs: Inputs, scans: Path, out: Path, options: PredictOptions
     _check_out(out, inputs, options)
     files = {case.id: _files(_target(case, inputs, out, options), options) for case in inputs.cases}
     every = [path for of_case in files.values() for path in of_case.values()]
-    _refuse_overwriting(inputs.cases, every)
     if inputs.dicom and scans.is_dir():
         inside = [path for path in every if path.resolve().is_relative_to(scans.resolve())]
         if inside:
@@ -52,8 +49,8 @@ def alone(folder: Path | None, files: Sequence[Path], note: Callable[[str], None
     apart = [path for path in files if folder is None or path.parent.resolve() != folder.resolve()]
     with ExitStack() as held:
         if folder is not None:
-            held.enter_context(locked(folder, note))
-        held.enter_context(locked_files(apart, note))
+            held.enter_context(locked(folder, note, 0o700))
+        held.enter_context(locked_files(apart, note, 0o700))
         for parent in {path.parent for path in apart}:
             refuse_locked(parent)
         yield
@@ -130,13 +127,3 @@ def _files(target: Path, options: PredictOptions) -> dict[str, Path]:
         "preview": (options.preview, f"{name}.png"),
     }
     return {**{what: target.with_name(file) for what, (wanted, file) in extras.items() if wanted}, "label": target}
-
-
-def _refuse_overwriting(cases: Sequence[Case], files: Sequence[Path]) -> None:
-    """Raises InputError when a file would take the place of a scan or of another file of the same batch."""
-    scans = {path.resolve() for case in cases for path in case.images}
-    for path, times in Counter(files).items():
-        if path.resolve() in scans:
-            raise InputError(f"{path}: is a scan and would be overwritten; choose another output")
-        if times > 1:
-            raise InputError(f"{path}: would be written for two cases; rename one of the scans")

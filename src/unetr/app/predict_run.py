@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,36 @@ class _Loaded:
 class _Segmented:
     result: Prediction
     inputs: tuple[FileDigest, ...]
+
+
+def claim_outputs(job: Job, scans: Path, tables: Sequence[Path], *, overwrite: bool) -> None:
+    """Raises InputError where a file that is to be written is an input, written twice, or a person's own.
+
+    scans: the path that was given. tables: files that are written beside the job's own.
+    """
+    from unetr.core.digest import file_sha256
+    from unetr.core.outputs import claim
+    from unetr.infer.batch_report import read_report
+
+    # Versions that kept no list of outputs named them in the report.
+    before = None if job.report_path is None else read_report(job.report_path)
+    known: dict[Path, list[str]] = {}
+    if before is not None and job.report_path is not None and not _listed(job.report_path):
+        known[job.report_path] = [file_sha256(job.report_path)]
+        digests = {output.file: output.sha256 for record in before.cases for output in record.outputs}
+        known |= {path: [digests[path.name]] for path in job.outputs if path.name in digests}
+    inputs = {
+        "a scan": [path for case in job.inputs.cases for path in case.images],
+        "what is predicted": [scans, *(scans.iterdir() if scans.is_dir() else ())],
+        "a model": [*job.models, *(model.with_suffix(".bin") for model in job.models)],
+    }
+    claim([*job.outputs, *tables], inputs, overwrite=overwrite, known=known)
+
+
+def _listed(path: Path) -> bool:
+    from unetr.core.outputs import read_list
+
+    return path.name in read_list(path.parent)
 
 
 def run_job(job: Job) -> dict[str, CaseRecord]:

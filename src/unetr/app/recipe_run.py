@@ -30,6 +30,7 @@ class Ask:
     network: str | None
     steps: int | None
     minutes: float | None
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def prepare_recipe(ask: Ask) -> Tables:
     if plan is not None:
         write_plan(path, plan)
     if ask.splits:
-        (ask.out / SHARED_CACHE).mkdir(exist_ok=True)
+        (ask.out / SHARED_CACHE).mkdir(0o700, exist_ok=True)
     return tables
 
 
@@ -105,20 +106,25 @@ def run_recipe(ask: Ask, tables: Tables) -> Results:
     Where cases are held out, all models together predict them; else each case is predicted by those models of the
     cross-validations that did not see it. Raises InputError, MachineError, StoppedError.
     """
+    from unetr.core.outputs import claim
     from unetr.core.plan_file import read_plan
     from unetr.infer.load import model_paths
     from unetr.prepare.cases import open_dataset
-    from unetr.prepare.digests import data_digest
     from unetr.prepare.recipes import FOLDS
     from unetr.train.crossval import fold_runs
     from unetr.train.ensemble import score_ensemble, unseen_by
     from unetr.train.fit import Request
-    from unetr.train.run import Run, refuse_other_data
+    from unetr.train.run import Run, refuse_other_cases
 
     dataset = open_dataset(tables.learned)
     plan = read_plan(ask.out / "plan.yaml")
     request = Request(
-        plan=plan, folds=FOLDS, steps=None if ask.minutes else ask.steps, minutes=ask.minutes, rules=False
+        plan=plan,
+        folds=FOLDS,
+        steps=None if ask.minutes else ask.steps,
+        minutes=ask.minutes,
+        rules=False,
+        overwrite=ask.overwrite,
     )
     folders = _folders(ask)
     for seed, folder in enumerate(folders):
@@ -128,7 +134,7 @@ def run_recipe(ask: Ask, tables: Tables) -> Results:
         else:
             fit_in_view(dataset, Run(folder), replace(request, fold=0))
     runs = [run for folder in folders for run in (fold_runs(folder, FOLDS) if ask.splits else [Run(folder)])]
-    refuse_other_data(runs, data_digest(dataset))
+    refuse_other_cases(runs, dataset)
     if tables.test is not None:
         models = tuple(path for folder in folders for path in model_paths(folder))
         cases = open_dataset(tables.test).cases
@@ -137,6 +143,8 @@ def run_recipe(ask: Ask, tables: Tables) -> Results:
         cases = dataset.labelled
         count = min(FOLDS, len({case.subject for case in cases}))
         members = dict(unseen_by(run for folder in folders for run in fold_runs(folder, count)))
+    names = [*(f"{case.id}.nii.gz" for case in cases), "results.json", "results.csv"]
+    claim([ask.out / "scored" / name for name in names], overwrite=ask.overwrite)
     with progress() as bar:
         task = bar.add_task("scoring", total=len(cases), note="")
         return score_ensemble(cases, members, ask.out / "scored", lambda done, of: bar.update(task, completed=done))

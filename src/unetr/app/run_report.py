@@ -108,7 +108,7 @@ def _write(
 def _picture(case: ShownCase) -> bytes | None:
     """The overlay of truth and prediction, also written beside the prediction; None where a file cannot be read."""
     from unetr.draw.picture import overlay, write_png
-    from unetr.io import case_name, onto_grid, read_label, read_volume
+    from unetr.io import onto_grid, read_label, read_volume
     from unetr.prepare.cases import stack_channels
 
     try:
@@ -120,8 +120,15 @@ def _picture(case: ShownCase) -> bytes | None:
     except InputError as error:
         say(f"without a picture of {case.name}: {error}")
         return None
-    write_png(case.prediction.with_name(f"{case_name(case.prediction)}.png"), png)
+    write_png(picture_beside(case.prediction), png)
     return png
+
+
+def picture_beside(prediction: Path) -> Path:
+    """Where the overlay of a predicted label file is written."""
+    from unetr.io import case_name
+
+    return prediction.with_name(f"{case_name(prediction)}.png")
 
 
 def _version(package: str) -> str:

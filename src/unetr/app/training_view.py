@@ -51,11 +51,11 @@ def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> 
 
 
 def _cross_validate(dataset: Dataset, folder: Path, request: Request) -> Results | None:
+    from unetr.core.outputs import claim
     from unetr.core.plan_file import read_plan
-    from unetr.prepare.digests import data_digest
     from unetr.prepare.folds import split_folds
-    from unetr.train.crossval import fold_runs, gather_folds
-    from unetr.train.run import refuse_other_data, shared_caches
+    from unetr.train.crossval import fold_runs, gather_folds, gathered_files
+    from unetr.train.run import holds_run, read_settings, refuse_other_cases, shared_caches
 
     count = len(split_folds(dataset, request.folds, request.seed))
     if (folder / "settings.json").exists():
@@ -63,11 +63,15 @@ def _cross_validate(dataset: Dataset, folder: Path, request: Request) -> Results
     runs = fold_runs(folder, count)
     widest, of_folds = shared_caches(runs[0].folder)
     if not widest.is_dir():
-        of_folds.mkdir(parents=True, exist_ok=True)
+        of_folds.mkdir(0o700, parents=True, exist_ok=True)
+    if launched_rank() == 0:
+        # Versions that kept no digests kept no list of what they wrote either.
+        old = any(read_settings(run).data is None for run in runs if holds_run(run))
+        claim(gathered_files(folder, dataset), overwrite=request.overwrite or old)
     for fold, run in enumerate(runs):
         if launched_rank() == 0:
             say(f"fold {fold} of 0 to {count - 1}")
-            refuse_other_data(runs, data_digest(dataset))  # a fold that is done must not stand beside one of other data
+            refuse_other_cases(runs, dataset)  # a fold that is done must not stand beside one of other data
         fit_in_view(dataset, run, replace(request, fold=fold))
         # One plan for all: what was measured on the way to it would not come out the same again.
         request = replace(request, plan=request.plan or read_plan(run.plan))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from unetr.core.outputs import is_claimed, record
 from unetr.errors import MachineError
 
 _MACHINE_ERRORS = {
@@ -38,12 +39,14 @@ def machine_error(path: Path, error: OSError) -> MachineError:
 
 
 @contextmanager
-def atomic_path(path: Path, verify: Callable[[Path], None] | None = None) -> Iterator[Path]:
+def atomic_path(path: Path, verify: Callable[[Path], None] | None = None, *, private: bool = True) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success flushes, verifies and renames it, on failure removes it.
 
     The temporary name keeps the suffixes of `path`, since libraries choose the format by them, and starts with a dot,
     so that no folder listing takes it for a result. `verify` reads the temporary file and raises if it is
     not what was meant.
+    private: whether only the user may read it, as what shows or names patients; then so is a folder that is made for
+    it. What was claimed as an output (`outputs.py`) is noted in the list of its folder.
     Raises MachineError (exit code 4) when the operating system refuses.
     """
     suffixes = "".join(path.suffixes[-2:])
@@ -51,11 +54,15 @@ def atomic_path(path: Path, verify: Callable[[Path], None] | None = None) -> Ite
         suffixes = path.suffix
     temporary = path.with_name(f".unetr-{secrets.token_hex(6)}{suffixes}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(0o700 if private else 0o777, parents=True, exist_ok=True)
+        # Made here, since a mode that is set later comes too late.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666))
         yield temporary
         flush_to_disk(temporary)
         if verify is not None:
             verify(temporary)
+        if is_claimed(path):
+            record(path, temporary)
         temporary.replace(path)
         flush_to_disk(path.parent)
     except OSError as error:
@@ -66,9 +73,9 @@ def atomic_path(path: Path, verify: Callable[[Path], None] | None = None) -> Ite
             temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text atomically."""
-    with atomic_path(path) as temporary:
+def write_text(path: Path, text: str, *, private: bool = True) -> None:
+    """Writes UTF-8 text atomically. private: see `atomic_path`."""
+    with atomic_path(path, private=private) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -79,7 +86,7 @@ def is_leftover(path: Path) -> bool:
 
 def is_own(path: Path) -> bool:
     """Whether the name is one that this program gives to what it hides: temporary files, locks, lists of outputs."""
-    return path.name.startswith(".unetr-")
+    return path.name.startswith((".unetr-", ".unetr_"))
 
 
 def remove_leftovers(folders: Iterable[Path]) -> None:

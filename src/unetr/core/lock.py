@@ -6,10 +6,10 @@ counts is whether a living process holds it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -17,10 +17,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from unetr.core.files import machine_error
-from unetr.errors import InputError
+from unetr.core.outputs import folded
+from unetr.errors import InputError, MachineError
 
 _NAME = ".unetr-lock"
 _LONGEST_NOTE = 200
+# What network file systems without locks say.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 # Long enough for another process that only looks whether the folder is in use, or that is about to leave it.
 _WAIT_S = 1.0
 
@@ -39,7 +42,7 @@ def locked(folder: Path, note: Note = _unheard, mode: int = 0o777) -> Iterator[N
     note: is told where the file system has no locks, and the work goes on without. mode: of a folder that is made.
     Raises InputError that names the process inside, as far as it is known; MachineError where nothing can be written.
     """
-    made = _made(folder, mode)
+    made = _made(folder, folder, mode)
     try:
         with _holding(folder / _NAME, folder, note):
             yield
@@ -58,7 +61,7 @@ def locked_files(paths: Sequence[Path], note: Note = _unheard, mode: int = 0o777
         held.callback(_remove_empty, made)
         # In one order in all processes, and the same file by two names only once.
         for lock, path in sorted({_lock_of(path): path for path in paths}.items()):
-            made += _made(path.parent, mode)
+            made += _made(path.parent, path, mode)
             held.enter_context(_holding(lock, path, note))
         yield
 
@@ -72,8 +75,7 @@ def refuse_locked(folder: Path) -> None:
 
 def _lock_of(path: Path) -> Path:
     """Names that a file system may take for one have one lock."""
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", path.name).casefold())
-    digest = hashlib.sha256(folded.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    digest = hashlib.sha256(folded(path.name).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return path.parent / f"{_NAME}-{digest}"
 
 
@@ -88,12 +90,15 @@ def _holding(lock: Path, guarded: Path, note: Note) -> Iterator[None]:
             f"{guarded}: is being written by another process{_owner(lock)}; wait until it ends, or choose another "
             "output"
         ) from None
-    except PermissionError as error:
-        raise machine_error(lock, error) from error
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and not lock.parent.is_dir():
-            raise machine_error(lock, error) from error
-        note(f"{guarded}: this file system has no locks ({error}); let no other process write there meanwhile")
+    except OSError as error:
+        if isinstance(error, PermissionError) and lock.exists():
+            raise MachineError(
+                f"{guarded}: {lock.name} there is another user's; if their run is over, remove it, or choose another "
+                "output"
+            ) from error
+        if error.errno not in _NO_LOCKS:
+            raise machine_error(guarded, error) from error
+        note(f"{guarded}: this file system has no locks; let no other process write there meanwhile")
         yield
         return
     try:
@@ -116,7 +121,7 @@ def _owner(lock: Path) -> str:
     return ""
 
 
-def _made(folder: Path, mode: int) -> list[Path]:
+def _made(folder: Path, guarded: Path, mode: int) -> list[Path]:
     """Makes a folder and those above it; returns those that were missing, the outermost first. Raises MachineError."""
     missing = []
     above = folder
@@ -130,7 +135,7 @@ def _made(folder: Path, mode: int) -> list[Path]:
         if not folder.is_dir():
             folder.mkdir()
     except OSError as error:
-        raise machine_error(folder, error) from error
+        raise machine_error(guarded, error) from error
     return missing
 
 

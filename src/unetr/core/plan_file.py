@@ -43,4 +43,4 @@ def plan_to_yaml(plan: Plan) -> str:
 
 def write_plan(path: Path, plan: Plan) -> None:
     """Writes the plan as YAML, atomically."""
-    write_text(path, plan_to_yaml(plan))
+    write_text(path, plan_to_yaml(plan), private=False)

@@ -29,7 +29,7 @@ def export_onnx(model: ModelFile, path: Path, verify: Verify) -> None:
     graph = operations.graph(logits, (model.plan.outputs, *model.plan.window))
     data = bytearray(b"".join(onnx_parts(graph, {**describe(model), "sha256": NO_DIGEST}, {})))
     _seal(data, path)
-    with atomic_path(path, verify) as temporary:
+    with atomic_path(path, verify, private=False) as temporary:
         temporary.write_bytes(data)
 
 
@@ -53,9 +53,9 @@ def export_openvino(model: ModelFile, path: Path, verify: Verify) -> None:
         xml.write_bytes(data)
         verify(xml)
         # The weights take their name first; until the .xml has its own too, the pair does not match and is refused.
-        with atomic_path(path.with_suffix(".bin")) as temporary:
+        with atomic_path(path.with_suffix(".bin"), private=False) as temporary:
             constants.replace(temporary)
-        with atomic_path(path) as temporary:
+        with atomic_path(path, private=False) as temporary:
             xml.replace(temporary)
     except OSError as error:
         raise machine_error(path, error) from error
@@ -68,7 +68,7 @@ def export_torch(model: ModelFile, path: Path, verify: Verify) -> None:
 
     TorchScript and torch.export archives hold pickles, which this program neither writes nor reads.
     """
-    with atomic_path(path, verify) as temporary:
+    with atomic_path(path, verify, private=False) as temporary:
         write_model(temporary, model)
 
 

@@ -47,8 +47,8 @@ def write_sealed(path: Path, tensors: Mapping[str, ArrayLike], metadata: Mapping
     """Writes atomically, reads back and verifies; returns the digest.
 
     tensors: numpy arrays, or torch tensors on the CPU without gradient. metadata: must have "format", the kind of file;
-    "format_version" is "1" unless given. Raises MachineError when the operating system refuses, ValueError for a dtype
-    that the format has no name for.
+    "format_version" is "1" unless given. Raises MachineError when the
+    operating system refuses, ValueError for a dtype that the format has no name for.
     """
     arrays = {name: np.asarray(tensor) for name, tensor in tensors.items()}
     metadata = {"format_version": "1", **metadata}
@@ -61,7 +61,10 @@ def write_sealed(path: Path, tensors: Mapping[str, ArrayLike], metadata: Mapping
         if _digest_of(temporary, len(header), offset) != (digest.hexdigest(), digest.hexdigest()):
             raise MachineError(f"{path}: what was read back is not what was written; check the disk")
 
-    with atomic_path(path, verify) as temporary, temporary.open("wb", buffering=0) as handle:
+    with (
+        atomic_path(path, verify, private=False) as temporary,
+        temporary.open("wb", buffering=0) as handle,
+    ):
         _write(handle, header)
         for name in names:
             flat = np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8)

@@ -103,7 +103,7 @@ def build_cache(
     known = digests or data_digest(dataset).cases
     keys = {case.id: case_key(known[case.id], plan) for case in cases}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise machine_error(folder, error) from error
     pool = ThreadPoolExecutor(max(1, workers))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from unetr.core.outputs import folded
 from unetr.core.plan import Region
 from unetr.errors import InputError
 
@@ -70,6 +71,12 @@ class Dataset:
     def labelled(self) -> tuple[Case, ...]:
         """The cases that have a label: what can be trained on and validated with."""
         return tuple(case for case in self.cases if case.label is not None)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file of every case, and the table where the dataset is one."""
+        of_cases = [path for case in self.cases for path in (*case.images, case.label) if path is not None]
+        return (*of_cases, self.root / f"{self.name}.csv") if self.layout == "csv" else tuple(of_cases)
 
     @property
     def learned_from(self) -> tuple[Case, ...]:
@@ -138,7 +145,7 @@ def _check_alike(cases: list[Case], source: Path) -> None:
     """Files are named by the ids, and on many disks two of these names would be one. Raises InputError."""
     seen: dict[str, str] = {}
     for case in cases:
-        other = seen.setdefault(unicodedata.normalize("NFC", case.id).casefold(), case.id)
+        other = seen.setdefault(folded(case.id), case.id)
         if other != case.id:
             raise InputError(
                 f"{source}: the case ids {other!r} and {case.id!r} differ only in capitals or in how letters are "

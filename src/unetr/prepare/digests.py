@@ -62,10 +62,12 @@ def data_difference(before: DataDigest, now: DataDigest) -> str:
     """What changed, for people, such as "the label of 2 cases changed (a, b)"; empty where nothing did."""
     declared = ("channels", "labels", "regions", "ignore_label")
     changed = [name.replace("_", " ") for name in declared if getattr(before, name) != getattr(now, name)]
-    return "; ".join([*(f"the {name} changed" for name in changed), *_changed_cases(before.cases, now.cases)])
+    cases = cases_difference(before.cases, now.cases)
+    return "; ".join([*(f"the {name} changed" for name in changed), *([cases] if cases else [])])
 
 
-def _changed_cases(before: Mapping[str, CaseDigest], now: Mapping[str, CaseDigest]) -> list[str]:
+def cases_difference(before: Mapping[str, CaseDigest], now: Mapping[str, CaseDigest]) -> str:
+    """Which cases changed, came or went, for people; empty where none did."""
     both = [name for name in before if name in now]
     images = {name for name in both if before[name].images != now[name].images}
     labels = {name for name in both if before[name].label != now[name].label}
@@ -76,17 +78,16 @@ def _changed_cases(before: Mapping[str, CaseDigest], now: Mapping[str, CaseDiges
         ("", now.keys() - before.keys(), "added"),
         ("", before.keys() - now.keys(), "gone"),
     )
-    return [
-        " ".join(f"{what} {_counted(names)} {how} ({_some(names)})".split()) for what, names, how in groups if names
-    ]
+    texts = [(f"{what} {_counted(names)}".strip(), how, _some(names)) for what, names, how in groups if names]
+    return "; ".join(f"{which} {how} ({names})" for which, how, names in texts)
 
 
 def refuse_changed(cases: Sequence[Case], known: Mapping[str, CaseDigest], what: str) -> None:
     """Raises InputError, beginning with `what`, where a case is not what it was; one that is not known passes."""
     wanted = [case for case in cases if case.id in known]
-    found = _changed_cases({case.id: known[case.id] for case in wanted}, case_digests(wanted))
+    found = cases_difference({case.id: known[case.id] for case in wanted}, case_digests(wanted))
     if found:
-        raise InputError(f"{what}: {'; '.join(found)}; put the data back as it was, or train in another folder")
+        raise InputError(f"{what}: {found}; put the data back as it was, or train in another folder")
 
 
 def _counted(names: Collection[str]) -> str:

@@ -24,8 +24,7 @@ from unetr.infer.postprocess import apply_rules, extent_values
 from unetr.io import onto_grid, read_label, write_volume
 from unetr.model.file import read_model, write_model
 from unetr.prepare.cases import Dataset
-from unetr.prepare.digests import data_digest
-from unetr.train.run import Run, read_settings, refuse_other_data
+from unetr.train.run import Run, read_settings, refuse_other_cases
 
 # Components smaller than this share of the smallest true volume are specks.
 _SPECK = 0.5
@@ -53,6 +52,12 @@ def fold_runs(folder: Path, folds: int) -> list[Run]:
     return [Run(folder / f"fold{fold}") for fold in range(folds)]
 
 
+def gathered_files(folder: Path, dataset: Dataset) -> list[Path]:
+    """What `gather_folds` writes into the folder of all folds."""
+    cases = [folder / "out_of_fold" / f"{case.id}.nii.gz" for case in dataset.labelled]
+    return [folder / "plan.yaml", folder / "results.json", folder / "results.csv", *cases]
+
+
 def gather_folds(
     folder: Path, dataset: Dataset, runs: Sequence[Run], progress: Progress, rules: bool = True
 ) -> Results:
@@ -62,7 +67,7 @@ def gather_folds(
     and FOLDER/plan.yaml, writes FOLDER/out_of_fold/<case>.nii.gz with these rules applied, and scores them. Raises
     InputError, also where the data is not what every fold was trained on; MachineError.
     """
-    refuse_other_data(runs, data_digest(dataset))
+    refuse_other_cases(runs, dataset)
     plan = read_model(runs[0].model).plan.model_copy(update={"postprocess": {}})
     pairs = _pairs(dataset, runs)
     trials = try_rules(pairs, plan) if rules else []
@@ -84,7 +89,7 @@ def gather_folds(
     names = {name: value for name, value in plan.labels.items() if value != 0}
     regions = {region.name: region.labels for region in plan.regions}
     results = evaluate_pairs(final, names=names, regions=regions, ignore_value=plan.ignore_label)
-    refuse_other_data(runs, data_digest(dataset))  # what was changed meanwhile
+    refuse_other_cases(runs, dataset)  # what was changed meanwhile
     write_results(folder, results)
     return results
 

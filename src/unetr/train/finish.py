@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from unetr.core.outputs import claim
 from unetr.core.plan import Plan
 from unetr.evaluate.results import Results, read_results, write_results
 from unetr.evaluate.run import Pair, evaluate_pairs
@@ -32,12 +33,14 @@ def finish(
     settings: Settings,
     weights: dict[str, torch.Tensor],
     progress: Callable[[int, int], None],
+    overwrite: bool = False,
 ) -> Results | None:
     """Writes the model file and, where a fold validates, predicts and scores its cases from their files.
 
     The scores go into the model file, last of all; a run that has them is not predicted again. The path is that of
-    `unetr predict` and `unetr evaluate`. Raises MachineError, and InputError, with the model written, where one of
-    these cases is not any more what the run was begun with.
+    `unetr predict` and `unetr evaluate`. overwrite: whether a person's files among the predictions may be replaced.
+    Raises MachineError, and InputError, with the model written, where such files are there or one of the cases is not
+    any more what the run was begun with.
     """
     finished = _finished(run)
     if finished is not None:
@@ -47,6 +50,9 @@ def finish(
     if not chosen:
         return None
     _refuse_changed(run, chosen, settings)
+    names = [*(f"{case.id}.nii.gz" for case in chosen), "results.json", "results.csv"]
+    # Versions that kept no digests kept no list of what they wrote either.
+    claim([run.predictions / name for name in names], overwrite=overwrite or settings.data is None)
     segmenter = load(run.model, engine="torch")
     pairs = []
     for done, case in enumerate(chosen, start=1):
@@ -54,9 +60,9 @@ def finish(
         if case.label is not None:
             pairs.append(Pair(case.id, prediction=prediction, truth=case.label))
         progress(done, len(chosen))
-    names = {name: value for name, value in plan.labels.items() if value != 0}
+    values = {name: value for name, value in plan.labels.items() if value != 0}
     regions = {region.name: region.labels for region in plan.regions}
-    results = evaluate_pairs(pairs, names=names, regions=regions, ignore_value=plan.ignore_label)
+    results = evaluate_pairs(pairs, names=values, regions=regions, ignore_value=plan.ignore_label)
     # Again, for what was changed while it was read.
     _refuse_changed(run, chosen, settings)
     write_results(run.predictions, results)

@@ -54,6 +54,7 @@ class Request:
     steps, minutes: the budget, one of them. checkpoint_steps: save so often instead of every few minutes.
     start: a model to start from; its network, window and grid are used where no plan is given.
     launch: the processes that train together, each of which calls `fit`; None for one alone.
+    overwrite: whether files that a person made or edited may be replaced.
     rules: whether a cross-validation looks for rules for what is removed after prediction.
     """
 
@@ -68,6 +69,7 @@ class Request:
     start: ModelFile | None = None
     launch: Launch | None = None
     rules: bool = True
+    overwrite: bool = False
 
 
 def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progress: Progress) -> Results | None:
@@ -101,7 +103,8 @@ def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progre
             weights = averaged_weights(train(run, cache, plan, settings, observer, options))
         if not team.leads:
             return None
-        return finish(run, dataset, plan, settings, weights, lambda done, of: progress("validating", done, of))
+        shown = partial(progress, "validating")
+        return finish(run, dataset, plan, settings, weights, shown, request.overwrite)
 
 
 def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress) -> tuple[Plan, Settings]:
@@ -117,7 +120,7 @@ def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress
         fingerprint = measure_fingerprint(dataset, lambda done, of: progress("measuring", done, of))
         plan = request.plan or plan_for(dataset, fingerprint, request)
     _check_plan(plan, dataset)
-    return plan, open_run(run, plan, settings, fingerprint)
+    return plan, open_run(run, plan, settings, fingerprint, request.overwrite)
 
 
 def _known_plan(run: Run, request: Request) -> Plan | None:

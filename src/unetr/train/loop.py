@@ -14,17 +14,9 @@ from unetr.model.file import ModelFile
 from unetr.prepare.cache import Cache
 from unetr.train.checkpoint import TrainingState, averaged_weights, remove_old, restore_checkpoint, save_checkpoint
 from unetr.train.finish import save_model
+from unetr.train.logs import append_row, flush_rows, go_back, logged_seconds, logged_steps
 from unetr.train.losses import LossTerms
-from unetr.train.run import (
-    Run,
-    Settings,
-    append_row,
-    flush_rows,
-    go_back,
-    logged_seconds,
-    logged_steps,
-    write_settings,
-)
+from unetr.train.run import Run, Settings, write_settings
 from unetr.train.sample import Share, batches
 from unetr.train.schedule import TIMED_FROM, TIMED_TO, learning_rate, steps_in, validation_steps, validations_in
 from unetr.train.step import Trainer, start_trainer, training_step

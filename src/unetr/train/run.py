@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from unetr.core.digest import size_and_sha256
-from unetr.core.files import flush_to_disk, is_own, machine_error, remove_leftovers, write_text
+from unetr.core.files import is_own, write_text
 from unetr.core.fingerprint import Fingerprint
+from unetr.core.outputs import claim
 from unetr.core.plan import Plan
 from unetr.core.plan_file import read_plan, write_plan
-from unetr.core.printable import csv_cell
 from unetr.core.records import Record, record_from
 from unetr.core.text import read_json
-from unetr.core.untrusted import untrusted
 from unetr.errors import InputError
-from unetr.prepare.digests import DataDigest, data_difference
+from unetr.prepare.cases import Dataset
+from unetr.prepare.digests import DataDigest, case_digests, cases_difference, data_difference
 
 SHARED_CACHE = "shared_cache"
 CACHE = "cache"
@@ -143,20 +141,18 @@ def shared_caches(folder: Path) -> tuple[Path, Path]:
     return absolute.parent.parent / SHARED_CACHE, absolute.parent / SHARED_CACHE
 
 
-def open_run(run: Run, plan: Plan, settings: Settings, fingerprint: Fingerprint | None) -> Settings:
+def open_run(
+    run: Run, plan: Plan, settings: Settings, fingerprint: Fingerprint | None, overwrite: bool = False
+) -> Settings:
     """Starts a run's folder, or checks that the one there is the same training. Returns the settings to go on with.
 
     Raises InputError with the first difference when the folder holds another training, of other data, or its plan was
     edited.
     """
     if not holds_run(run):
-        # A kill while the plan was written leaves its temporary file.
-        there = [path for path in run.folder.iterdir() if not is_own(path)] if run.folder.is_dir() else []
-        if there and not run.plan.exists():
-            raise InputError(f"{run.folder}: is not empty and holds no run; choose another output folder")
-        write_plan(run.plan, plan)
+        _start_folder(run, plan, overwrite)
         if fingerprint is not None:
-            write_text(run.fingerprint, fingerprint.model_dump_json(indent=1))
+            write_text(run.fingerprint, fingerprint.model_dump_json(indent=1), private=False)
         # The settings come last: a folder without them holds no run yet.
         settings = settings.model_copy(update={"plan_digest": size_and_sha256(run.plan)[1]})
         write_settings(run, settings)
@@ -177,6 +173,20 @@ def open_run(run: Run, plan: Plan, settings: Settings, fingerprint: Fingerprint 
     return kept
 
 
+def _start_folder(run: Run, plan: Plan, overwrite: bool) -> None:
+    """Writes the plan into a folder that holds nothing else but what a kill at the start, or `unetr plan`, leaves."""
+    mine = {run.plan.name, run.fingerprint.name}
+    there = [path for path in run.folder.iterdir() if not is_own(path)] if run.folder.is_dir() else []
+    if any(path.name not in mine for path in there):
+        raise InputError(f"{run.folder}: is not empty and holds no run; choose another output folder")
+    if run.plan.exists() and not overwrite and not _difference(read_plan(run.plan), plan):
+        claim([run.fingerprint])  # the plan stays as it is, with a person's remarks
+        return
+    advice = f"train by it with --plan {run.plan}, choose another output, or lose it with --overwrite"
+    claim([run.plan, run.fingerprint], overwrite=overwrite, advice=advice)
+    write_plan(run.plan, plan)
+
+
 def _refuse_other_data(run: Run, kept: Settings, asked: Settings) -> None:
     """Raises InputError where the run in the folder is of other data."""
     if kept.data is None:
@@ -187,19 +197,23 @@ def _refuse_other_data(run: Run, kept: Settings, asked: Settings) -> None:
                 "choose another output folder"
             )
     elif asked.data is not None:
-        refuse_other_data([run], asked.data)
+        _refuse(run, data_difference(kept.data, asked.data))
 
 
-def refuse_other_data(runs: Iterable[Run], data: DataDigest) -> None:
-    """Raises InputError where one of the runs was begun with other data. Runs without digests pass."""
+def refuse_other_cases(runs: Iterable[Run], dataset: Dataset) -> None:
+    """Reads all cases; raises InputError where one of the runs was begun with others. Runs without digests pass."""
+    now = case_digests(dataset.learned_from)
     for run in runs:
         before = read_settings(run).data if holds_run(run) else None
-        difference = "" if before is None else data_difference(before, data)
-        if difference:
-            raise InputError(
-                f"{run.folder}: holds a run of other data: {difference}; its model and scores are of the data as it "
-                "was; put the data back, or train in another output folder"
-            )
+        _refuse(run, "" if before is None else cases_difference(before.cases, now))
+
+
+def _refuse(run: Run, difference: str) -> None:
+    if difference:
+        raise InputError(
+            f"{run.folder}: holds a run of other data: {difference}; its model and scores are of the data as it "
+            "was; put the data back, or train in another output folder"
+        )
 
 
 def dataset_folder(run: Run, settings: Settings) -> Path:
@@ -258,76 +272,3 @@ def _flat(data: object, prefix: str = "") -> dict[str, object]:
     if not isinstance(data, dict):
         return {prefix: data}
     return {k: v for key, value in data.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else key).items()}
-
-
-def append_row(path: Path, row: dict[str, float | int]) -> None:
-    """Adds a row to a CSV file; the first row writes the header. Numbers are written so that they read back exactly.
-
-    Raises MachineError; what is written of the row then is dropped when the run is resumed.
-    """
-    try:
-        # Without a buffer, which would be written once more when the file is closed after an error.
-        with path.open("ab", buffering=0) as handle:
-            names = [] if handle.tell() else [tuple(row)]
-            text = _as_csv([*names, [repr(value) for value in row.values()]]).encode()
-            while text:
-                text = text[handle.write(text) :]
-    except OSError as error:
-        raise machine_error(path, error) from error
-
-
-def go_back(run: Run, step: int) -> None:
-    """Makes a run's folder that of a run that was left alone until `step`, after a kill: rows, temporary files."""
-    cut_rows([run.log, run.timing, run.validation_log], step)
-    remove_leftovers([run.folder, run.checkpoints, run.predictions, run.folder / CACHE])
-
-
-def cut_rows(paths: Sequence[Path], step: int) -> None:
-    """Drops the rows after `step` from CSV files, so that a resumed run logs each step once. Raises MachineError."""
-    for path in paths:
-        if not path.exists():
-            continue
-        # A letter that was cut in two is in the last line, which is dropped.
-        text = path.read_bytes().decode("utf-8", "replace")
-        rows = list(csv.reader(io.StringIO(text, newline="")))
-        # A kill or a full disk may cut short the last line, and be it within its last number.
-        whole = rows if text.endswith("\n") else rows[:-1]
-        if not whole:
-            path.unlink()
-            continue
-        kept = [row for row in whole[1:] if len(row) == len(whole[0]) and row[0].isdecimal() and int(row[0]) <= step]
-        after = _as_csv([whole[0], *kept])
-        if after != text:
-            write_text(path, after)
-
-
-def flush_rows(run: Run) -> None:
-    """Makes the logs outlast a power cut, so that no checkpoint is ever ahead of them. Raises MachineError."""
-    for path in (run.log, run.timing, run.validation_log):
-        try:
-            if path.exists():
-                flush_to_disk(path)
-        except OSError as error:
-            raise machine_error(path, error) from error
-
-
-def logged_seconds(run: Run, step: int) -> float:
-    """What the steps up to `step` have taken, in all sittings of a run."""
-    if not run.timing.exists():
-        return 0.0
-    with untrusted(run.timing, "a log of a run"), run.timing.open(encoding="utf-8", newline="") as handle:
-        return sum(float(row["seconds"]) for row in csv.DictReader(handle) if int(row["step"]) <= step)
-
-
-def logged_steps(path: Path) -> set[int]:
-    """The steps that have a row in a log of a run, none where there is no such file."""
-    if not path.exists():
-        return set()
-    with untrusted(path, "a log of a run"), path.open(encoding="utf-8", newline="") as handle:
-        return {int(row["step"]) for row in csv.DictReader(handle)}
-
-
-def _as_csv(rows: Iterable[Sequence[str]]) -> str:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([csv_cell(cell) for cell in row] for row in rows)
-    return text.getvalue()

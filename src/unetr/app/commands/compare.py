@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import DatasetPath, Json, finite, print_json, print_table, say
+from unetr.app.options import DatasetPath, Json, Overwrite, finite, print_json, print_table, say
 from unetr.errors import BatchError, InputError
 
 
@@ -23,6 +23,7 @@ def compare(
     preset: Annotated[
         str, typer.Option(help="Whose plan for these minutes all follow: window, spacing, batch, augmentation.")
     ] = "auto",
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Train networks alike and rank them: Dice, HD95, NSD with intervals; minutes, steps, memory, FLOPs, latency.
@@ -35,6 +36,7 @@ def compare(
     from unetr.app.options import defined
     from unetr.core.files import atomic_path, write_text
     from unetr.core.lock import locked
+    from unetr.core.outputs import claim
     from unetr.prepare.cases import open_dataset
     from unetr.prepare.presets import network_named
     from unetr.report.comparison import comparison_document, comparison_png, comparison_table
@@ -47,8 +49,9 @@ def compare(
     if folds > of:
         raise InputError(f"--folds {folds}: are more than --of {of}")
     open_dataset(dataset)  # refused here, not by each process that is started for it
-    contest = Contest(dataset, out, preset, names, minutes, tuple(range(folds)), of, seed)
+    contest = Contest(dataset, out, preset, names, minutes, tuple(range(folds)), of, seed, overwrite)
     with locked(out, say):
+        claim([out / "comparison.json", out / "comparison.png"], overwrite=overwrite)
         base = open_contest(contest)
         write_plans(contest, base)
         failed = run_contest(contest)

@@ -8,8 +8,22 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import Json, finite, print_json, say
+from unetr.app.options import Json, Overwrite, finite, print_json, say
 from unetr.app.training_view import fit_in_view, print_scores
+
+# What the demonstration writes beside the run, whose folder looks after itself.
+_FILES = (
+    "dataset/images/front.nii.gz",
+    "dataset/labels/front.nii.gz",
+    "dataset/labels.json",
+    "test/back.nii.gz",
+    "test/back_truth.nii.gz",
+    "prediction/back.nii.gz",
+    "prediction/back.png",
+    "prediction/results.json",
+    "prediction/results.csv",
+    "run/report.html",
+)
 
 
 def demo(
@@ -18,6 +32,7 @@ def demo(
     ] = Path("unetr-demo"),
     minutes: Annotated[float, typer.Option(help="Length of the training.", min=0.05, callback=finite)] = 3.0,
     seed: Annotated[int, typer.Option(help="Seed of weights and samples.", min=0)] = 0,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Train on the front of a real brain, segment its back, score and show the result. No download.
@@ -27,8 +42,10 @@ def demo(
     Example: unetr demo
     """
     from unetr.core.lock import locked
+    from unetr.core.outputs import claim
 
     with locked(out, say):
+        claim([out / name for name in _FILES], overwrite=overwrite)
         _demonstrate(out, minutes, seed, as_json)
 
 

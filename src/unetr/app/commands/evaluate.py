@@ -10,6 +10,7 @@ import typer
 
 from unetr.app.options import (
     Json,
+    Overwrite,
     TransformName,
     counted,
     finite,
@@ -46,6 +47,7 @@ def evaluate(
         bool, typer.Option("--only-predicted", help="Leave out labels that have no prediction, instead of scoring 0.")
     ] = False,
     per_case: Annotated[bool, typer.Option("--per-case", help="Print a row for each case and class.")] = False,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Dice, IoU, HD95, ASSD, surface Dice and volumes, with 95 % confidence intervals over cases.
@@ -57,10 +59,15 @@ def evaluate(
     Example: unetr evaluate predictions/ labelsTr/
     """
     from unetr.core.lock import locked_files
+    from unetr.core.outputs import claim
     from unetr.evaluate.results import write_results
     from unetr.evaluate.run import evaluate_pairs, match_cases
 
     pairs, extra = match_cases(predictions, labels)
+    folder = out or (predictions if predictions.is_dir() else predictions.parent)
+    files = [folder / "results.json", folder / "results.csv"]
+    labelled = [path for pair in pairs for path in (pair.prediction, pair.truth) if path is not None]
+    claim(files, {"a label file": labelled, "the plan": [plan] if plan else []}, overwrite=overwrite)
     if only_predicted:
         pairs = [pair for pair in pairs if pair.prediction is not None]
     known = _declared(plan, ignore_label)
@@ -77,9 +84,8 @@ def evaluate(
         )
     _show(results, per_case, as_json)
     # Last, so that scores which cannot be written are seen all the same.
-    folder = out or (predictions if predictions.is_dir() else predictions.parent)
-    with locked_files([folder / "results.json"], say):
-        files = write_results(folder, results)
+    with locked_files(files[:1], say, 0o700):
+        write_results(folder, results)
     say(f"wrote {files[0]} and {files[1]}")
     if results.failed:
         raise BatchError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import ModelPath, say
+from unetr.app.options import ModelPath, Overwrite, say
 from unetr.core.child import child_environment, python_module
 from unetr.errors import InputError, MachineError
 
@@ -28,6 +28,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The file to write; beside the model by default.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a model, with its plan, for another runtime. A fresh process loads it and is compared with the original.
 
@@ -36,6 +37,7 @@ def export(
     Example: unetr export model.safetensors --to onnx
     """
     from unetr.app.export_check import seeded_logits
+    from unetr.core.outputs import claim
     from unetr.model.artefact import open_model
     from unetr.model.export import EXPORTS
     from unetr.model.shipped import find_model
@@ -46,8 +48,8 @@ def export(
     target = out or model.with_suffix(suffix)
     if target.suffix != suffix:
         raise InputError(f"{target}: a model for {to} is named *{suffix}; choose such a name")
-    if target.resolve() == model.resolve():
-        raise InputError(f"{target}: is the model itself and would be overwritten; choose another output with -o")
+    written = [target, *([target.with_suffix(".bin")] if to == "openvino" else [])]
+    claim(written, {"the model itself": [model]}, overwrite=overwrite)
     opened = open_model(find_model(model))
     if opened.kind != "model":
         raise InputError(f"{model}: is an exported network; expected the model file (.safetensors) it came from")

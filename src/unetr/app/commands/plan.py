@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import TransformName, finite, opened_dataset, progress, say, transform_named, write_out
+from unetr.app.options import (
+    Overwrite,
+    TransformName,
+    finite,
+    opened_dataset,
+    progress,
+    say,
+    transform_named,
+    write_out,
+)
 from unetr.core.frames import taking
 from unetr.errors import InputError
 
@@ -27,6 +36,7 @@ def plan(
             help="Plan for a training of this length on this machine, as train does.", min=0.01, callback=finite
         ),
     ] = None,
+    overwrite: Overwrite = False,
     transform: TransformName = None,
     template: Annotated[bool, typer.Option("--template", help="Print a plan to fill in by hand, and stop.")] = False,
 ) -> None:
@@ -35,6 +45,7 @@ def plan(
     Example: unetr plan Task04_Hippocampus -o hippocampus
     """
     from unetr.core.files import write_text
+    from unetr.core.outputs import claim
     from unetr.core.plan_file import plan_to_yaml, write_plan
     from unetr.prepare.template import template_plan
 
@@ -45,12 +56,14 @@ def plan(
         raise InputError("plan needs a dataset, or --template; see unetr plan --help")
     with taking(transform_named(transform)):
         opened = opened_dataset(dataset)
+        if out is not None:
+            claim([out / "plan.yaml", out / "fingerprint.json"], {"of the dataset": opened.files}, overwrite=overwrite)
         made, fingerprint = _measured(opened, preset, minutes)
         if out is None:
             write_out(plan_to_yaml(made))
         else:
             write_plan(out / "plan.yaml", made)
-            write_text(out / "fingerprint.json", fingerprint.model_dump_json(indent=1))
+            write_text(out / "fingerprint.json", fingerprint.model_dump_json(indent=1), private=False)
             say(
                 f"wrote {out / 'plan.yaml'} and {out / 'fingerprint.json'}; edit the plan, then: unetr train --plan ..."
             )

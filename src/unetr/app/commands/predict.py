@@ -14,6 +14,7 @@ from unetr.app.options import (
     Device,
     Engine,
     Json,
+    Overwrite,
     Precision,
     TransformName,
     print_json,
@@ -67,6 +68,7 @@ def predict(
     report: Annotated[
         Path | None, typer.Option(help="Where the report goes; OUT/report.json for a folder of scans.")
     ] = None,
+    overwrite: Overwrite = False,
     assume_affine: Annotated[
         bool, typer.Option("--assume-affine", help="Accept scans without orientation: take axes as R, A, S.")
     ] = False,
@@ -82,13 +84,13 @@ def predict(
     """Segment scans. Each label file has its scan's grid and carries the label names.
 
     In a folder, a scan that cannot be used is reported and the others finish (exit code 3). OUT/report.json names
-    every case. Label files of the same names are replaced; with --continue only where they are not proven finished.
+    every case. Own results of the same names are replaced; with --continue only where they are not proven finished.
 
     Example: unetr predict model.safetensors scan.nii.gz -o segmentation.nii.gz
     """
     from unetr.app.predict_files import alone, output_files
     from unetr.app.predict_options import PredictOptions
-    from unetr.app.predict_run import Job, run_job
+    from unetr.app.predict_run import Job, claim_outputs, run_job
     from unetr.core.files import remove_leftovers
     from unetr.infer.batch_report import REPORT_NAME
     from unetr.infer.load import load, model_paths
@@ -125,7 +127,9 @@ def predict(
     notes: list[str] = []
     announce = notes.append if as_json else write_line
     job = Job(segmenter, models, inputs, files, options, report, continued, announce)
-    with alone(None if inputs.single else out, [*job.outputs, *([] if stats is None else [stats])], say):
+    tables = [] if stats is None else [stats]
+    with alone(None if inputs.single else out, [*job.outputs, *tables], say):
+        claim_outputs(job, scans, tables, overwrite=overwrite)
         if continued:
             remove_leftovers({path.parent for path in job.outputs})
         records = run_job(job)

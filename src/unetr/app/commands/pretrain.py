@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from unetr.app.launch import launch, launched_rank
-from unetr.app.options import Json, Sharded, finite, print_json, say, training_minutes
+from unetr.app.options import Json, Overwrite, Sharded, finite, print_json, say, training_minutes
 from unetr.app.training_view import fit_in_view
 from unetr.errors import InputError
 
@@ -34,6 +34,7 @@ def pretrain(
     checkpoint_steps: Annotated[
         int | None, typer.Option(help="Save after every so many steps instead of every 8 minutes.", min=1)
     ] = None,
+    overwrite: Overwrite = False,
     sharded: Sharded = False,
     as_json: Json = False,
 ) -> None:
@@ -61,6 +62,7 @@ def pretrain(
         minutes=minutes,
         checkpoint_steps=checkpoint_steps,
         launch=launch(sharded),
+        overwrite=overwrite,
     )
     fit_in_view(open_unlabelled(scans, _names(channels)), run, request)
     if launched_rank() > 0:

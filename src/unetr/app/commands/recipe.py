@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import Json, counted, finite, number, print_json, print_table, say, write_line
+from unetr.app.options import Json, Overwrite, counted, finite, number, print_json, print_table, say, write_line
 from unetr.errors import InputError
 
 
@@ -33,6 +33,7 @@ def recipe(
     network: Annotated[
         str | None, typer.Option(help="A preset, ablation (nup, pup, mla, patch32) or peer instead of the paper's.")
     ] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """The UNETR paper's tasks: its settings as a plan, its splits, its table. See docs/paper.md.
@@ -57,7 +58,7 @@ def recipe(
     wanted = chosen.splits if splits is None else splits
     if not wanted and not chosen.test_share:
         raise InputError(f"--splits 0: recipe {name} holds no case out; expected at least 1 cross-validation")
-    ask = Ask(chosen, data, out, wanted, network, steps or STEPS, minutes)
+    ask = Ask(chosen, data, out, wanted, network, steps or STEPS, minutes, overwrite)
     with locked(out, say):
         tables = prepare_recipe(ask)
         say(f"the tables and the plan are in {out}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import say
+from unetr.app.options import Overwrite, say
 from unetr.core.frames import taking
 from unetr.errors import InputError
 
@@ -21,6 +21,7 @@ WORST_CASES = 5
 
 def report(
     run: Annotated[Path, typer.Argument(help="The folder of a run made by unetr train.", show_default=False)],
+    overwrite: Overwrite = False,
 ) -> None:
     """Write RUN/report.html: plan, curves, scores, worst cases with overlays, and how to cite the data.
 
@@ -31,7 +32,7 @@ def report(
     from unetr.train.run import Run, holds_run
 
     if holds_run(Run(run)):
-        _report_run(Run(run))
+        _report_run(Run(run), overwrite)
         return
     folds = [
         fold
@@ -39,16 +40,17 @@ def report(
         if holds_run(fold := Run(folder))
     ]
     if not folds:
-        _report_run(Run(run))  # which says what is missing
+        _report_run(Run(run), overwrite)  # which says what is missing
         return
     for fold in folds:
-        _report_run(fold)
-    _report_folds(run, folds)
+        _report_run(fold, overwrite)
+    _report_folds(run, folds, overwrite)
 
 
-def _report_run(run: Run) -> None:
-    from unetr.app.run_report import write_run_report
+def _report_run(run: Run, overwrite: bool) -> None:
+    from unetr.app.run_report import picture_beside, write_run_report
     from unetr.core.lock import locked_files
+    from unetr.core.outputs import claim
     from unetr.evaluate.results import read_results
     from unetr.train.run import read_settings
 
@@ -56,15 +58,18 @@ def _report_run(run: Run) -> None:
     scores = run.predictions / "results.json"
     results = read_results(scores) if scores.exists() else None
     shown = [] if results is None else _worst_shown(run, run.predictions, settings, results)
+    pictures = [picture_beside(case.prediction) for case in shown]
+    claim([run.folder / "report.html", *pictures], overwrite=overwrite)
     with locked_files([run.folder / "report.html"], say):
         page = write_run_report(run, results, shown, licence=settings.licence, citation=settings.reference)
     say(f"wrote {page}")
 
 
-def _report_folds(folder: Path, folds: list[Run]) -> None:
+def _report_folds(folder: Path, folds: list[Run], overwrite: bool) -> None:
     """The page of a cross-validation that was gathered; said where it was not."""
-    from unetr.app.run_report import write_folds_report
+    from unetr.app.run_report import picture_beside, write_folds_report
     from unetr.core.lock import locked_files
+    from unetr.core.outputs import claim
     from unetr.evaluate.results import read_results
     from unetr.train.run import read_settings
 
@@ -74,6 +79,8 @@ def _report_folds(folder: Path, folds: list[Run]) -> None:
         return
     results = read_results(scores)
     shown = _worst_shown(folds[0], folder / "out_of_fold", read_settings(folds[0]), results)
+    pictures = [picture_beside(case.prediction) for case in shown]
+    claim([folder / "report.html", *pictures], overwrite=overwrite)
     with locked_files([folder / "report.html"], say):
         page = write_folds_report(folder, folds, results, shown)
     say(f"wrote {page}")

@@ -12,6 +12,7 @@ from unetr.app.launch import launch, launched_rank
 from unetr.app.options import (
     DatasetPath,
     Json,
+    Overwrite,
     Sharded,
     TransformName,
     finite,
@@ -58,6 +59,7 @@ def train(
     rules: Annotated[
         bool, typer.Option("--rules/--no-rules", help="With --folds all: look for rules that clean up predictions.")
     ] = True,
+    overwrite: Overwrite = False,
     transform: TransformName = None,
     sharded: Sharded = False,
     as_json: Json = False,
@@ -69,6 +71,7 @@ def train(
     Example: unetr train Task04_Hippocampus -o runs/hippocampus --minutes 20
     """
     minutes = training_minutes(minutes, steps)
+    from unetr.core.outputs import claim
     from unetr.core.plan_file import read_plan
     from unetr.model.file import read_model
     from unetr.model.shipped import find_model
@@ -91,7 +94,10 @@ def train(
         start=None if start is None else read_model(find_model(start)),
         rules=rules,
         launch=launch(sharded),
+        overwrite=overwrite,
     )
+    if every and plan is not None:
+        claim([out / "plan.yaml"], {"the plan itself": [plan]}, overwrite=True)
     run = Run(out)
     results: Results | None
     model: Path
