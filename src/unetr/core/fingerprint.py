@@ -32,6 +32,9 @@ class IntensityStatistics(Record):
 class LabelStatistics(Record):
     """Of one label: in how many cases it occurs, its share of all voxels, its volume.
 
+    components: how many connected ones in all cases. width_mm: the 10th percentile over cases of the width of all but
+    the smallest tenth of them (`prepare.structures`). in_cases: the indices of the cases that have it, where fewer than
+    half do.
     side: per axis of the canonical orientation (R, A, S), the mean over cases of the distance from the centroid of all
     foreground to this label's centroid, divided by that distance's standard deviation over cases.
     """
@@ -42,6 +45,9 @@ class LabelStatistics(Record):
     voxel_fraction: bounds.Fraction
     median_volume_ml: Annotated[float, Field(ge=0, le=1e18)]
     side: tuple[bounds.Finite, bounds.Finite, bounds.Finite] = (0.0, 0.0, 0.0)
+    components: Annotated[int, Field(ge=0)] = 0
+    width_mm: bounds.NotNegative = 0.0
+    in_cases: list[_Cases] = Field(default_factory=list)
 
 
 class ScanStatistics(Record):
@@ -86,8 +92,8 @@ class Fingerprint(Record):
     orientations: orientation code -> number of cases. intensity_scale_spread: largest / smallest, over cases, of the
     scan's 99.5th percentile; large means arbitrary units. scans: channel -> statistics of the whole scans.
     oblique_degrees: the largest angle between a voxel axis and the anatomical axis nearest to it. contrast: channel ->
-    where the labels lie in the scans' percentiles. These are empty in fingerprints that were measured before they
-    existed.
+    where the labels lie in the scans' percentiles. widths_mm: of the thinnest label, 0 where
+    nothing is labelled. These are empty in fingerprints that were measured before they existed.
     """
 
     dataset: bounds.Name
@@ -102,6 +108,7 @@ class Fingerprint(Record):
     scans: dict[bounds.Name, ScanStatistics] = Field(default_factory=dict)
     oblique_degrees: list[_Degrees] = Field(default_factory=list)
     contrast: dict[bounds.Name, ContrastStatistics] = Field(default_factory=dict)
+    widths_mm: list[bounds.NotNegative] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _one_entry_per_case(self) -> Self:

@@ -14,6 +14,7 @@ from unetr.core.grids import significant
 from unetr.core.plan import AugmentPlan, ChannelPlan, Plan, Window
 from unetr.prepare.presets import MORE_AUGMENTATION, PRESETS
 from unetr.prepare.scan_facts import Triple, by_axis
+from unetr.prepare.structures import share_at_risk
 from unetr.prepare.training_memory import training_memory
 
 # Fewer passes over the data than this within a training's budget, and coarser voxels are the better use of it.
@@ -69,7 +70,8 @@ def fit_spacing(spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget, wi
 
     Training shall see the scans' voxels at least 4 times, and the fewer times it would see them at the spacing given,
     the more of the median volume a window of `window_voxels` shall hold: three quarters for next to none, any part from
-    40 on. At most 3 times coarser along any axis. The same spacing where the budget is enough.
+    40 on. At most 3 times coarser along any axis, and never so that labels of a case that are kept now may be lost. The
+    same spacing where the budget is enough.
     """
     millimetres = float(np.median(np.prod(np.array(fingerprint.shapes) * np.array(fingerprint.spacings_mm), axis=1)))
 
@@ -81,22 +83,36 @@ def fit_spacing(spacing_mm: Triple, fingerprint: Fingerprint, budget: Budget, wi
 
     fine = np.array(spacing_mm)
     wanted = _SHARE_SEEN * max(0.0, 1 - passes(fine) / _PASSES_FOR_DETAIL)
-    coarse = fine
+    coarse, lost = fine, share_at_risk(fingerprint, spacing_mm)
+    kept = ""
     for factor in np.arange(1.0, _COARSEST + 0.01, 0.05):
-        coarse = np.maximum(fine, fine.min() * factor)
+        coarser = np.maximum(fine, fine.min() * factor)
+        if share_at_risk(fingerprint, coarser.tolist()) > lost:
+            kept = _thin_labels(fingerprint)
+            break
+        coarse = coarser
         if passes(coarse) >= _FEWEST_PASSES and share(coarse) >= wanted:
             break
     right, front, up = (significant(value, 4) for value in coarse)
     if (right, front, up) == spacing_mm:
-        return spacing_mm, ""
+        return spacing_mm, kept and f"; {budget.minutes:g} minutes ask for coarser voxels, but {kept}"
     reason = (
         f"; made coarser, from {by_axis(spacing_mm)} mm: {budget.minutes:g} minutes at "
         f"{budget.voxels_per_second / 1e6:.2g} million voxels a second would pass over the training data "
         f"{passes(fine):.2g} times with windows of {share(fine):.0%} of the median volume; at least "
         f"{_FEWEST_PASSES:g} times and, with so few, {wanted:.0%} are wanted; so there are {passes(coarse):.2g} with "
-        f"{share(coarse):.0%}"
+        f"{share(coarse):.0%}" + (kept and f"; not coarser, since {kept}")
     )
     return (right, front, up), reason
+
+
+def _thin_labels(fingerprint: Fingerprint) -> str:
+    """Why voxels are not made coarser: the thinnest label."""
+    thinnest = min((label for label in fingerprint.labels if label.width_mm > 0), key=lambda label: label.width_mm)
+    return (
+        f"{thinnest.name} has {thinnest.components} components in {thinnest.cases} cases that are down to "
+        f"{thinnest.width_mm:.3g} mm wide and would be lost"
+    )
 
 
 def fit_augmentation(

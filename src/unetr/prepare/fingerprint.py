@@ -29,6 +29,7 @@ from unetr.prepare.scan_facts import (
     scan_facts,
     to_canonical,
 )
+from unetr.prepare.structures import Structures, measure_structures
 
 VOXELS_PER_CASE = 10_000
 # Deviations below this (mm) are rounding: it keeps the effect size finite when all cases are alike.
@@ -42,7 +43,7 @@ class CaseFacts:
     shape: of the box without the border where all channels are zero; voxels: of the whole scan. samples: [C, n] voxels
     of the foreground, or of all where nothing is labelled. percentiles: the 99.5th of each channel. counts: label
     value -> voxels. offsets_mm: label value -> its centroid minus that of all foreground, per canonical axis. scan:
-    what needs no label. contrast: of each channel.
+    what needs no label. contrast: of each channel. structures: label value -> how small they are.
     """
 
     shape: tuple[int, int, int]
@@ -56,6 +57,7 @@ class CaseFacts:
     offsets_mm: dict[int, Triple]
     scan: ScanFacts
     contrast: tuple[ChannelContrast, ...]
+    structures: dict[int, Structures]
 
     @property
     def has_foreground(self) -> bool:
@@ -95,6 +97,7 @@ def measure_fingerprint(dataset: Dataset, progress: Callable[[int, int], None] |
         content_fraction=sum(math.prod(fact.shape) for fact in facts) / sum(fact.voxels for fact in facts),
         scans=_scan_statistics([fact.scan for fact in facts], dataset.channel_names),
         oblique_degrees=[fact.scan.oblique_degrees for fact in facts],
+        widths_mm=[min((found.width_mm for found in fact.structures.values()), default=0.0) for fact in facts],
         contrast=contrast_statistics([fact.contrast for fact in facts], dataset.channel_names),
     )
 
@@ -136,6 +139,7 @@ def facts_of(image: Volume, label: Volume, dataset: Dataset, case_id: str) -> Ca
         offsets_mm=offsets,
         scan=scan_facts(image),
         contrast=tuple(channel_contrast(channel[inside], values[inside], within) for channel in scan),
+        structures={value: measure_structures(values == value, spacing_mm) for value in present},
     )
 
 
@@ -190,13 +194,16 @@ def _scan_statistics(scans: list[ScanFacts], names: tuple[str, ...]) -> dict[str
 
 def _label_statistics(name: str, value: int, facts: list[CaseFacts]) -> LabelStatistics:
     having = [fact for fact in facts if value in fact.counts]
-    voxels = sum(fact.voxels for fact in facts)
+    voxels, rare = sum(fact.voxels for fact in facts), 2 * len(having) < len(facts)
     return LabelStatistics(
         name=name,
         value=value,
         cases=len(having),
         voxel_fraction=sum(fact.counts[value] for fact in having) / voxels,
         median_volume_ml=float(np.median([fact.counts[value] * fact.voxel_ml for fact in having])) if having else 0.0,
+        components=sum(fact.structures[value].components for fact in having),
+        width_mm=float(np.percentile([fact.structures[value].width_mm for fact in having], 10)) if having else 0.0,
+        in_cases=[index for index, fact in enumerate(facts) if value in fact.counts] if rare else [],
         side=side_effect([fact.offsets_mm[value] for fact in having]),
     )
 

@@ -18,6 +18,7 @@ from unetr.prepare.channels import choose_channels
 from unetr.prepare.dataset import BACKGROUND, Dataset
 from unetr.prepare.presets import AUTO, PRESETS, Preset, choose_preset
 from unetr.prepare.scan_facts import Triple, by_axis
+from unetr.prepare.structures import spare_structures
 from unetr.prepare.training_memory import TrainingMemory, training_memory
 
 # An axis is anisotropic when its spacing is this many times the finest.
@@ -109,6 +110,8 @@ def choose_grid(
 ) -> tuple[Triple, Window, dict[str, str]]:
     """Spacing in mm and window of a preset's network, and the reasons for both."""
     spacing_mm, why_spacing = choose_spacing(fingerprint.spacings_mm)
+    spacing_mm, thinner = spare_structures(spacing_mm, fingerprint)
+    why_spacing += thinner
     smallest = (_FEWEST_PATCHES * preset.network.patch) ** 3
     most = int(min(preset.window_voxels, max(smallest, memory.most_voxels)))
     if budget is not None:
