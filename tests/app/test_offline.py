@@ -87,12 +87,13 @@ def test_the_watch_sees(
 @pytest.mark.fault("network and writes outside")
 def test_pictures_need_no_home(tmp_path: Path) -> None:
     """Where there is none, where it is not to be written to, and with a style in the current folder."""
-    (tmp_path / "matplotlibrc").write_text("figure.dpi: 7\n")
+    style = tmp_path / "matplotlibrc"
     code = "import unetr.draw.drawing, matplotlib; print(matplotlib.rcParams['figure.dpi'])"
-    for home in ("/nowhere", "/dev/null", ""):
+    for home, text in (("/nowhere", b"figure.dpi: 7\n"), ("/dev/null", b"\xff\xfe\x00no text")):
+        style.write_bytes(text)
         environment = {"HOME": home, "PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)}
         done = subprocess.run(
             [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
         )
         assert (done.stdout, done.stderr) == ("100.0\n", "")
-    assert [path.name for path in tmp_path.iterdir()] == ["matplotlibrc"]
+    assert [path.name for path in tmp_path.iterdir()] == [style.name]

@@ -11,7 +11,8 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, nullcontext
+from pathlib import Path
 
 
 @contextmanager
@@ -20,8 +21,11 @@ def _without_home() -> Iterator[None]:
     kept = {name: os.environ.get(name) for name in ("MPLCONFIGDIR", "PATH")}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.environ |= dict.fromkeys(kept, folder)
+        # A style file of the current folder comes before every other, and ends the import where it is no text.
+        elsewhere = chdir(folder) if Path("matplotlibrc").exists() else nullcontext()
         try:
-            yield
+            with elsewhere:
+                yield
         finally:
             for name, value in kept.items():
                 if value is None:
