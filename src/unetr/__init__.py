@@ -1,10 +1,11 @@
 """3D medical image segmentation with UNETR. Importing this package imports neither torch nor any reader."""
 
 # First, and before any import that a file in the current folder could stand in for, `__future__` too.
-from unetr.core.offline import block_telemetry, leave_current_folder
+from unetr.core.offline import block_telemetry, leave_current_folder, load_from_elsewhere
 
 leave_current_folder()
 block_telemetry()
+load_from_elsewhere()
 
 from typing import TYPE_CHECKING, Any  # noqa: E402
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,34 @@ def test_a_module_of_unetr_started_by_another_program(without_unetr: Path, tiny_
     out = without_unetr / "logits.npy"
     done = ran([sys.executable, "-m", "unetr.app.export_check", tiny_model, "openvino", out], without_unetr)
     assert done.returncode == 0 and out.exists(), done
+
+
+@pytest.fixture
+def planted_library(tmp_path: Path) -> Path:
+    """A folder with a library under a name that a library of torch looks for: any will do, to be seen in memory."""
+    origin = find_spec("_socket").origin  # type: ignore[union-attr]
+    if sys.platform != "linux" or origin is None or not origin.endswith(".so"):
+        pytest.skip("needs Linux and an extension module in a file")
+    shutil.copy(origin, tmp_path / "libcuda.so.1")
+    return tmp_path
+
+
+def _in_memory(code: str, folder: Path) -> bool:
+    code += "; print(open('/proc/self/maps').read())"
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return str(folder / "libcuda.so.1") in done.stdout
+
+
+def test_torch_alone_would_load_the_library(planted_library: Path) -> None:
+    if not _in_memory("import torch", planted_library):
+        pytest.skip("this torch does not look into the current folder")
+
+
+@pytest.mark.fault("code from the current folder")
+@pytest.mark.parametrize("code", ["import unetr, torch", "import unetr.app.cli, unetr.train.loop"])
+def test_no_library_of_the_current_folder_is_loaded(code: str, planted_library: Path) -> None:
+    assert not _in_memory(f"{code}, os; assert os.getcwd() == {str(planted_library)!r}", planted_library)
 
 
 def test_the_path_of_another_program_is_left_alone(tmp_path: Path) -> None:

@@ -8,6 +8,12 @@ folder could stand in for; not even `__future__`.
 import os
 import sys
 
+TYPE_CHECKING = False  # read by type checkers as typing's own
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
 # Sends an event with a client identifier to an analytics service whenever openvino is imported, and writes ~/intel.
 _PACKAGES = ("openvino_telemetry",)
 # onnxruntime, on other systems than Windows, sends the names of models and graphs from its native code as soon as it is
@@ -23,6 +29,47 @@ def block_telemetry() -> None:
     os.environ.update(dict.fromkeys(_SWITCHES, "1"))
     for name in _PACKAGES:
         sys.modules[name] = None  # type: ignore[assignment]  # how Python says that a module is not to be had
+
+
+def load_from_elsewhere() -> None:
+    """Lets torch be imported while the current folder is the root of the file system, which nobody else writes to.
+
+    A library that comes with it (cuSPARSELt, whose list of places to look in ends with an empty one) otherwise loads a
+    file libcuda.so.1 of the current folder, and so runs what is in it.
+    """
+    if sys.platform == "linux" and _Elsewhere not in sys.meta_path:
+        sys.meta_path.insert(0, _Elsewhere)
+
+
+class _Elsewhere:
+    """A finder of modules: torch is found as ever, and run elsewhere."""
+
+    @staticmethod
+    def find_spec(
+        name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+    ) -> "ModuleSpec | None":
+        """Python's `importlib.abc.MetaPathFinder.find_spec`."""
+        if name != "torch":
+            return None
+        from importlib.machinery import PathFinder
+
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader.exec_module = _run_elsewhere(spec.loader.exec_module)  # type: ignore[method-assign, assignment]
+        return spec
+
+
+def _run_elsewhere(run: "Callable[[ModuleType], None]") -> "Callable[[ModuleType], None]":
+    def exec_module(module: "ModuleType") -> None:
+        here = os.open(".", os.O_PATH | os.O_DIRECTORY)
+        try:
+            os.chdir("/")
+            run(module)
+        finally:
+            os.fchdir(here)
+            os.close(here)
+
+    return exec_module
 
 
 def keep_to_given_folders() -> None:
