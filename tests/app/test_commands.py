@@ -384,3 +384,30 @@ def test_evaluate_prints_scores_that_it_cannot_write(
     outcome = unetr("evaluate", label, label, "-o", tmp_path / "file/scores", *form)
     assert outcome.code == 4 and "part of the path is a file" in outcome.err
     assert "1.0" in outcome.out and "wrote" not in outcome.err
+
+
+@pytest.mark.fault("scores that cannot be written")
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_predict_prints_volumes_that_it_cannot_write(
+    unetr: Command, tiny_model: Path, sound_scan: Path, tmp_path: Path, form: list[str]
+) -> None:
+    (tmp_path / "stats.csv" / "in the way").mkdir(parents=True)
+    out = tmp_path / "out.nii.gz"
+    outcome = unetr("predict", tiny_model, sound_scan, "-o", out, "--stats", tmp_path / "stats.csv", *form)
+    assert outcome.code == 4 and "stats.csv" in outcome.err
+    assert "ml" in outcome.out and out.exists()
+
+
+@pytest.mark.fault("scores that cannot be written")
+def test_train_prints_scores_that_it_cannot_write(unetr: Command, dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ["-o", run, "--preset", "tiny", "--steps", "1"]
+    assert unetr("train", dataset, *options).code == 0
+    for name in ("results.json", "results.csv"):
+        (run / "validation" / name).unlink()
+    (run / "validation" / "results.csv" / "in the way").mkdir(parents=True)
+    for form, words in (([], "Dice"), (["--json"], '"mean_dice"')):
+        outcome = unetr("train", dataset, *options, *form)
+        assert outcome.code == 4 and "results.csv" in outcome.err, outcome
+        assert words in outcome.out
+        (run / "validation" / "results.json").unlink()

@@ -70,6 +70,19 @@ def test_a_finished_comparison_is_only_gathered_again(compared: Path, dataset: P
     assert [row["network"] for row in json.loads(done.out)["networks"]]
 
 
+@pytest.mark.fault("scores that cannot be written")
+def test_a_comparison_that_cannot_be_written_is_printed(
+    compared: Path, dataset: Path, unetr: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(compared, out)
+    (out / "comparison.json").unlink()
+    (out / "comparison.json" / "in the way").mkdir(parents=True)
+    done = unetr("compare", dataset, "-o", out, *OPTIONS)
+    assert done.code == 4 and "comparison.json" in done.err and "wrote" not in done.err
+    assert "tiny" in done.out and "small" in done.out
+
+
 def test_a_training_that_fails_is_named_and_the_others_finish(
     compared: Path, dataset: Path, unetr: Command, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from unetr.app.launch import launched_rank
-from unetr.app.options import counted, number, print_table, progress, say
+from unetr.app.options import counted, number, print_json, print_table, progress, say
 from unetr.app.streams import own_err
 from unetr.errors import CancelledError, InputError, StoppedError
 
@@ -160,6 +161,21 @@ class TrainingView:
         self._dice = f"  validation Dice {report.mean_dice:.4f}"
         each = ", ".join(f"{name} {value:.4f}" for name, value in report.dice.items())
         say(f"step {report.step}: mean Dice {report.mean_dice:.4f} ({each})")
+
+
+@contextmanager
+def scores_kept(as_json: bool) -> Iterator[None]:
+    """Scores that cannot be written are printed before the error ends the command."""
+    from unetr.evaluate.results import UnwrittenScoresError, results_to_json
+
+    try:
+        yield
+    except UnwrittenScoresError as error:
+        if as_json:
+            print_json(json.loads(results_to_json(error.results)))
+        else:
+            print_scores(error.results)
+        raise
 
 
 def print_scores(results: Results) -> None:

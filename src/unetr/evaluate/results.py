@@ -18,7 +18,7 @@ from unetr.core.files import write_text
 from unetr.core.printable import csv_cell, printable_json
 from unetr.core.text import read_json
 from unetr.core.untrusted import reads_untrusted
-from unetr.errors import InputError
+from unetr.errors import InputError, MachineError
 from unetr.evaluate.summary import METRICS, Statistic, case_means, statistic
 
 FORMAT_VERSION = 1
@@ -154,13 +154,24 @@ def results_to_csv_rows(results: Results) -> list[list[str]]:
     return [names, *rows]
 
 
+class UnwrittenScoresError(MachineError):
+    """Scores that were found and could not be written; what computed them for long need not lose them."""
+
+    def __init__(self, message: str, results: Results) -> None:
+        super().__init__(message)
+        self.results = results
+
+
 def write_results(folder: Path, results: Results) -> tuple[Path, Path]:
-    """Writes results.json and results.csv into `folder`, each atomically. Raises MachineError."""
+    """Writes results.json and results.csv into `folder`, each atomically. Raises UnwrittenScoresError."""
     json_path, csv_path = folder / "results.json", folder / "results.csv"
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(results_to_csv_rows(results))
-    write_text(json_path, results_to_json(results))
-    write_text(csv_path, text.getvalue())
+    try:
+        write_text(json_path, results_to_json(results))
+        write_text(csv_path, text.getvalue())
+    except MachineError as error:
+        raise UnwrittenScoresError(str(error), results) from error
     return json_path, csv_path
 
 

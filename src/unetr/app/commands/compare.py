@@ -58,14 +58,15 @@ def compare(
         contestants = gather(contest, base)
         if contestants:
             document = comparison_document(contestants, conditions(contest, base))
-            write_text(out / "comparison.json", json.dumps(defined(document), indent=1, allow_nan=False))
-            with atomic_path(out / "comparison.png") as temporary:
-                temporary.write_bytes(comparison_png(contestants))
             if as_json:
                 print_json(document)
             else:
                 header, rows = comparison_table(contestants)
                 print_table(f"{base.dataset}, {folds} of {of} folds, {minutes:g} minutes each", header, rows)
+            # Last, so that what took hours is seen even where it cannot be written.
+            write_text(out / "comparison.json", json.dumps(defined(document), indent=1, allow_nan=False))
+            with atomic_path(out / "comparison.png") as temporary:
+                temporary.write_bytes(comparison_png(contestants))
             say(f"wrote {out / 'comparison.json'} and {out / 'comparison.png'}")
     if failed:
         raise BatchError(f"{len(failed)} of {len(names) * folds} trainings failed: {failed[0]}")

@@ -134,13 +134,13 @@ def predict(
             remove_leftovers({path.parent for path in job.outputs})
         records = run_job(job)
         finished = {name: record for name, record in records.items() if record.finished}
+        failed = {name: record.error for name, record in records.items() if record.state == "failed"}
+        if as_json:
+            _print_json(notes, finished, failed, {name: files[name]["label"] for name in finished}, report)
+        else:
+            _print_volumes(finished)
         if stats is not None:
-            _write_stats(stats, finished)
-    failed = {name: record.error for name, record in records.items() if record.state == "failed"}
-    if as_json:
-        _print_json(notes, finished, failed, {name: files[name]["label"] for name in finished}, report)
-    else:
-        _print_volumes(finished)
+            _write_stats(stats, finished)  # last, so that what cannot be written is seen all the same
     if failed:
         raise BatchError(f"{scans}: {len(failed)} of {len(records)} scans failed: {', '.join(sorted(failed))}")
 

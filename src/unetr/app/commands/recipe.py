@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from unetr.app.options import Json, Overwrite, counted, finite, number, print_json, print_table, say, write_line
+from unetr.app.training_view import scores_kept
 from unetr.errors import InputError
 
 
@@ -59,7 +60,7 @@ def recipe(
     if not wanted and not chosen.test_share:
         raise InputError(f"--splits 0: recipe {name} holds no case out; expected at least 1 cross-validation")
     ask = Ask(chosen, data, out, wanted, network, steps or STEPS, minutes, overwrite)
-    with locked(out, say):
+    with locked(out, say), scores_kept(as_json):
         tables = prepare_recipe(ask)
         say(f"the tables and the plan are in {out}")
         results = run_recipe(ask, tables) if run else None

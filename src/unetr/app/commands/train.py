@@ -22,7 +22,7 @@ from unetr.app.options import (
     training_minutes,
     transform_named,
 )
-from unetr.app.training_view import cross_validate_in_view, fit_in_view, print_scores
+from unetr.app.training_view import cross_validate_in_view, fit_in_view, print_scores, scores_kept
 from unetr.core.frames import Transform, taking
 from unetr.errors import InputError
 
@@ -101,7 +101,7 @@ def train(
     run = Run(out)
     results: Results | None
     model: Path
-    with taking(_transform(transform, request, [run, *fold_runs(out, 1)])):
+    with scores_kept(as_json), taking(_transform(transform, request, [run, *fold_runs(out, 1)])):
         opened = opened_dataset(dataset)
         if every:
             results, model = cross_validate_in_view(opened, out, request), out
