@@ -86,7 +86,7 @@ def compressed_dicom() -> bytes:
     return packed.getvalue()
 
 
-def plan() -> Any:
+def plan(window: int = 16) -> Any:
     from unetr.core.plan import ChannelPlan, NetworkPlan, Plan
 
     return Plan(
@@ -94,7 +94,7 @@ def plan() -> Any:
         channels=(ChannelPlan(name="MRI"),),
         labels={"background": 0, "ball": 1},
         spacing_mm=(1.0, 1.0, 1.0),
-        window=(16, 16, 16),
+        window=(window,) * 3,
         network=NetworkPlan(
             preset="test", patch=8, width=16, depth=3, heads=2, mlp_width=32, taps=(1, 2, 3), feature_size=4
         ),
@@ -107,12 +107,12 @@ def plan_yaml() -> bytes:
     return plan_to_yaml(plan()).encode()
 
 
-def model() -> Any:
+def model(window: int = 16) -> Any:
     """A model file's contents, the network's weights drawn anew."""
     from unetr.model.build import build_network
     from unetr.model.file import ModelFile
 
-    made = plan()
+    made = plan(window)
     network = build_network(made.network, 1, made.outputs, made.window, seed=1)
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     return ModelFile(made, None, {"mean_dice": 0.5}, "CC0", weights)

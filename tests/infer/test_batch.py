@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unetr.core.allowance import DoesNotFitError
 from unetr.errors import CancelledError, InputError, MachineError, StoppedError
 from unetr.infer.batch import Outcome, overlap
 from unetr.infer.batch_report import (
@@ -79,6 +81,49 @@ def test_the_outcomes_are_those_of_a_plain_loop(cases: int, bad: dict[int, str])
         begun = [case for name, case in line.begun if name == stage]
         late = STAGES.index(stage)
         assert begun == [c for c in range(cases) if c not in bad or STAGES.index(bad[c]) >= late]
+
+
+@pytest.mark.fault("decompression bombs")
+def test_what_does_not_fit_beside_others_is_read_again_alone() -> None:
+    line = Line(
+        {("read", 0): DoesNotFitError("0"), ("read", 2): DoesNotFitError("2"), ("read", 3): DoesNotFitError("3")}
+    )
+    again: list[tuple[int, list[int]]] = []
+
+    def alone(case: int) -> str:
+        again.append((case, [outcome.case for outcome in line.told]))
+        if case == 3:
+            raise DoesNotFitError("3 alone")
+        return f"scan {case}"
+
+    overlap(range(5), line.read, line.compute, line.write, line.told.append, alone)
+    # The first was alone; the others wait until all before them are told.
+    assert again == [(2, [0, 1]), (3, [0, 1, 2])]
+    assert line.summary == [
+        (0, "0"),
+        (1, "file of result of scan 1"),
+        (2, "file of result of scan 2"),
+        (3, "3 alone"),
+        (4, "file of result of scan 4"),
+    ]
+
+
+@pytest.mark.fault("decompression bombs")
+def test_a_case_that_failed_is_in_no_memory_while_the_next_is_read() -> None:
+    held: list[weakref.ref[np.ndarray]] = []
+
+    def read(case: int) -> int:
+        voxels = np.zeros(8)
+        if case == 0:
+            held.append(weakref.ref(voxels))
+            raise InputError("bad")
+        return case
+
+    def compute(case: int, scan: int) -> int:
+        assert held[0]() is None
+        return case + scan
+
+    overlap(range(2), read, compute, lambda _, result: result, lambda _: None)
 
 
 def test_the_stages_of_neighbours_overlap() -> None:

@@ -71,7 +71,9 @@ def overlap(
             if coming is None:
                 raise ValueError("a case is always read before it is computed")
             scan = coming.result()
-            if alone is not None and isinstance(scan.value, DoesNotFitError):
+            if isinstance(scan.value, UnetrError) and len(cases) > 1:
+                _let_go(scan.value)
+            if alone is not None and index > 0 and isinstance(scan.value, DoesNotFitError):
                 if writing is not None:
                     outcome, writing = writing(), None
                     _tell(outcome, finished)
@@ -97,6 +99,13 @@ def overlap(
             with suppress(Exception):  # the first error is the one to tell
                 finished(writing())
         raise
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Drops what the error remembers of where it was raised: it would keep a scan in memory while the next is read."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _compute(compute: Callable[[CaseT, ReadT], ComputedT], case: CaseT, scan: _Done[ReadT]) -> _Done[ComputedT]:
