@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -81,6 +82,19 @@ def test_removing_what_is_not_there_at_all_counts_as_help(tmp_path: Path, plan_w
     trials = [trial for trial in try_rules(pairs, plan_with()) if trial.target == "shell"]
     assert trials[-1].kept and not trials[-1].rule.largest_component
     assert trials[-1].gain.mean == pytest.approx(3 / 4)
+
+
+@pytest.mark.fault("lossless turn of a label")
+def test_truths_in_another_orientation_are_turned(tmp_path: Path, plan_with: PlanWith) -> None:
+    """The gains of rules are those of truths stored as the predictions are."""
+    pairs = pairs_with_specks(tmp_path)
+    before = try_rules(pairs, plan_with())
+    for number, found in enumerate(pairs):
+        image = nibabel.load(found.truth)
+        turn = np.array([[[1, -1], [2, 1], [0, -1]], [[0, -1], [1, 1], [2, 1]]][number % 2])
+        nibabel.save(image.as_reoriented(turn), found.truth)
+    after = try_rules(pairs, plan_with())
+    assert [(trial.rule, trial.gain.mean) for trial in after] == [(trial.rule, trial.gain.mean) for trial in before]
 
 
 def test_regions_are_compared_as_the_file_shows_them(tmp_path: Path, plan_with: PlanWith) -> None:

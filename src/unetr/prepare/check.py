@@ -23,6 +23,8 @@ from unetr.prepare.folds import split_folds
 from unetr.prepare.problems import Problem, Severity
 from unetr.prepare.scan_facts import canonical_spacing_mm, to_canonical
 
+# The code of a note on a label that is stored in another orientation than its image.
+TURNED = "label_turned"
 FEWEST_CASES = 5
 # A volume with fewer voxels than this along an axis is thinner than the smallest patch.
 _TINY_VOXELS = 8
@@ -121,7 +123,7 @@ def _check_case(case: Case, dataset: Dataset) -> _Finding:
         try:
             label = onto_grid(image, label, case.images[0], case.label)
             for note in label.notes:
-                finding.add("info", "label_turned", note)
+                finding.add("info", TURNED, note)
         except InputError as error:
             finding.add("error", "grid_mismatch", str(error))
     finding.label_digest = traits_of(label).digest

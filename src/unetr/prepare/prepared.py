@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from unetr.core.frames import with_choices
 from unetr.core.plan import Plan
 from unetr.errors import InputError
 from unetr.prepare.cases import read_learned
@@ -41,7 +42,7 @@ def prepared_problems(
     found: list[Prepared] = []
     pool = ThreadPoolExecutor(2)
     try:
-        for prepared in pool.map(lambda case: prepare_case(case, dataset, plan)[2], cases):
+        for prepared in pool.map(with_choices(lambda case: prepare_case(case, dataset, plan)[2]), cases):
             found.append(prepared)
             if progress is not None:
                 progress(len(found), len(cases))

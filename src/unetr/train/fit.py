@@ -22,7 +22,7 @@ from unetr.model.file import ModelFile
 from unetr.prepare.budget import Budget, fit_preset
 from unetr.prepare.cache import build_cache, cache_problems
 from unetr.prepare.cases import Dataset
-from unetr.prepare.check import check_dataset
+from unetr.prepare.check import TURNED, check_dataset
 from unetr.prepare.digests import data_digest
 from unetr.prepare.fingerprint import measure_fingerprint
 from unetr.prepare.folds import split_folds
@@ -87,7 +87,7 @@ def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progre
             with team.leader_first():
                 if team.leads:
                     held.enter_context(locked(run.folder, observer.on_note))
-                plan, settings = prepare_run(dataset, run, request, progress)
+                plan, settings = prepare_run(dataset, run, request, progress, observer.on_note)
                 if team.leads and settings.data is None:
                     observer.on_note(f"{run.folder}: {_NO_DIGESTS}")
                 cache = build_cache(
@@ -107,8 +107,13 @@ def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progre
         return finish(run, dataset, plan, settings, weights, shown, request.overwrite)
 
 
-def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress) -> tuple[Plan, Settings]:
-    """The plan and settings of a new run, or those of the run in the folder when they are the same training."""
+def prepare_run(
+    dataset: Dataset, run: Run, request: Request, progress: Progress, note: Callable[[str], None] = lambda _: None
+) -> tuple[Plan, Settings]:
+    """The plan and settings of a new run, or those of the run in the folder when they are the same training.
+
+    note: gets a line on what is done to the data that a person should know of.
+    """
     settings = _settings(dataset, run, request)
     fingerprint: Fingerprint | None
     if holds_run(run) and read_settings(run).preset == request.preset:
@@ -116,7 +121,7 @@ def prepare_run(dataset: Dataset, run: Run, request: Request, progress: Progress
         fingerprint, plan = read_fingerprint(run), request.plan or read_plan(run.plan)
     else:
         if not dataset.unlabelled:
-            _check_dataset(dataset, progress)
+            _check_dataset(dataset, progress, note)
         fingerprint = measure_fingerprint(dataset, lambda done, of: progress("measuring", done, of))
         plan = request.plan or plan_for(dataset, fingerprint, request)
     _check_plan(plan, dataset)
@@ -181,9 +186,15 @@ def _settings(dataset: Dataset, run: Run, request: Request) -> Settings:
     )
 
 
-def _check_dataset(dataset: Dataset, progress: Progress) -> None:
+def _check_dataset(dataset: Dataset, progress: Progress, note: Callable[[str], None]) -> None:
     """A dataset on which training would be wrong is refused before any time is spent on it. Raises InputError."""
-    errors = check_dataset(dataset, lambda done, of: progress("checking", done, of), held_out=False).errors
+    report = check_dataset(dataset, lambda done, of: progress("checking", done, of), held_out=False)
+    turned = [problem.message for problem in report.problems if problem.code == TURNED]
+    if turned:
+        note(
+            f"{dataset.root}: {len(turned)} of {report.cases} labels are turned to their images; the first: {turned[0]}"
+        )
+    errors = report.errors
     if errors:
         first = f"case {errors[0].case}: {errors[0].message}" if errors[0].case else errors[0].message
         more = f"; {len(errors) - 1} more, see" if len(errors) > 1 else "; see"
