@@ -124,7 +124,7 @@ def unetr() -> Callable[..., Outcome]:
         from unetr.app.cli import main
 
         out, err, code = io.StringIO(), io.StringIO(), 0
-        kept_arguments = sys.argv
+        kept_arguments, kept_hook, kept_format = sys.argv, sys.excepthook, warnings.formatwarning
         kept_handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         sys.argv = ["unetr", *map(str, arguments)]
         try:
@@ -137,7 +137,7 @@ def unetr() -> Callable[..., Outcome]:
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         finally:
-            sys.argv = kept_arguments
+            sys.argv, sys.excepthook, warnings.formatwarning = kept_arguments, kept_hook, kept_format
             logging.disable(logging.NOTSET)
             for number, handler in kept_handlers.items():
                 signal.signal(number, handler)

@@ -217,3 +217,16 @@ def test_a_plan_has_the_dataset_s(marked, edit_json):
     from unetr.prepare.fingerprint import measure_fingerprint
 
     assert make_plan(dataset, measure_fingerprint(dataset), preset="tiny").ignore_label == IGNORED
+
+
+@pytest.mark.fault("ignore label")
+def test_a_label_of_255_without_a_word_is_asked_about(save_scan, tmp_path, unetr):
+    truth = np.zeros((6, 6, 6), np.uint8)
+    truth[0:2], truth[4:] = 1, 255
+    save_scan(tmp_path / "t/a.nii.gz", truth)
+    save_scan(tmp_path / "p/a.nii.gz", np.where(truth == 1, 1, 0).astype(np.uint8))
+    asked = unetr("evaluate", tmp_path / "p", tmp_path / "t")
+    assert asked.code == 0 and "--ignore-label 255" in asked.err
+    told = unetr("evaluate", tmp_path / "p", tmp_path / "t", "--ignore-label", 255)
+    assert told.code == 0 and "--ignore-label" not in told.err
+    assert "1.0000" in told.out and "label 255" not in told.out

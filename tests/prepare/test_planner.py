@@ -289,6 +289,7 @@ def test_windows_are_cut_where_memory_is_short(hippocampus):
         ("perfect", "zscore"),
         ("Tract", "zscore"),
         ("noNorm", "none"),
+        ("noNorm_2", "none"),
     ],
 )
 def test_normalisation_follows_the_name(name, kind):
@@ -360,3 +361,15 @@ def test_a_budget_decides_the_augmentation_of_a_plan(hippocampus, cases):
     usual = PRESETS["small"].training.augment.model_copy(update={"mirror_axes": (0,)})
     assert (plan.training.augment == usual) == (cases == 208)
     assert f"60 minutes are about {40179 / cases:.2g} windows" in plan.reasons["training.augment"]
+
+
+@pytest.mark.fault("dataset.json obeyed")
+@pytest.mark.parametrize(("largest", "kind"), [(255, "range"), (90, "range"), (256, "zscore")])
+@pytest.mark.parametrize("name", ["rgb_to_0_1", "RGB_to_0_1_2"])
+def test_colours_become_0_to_1(name, largest, kind):
+    """nnU-Net divides by 255 and refuses other values."""
+    statistics = IntensityStatistics(
+        minimum=0, maximum=largest, mean=40, std=60, percentile_00_5=1, median=45, percentile_99_5=80
+    )
+    plan, _ = choose_normalisation(name, statistics)
+    assert (plan.normalisation, plan.low, plan.high) == ((kind, 0, 255) if kind == "range" else (kind, None, None))

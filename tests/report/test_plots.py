@@ -99,3 +99,16 @@ def test_smoothing_stays_within_the_values(values, window):
     assert len(found) == len(values)
     assert found.min() >= min(values) - 1e-9
     assert found.max() <= max(values) + 1e-9
+
+
+def test_a_name_with_an_underscore_first_is_in_the_legend():
+    from matplotlib.figure import Figure
+
+    from unetr.report.plots import legend
+
+    axes = Figure().subplots()
+    axes.plot([1, 2], label="_hidden")
+    axes.plot([1, 2])
+    axes.plot([1, 3], label="shown")
+    legend(axes)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["_hidden", "shown"]

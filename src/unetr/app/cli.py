@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from functools import wraps
 from types import FrameType
@@ -35,6 +36,7 @@ from unetr.app.commands import (
 )
 from unetr.app.streams import only_own_words
 from unetr.core.offline import keep_to_given_folders
+from unetr.core.printable import printable, printable_lines
 from unetr.errors import CancelledError, InputError, MachineError, StoppedError, UnetrError
 
 # How errors are shown, and whether libraries may speak, as the options before the command say.
@@ -113,7 +115,7 @@ def main() -> None:
         # A file name that the terminal cannot show must not end the command.
         sys.stdout.reconfigure(errors="backslashreplace")
     keep_to_given_folders()
-    logging.disable(logging.INFO)  # libraries announce themselves at this level
+    _quieten()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="unetr", standalone_mode=False)
     except UnetrError as error:
@@ -132,6 +134,22 @@ def main() -> None:
     except OSError as error:
         _end(_os_error(error))
     sys.exit(code)
+
+
+def _quieten() -> None:
+    """What libraries, and Python itself, would print is left out or made safe to show: it may quote a file."""
+    logging.disable(logging.INFO)  # libraries announce themselves at this level
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_SafeFormatter())
+    warnings.formatwarning = lambda message, category, *_, **__: printable(f"{category.__name__}: {message}") + "\n"
+    sys.excepthook = lambda kind, error, trace: print(
+        printable_lines("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr, end=""
+    )
+
+
+class _SafeFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def _usage_error(error: typer.TyperException) -> InputError:
@@ -153,7 +171,7 @@ def _os_error(error: OSError) -> UnetrError:
 
 def _end(error: UnetrError) -> NoReturn:
     if _shown["traceback"]:
-        traceback.print_exception(error)
+        print(printable_lines("".join(traceback.format_exception(error))), file=sys.stderr, end="")
     print(f"unetr: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
 

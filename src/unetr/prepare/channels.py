@@ -25,6 +25,8 @@ _ODD_PERCENT = 5.0
 # of 0.63, at 4 of 0.95: their neighbours are told from them only where the rest is quiet.
 _MOST_DEVIATIONS = 5.0
 _WHOLE = (0.0, 100.0)
+# The largest value of a byte, of which colours are made.
+_RGB = 255
 
 Choice = tuple[ChannelPlan, str]
 
@@ -49,8 +51,12 @@ def choose_normalisation(
     contrast: where the labels lie in the scans, None in old fingerprints. scale_spread: of the fingerprint.
     """
     lowered = name.lower()
-    if lowered == "nonorm":
+    # Channels of one name are told apart by their numbers.
+    if re.fullmatch("nonorm(_[0-9]+)?", lowered):
         return ChannelPlan(name=name, normalisation="none"), "the channel's name asks for no normalisation"
+    if re.fullmatch("rgb_to_0_1(_[0-9]+)?", lowered) and found.minimum >= 0 and found.maximum <= _RGB:
+        plan = ChannelPlan(name=name, normalisation="range", low=0, high=_RGB)
+        return plan, f"the channel's name asks for 0 to {_RGB} as 0 to 1"
     if contrast is not None and len(contrast.values) > 1:
         return _few_values(name, contrast)
     if re.search(r"(?<![a-z])ct(?![a-z])|computed tomography", lowered) is None:

@@ -174,7 +174,9 @@ def figure_with_panels(panels: int, width: float, height: float) -> tuple[Figure
 
 def legend(axes: Axes) -> None:
     """Names of the lines, as they are written: no name is read as mathematics."""
-    legend = axes.legend(frameon=False, fontsize=8, labelcolor=_INK)
+    # Given one by one: of its own accord matplotlib leaves out names that start with an underscore.
+    lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_child")]
+    legend = axes.legend(handles=lines, frameon=False, fontsize=8, labelcolor=_INK)
     for text in legend.get_texts():
         text.set_parse_math(False)
 

@@ -83,6 +83,8 @@ def evaluate(
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
     _show(results, per_case, as_json)
+    if plan is None and ignore_label is None:
+        _ask_about_ignored(results)
     # Last, so that scores which cannot be written are seen all the same.
     with locked_files(files[:1], say, 0o700):
         write_results(folder, results)
@@ -113,6 +115,14 @@ def _show(results: Results, per_case: bool, as_json: bool) -> None:
         say(f"missing prediction, counted as empty: {case}")
     for case, reason in results.failed.items():
         say(f"not scored: {case}: {reason}")
+
+
+def _ask_about_ignored(results: Results) -> None:
+    """A label that no prediction has and that is the largest value of a byte may be what nobody labelled."""
+    for summary in results.classes:
+        scores = [score for score in results.scores if score.label == summary.label]
+        if summary.values == (255,) and not any(score.tp + score.fp for score in scores):
+            say("label 255 is in no prediction and counts as a class; if nobody labelled it: --ignore-label 255")
 
 
 def _declared(path: Path | None, ignore_label: int | None) -> dict[str, Any]:
