@@ -173,10 +173,91 @@ def test_only_zips(tmp_path: Path) -> None:
     assert listed(prediction_inputs(tmp_path, 1)) == [("a", ["a.zip"]), ("b", ["b.zip"])]
 
 
-def test_scan_files_come_before_dicom_below_them(tmp_path: Path) -> None:
-    touch(dicom(tmp_path, "a/1.dcm"), "scan.nii.gz")
+def zip_of(path: Path, name: str, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, content)
+
+
+@pytest.mark.fault("folders of scans in several forms")
+def test_every_form_is_a_case(tmp_path: Path) -> None:
+    touch(dicom(tmp_path, "b/1.dcm", "e/NO SUFFIX", "deep/er/f/1"), "a.nii.gz", "d/scan.nii.gz", "g/x.NRRD", "g/y.mha")
+    zip_of(tmp_path / "c.ZIP", "s/1.dcm", DICOM)
+    zip_of(tmp_path / "h/1.zip", "1", DICOM)
+    touch(tmp_path, "._a.nii.gz", ".hidden/a.nii.gz", "notes.txt", "text/readme.md")
     inputs = prediction_inputs(tmp_path, 1)
-    assert listed(inputs) == [("scan", ["scan.nii.gz"])] and not inputs.dicom
+    assert listed(inputs) == [
+        ("a", ["a.nii.gz"]),
+        ("b", ["b"]),
+        ("c", ["c.ZIP"]),
+        ("d", ["scan.nii.gz"]),
+        ("deep", ["deep"]),
+        ("e", ["e"]),
+        ("g_x", ["x.NRRD"]),
+        ("g_y", ["y.mha"]),
+        ("h", ["1.zip"]),
+    ]
+    assert (inputs.problems, inputs.single, inputs.dicom) == ({}, False, True)
+
+
+@pytest.mark.fault("folders of scans in several forms")
+def test_what_looks_like_a_scan_and_is_none_is_named(tmp_path: Path) -> None:
+    touch(dicom(tmp_path, "1.dcm", "2"), "a.nii.gz", "b.mgz", "c.hdr", "c.img", "d.mhd", "e.IMA", "sub/f.nii.bz2")
+    zip_of(tmp_path / "g.zip", "x/scan.nii.gz", b"")
+    zip_of(tmp_path / "code.zip", "main.py", b"")
+    (tmp_path / "h.nii.gz").symlink_to(tmp_path / "gone.nii.gz")
+    (tmp_path / "i.txt").symlink_to(tmp_path / "gone.txt")
+    os.mkfifo(tmp_path / "j.nii.gz")
+    (tmp_path / "circle").symlink_to(tmp_path)
+    inputs = prediction_inputs(tmp_path, 1)
+    assert listed(inputs) == [("a", ["a.nii.gz"])]
+    words = {
+        f"DICOM files in {tmp_path.name}": "one of 2 DICOM files beside scans in other forms",
+        "b.mgz": "FreeSurfer",
+        "c.hdr": "two-file NIfTI",
+        "c.img": "two-file NIfTI",
+        "d.mhd": "voxels are in another file",
+        "e.IMA": "named like DICOM and is none",
+        "g.zip": "an archive of scan files",
+        "h.nii.gz": "a link to a file that is not there",
+        "j.nii.gz": "not a regular file",
+        "sub_f.nii.bz2": "compressed in another way",
+    }
+    assert {name: words[name] in problem for name, problem in inputs.problems.items()} == dict.fromkeys(words, True)
+
+
+@pytest.mark.fault("folders of scans in several forms")
+@pytest.mark.parametrize(
+    "names", [("a.nii.gz", "a/scan.nii.gz"), ("a/x.nii.gz", "a/y.nii.gz", "a_x.nrrd"), ("a/s.nii.gz", "a.mha")]
+)
+def test_forms_of_one_name_are_named(tmp_path: Path, names: tuple[str, ...]) -> None:
+    touch(tmp_path, *names)
+    inputs = prediction_inputs(tmp_path, 1)
+    used = sum(len(case.images) for case in inputs.cases)
+    ((problem),) = inputs.problems.values()
+    assert "more than once" in problem
+    assert used + 2 == len(names)
+
+
+@pytest.mark.fault("folders of scans in several forms")
+def test_results_and_datasets_are_not_scans_to_predict(tmp_path: Path) -> None:
+    touch(tmp_path / "scans", "a.nii.gz", "out/a.nii.gz", "theirs/b.nii.gz")
+    (tmp_path / "scans/out/report.json").write_text('{"format": "unetr-prediction-report"}')
+    (tmp_path / "scans/theirs/report.json").write_text('{"format": "another"}')
+    assert [case.id for case in prediction_inputs(tmp_path / "scans", 1).cases] == ["a", "theirs"]
+    touch(tmp_path / "data", "images/a.nii.gz", "labels/a.nii.gz")
+    touch(tmp_path / "decathlon", "dataset.json", "imagesTs/a.nii.gz", "labelsTr/b.nii.gz")
+    for name in ("data", "decathlon"):
+        with pytest.raises(InputError, match="is a dataset; expected a folder of scans"):
+            prediction_inputs(tmp_path / name, 1)
+
+
+@pytest.mark.fault("folders of scans in several forms")
+def test_channels_in_subfolders(tmp_path: Path) -> None:
+    touch(tmp_path, "p1/t_0000.nii.gz", "p1/t_0001.nii.gz", "p2/t_0000.nii.gz")
+    inputs = prediction_inputs(tmp_path, 2)
+    assert listed(inputs) == [("p1", ["t_0000.nii.gz", "t_0001.nii.gz"])]
+    assert list(inputs.problems) == ["p2_t"] and "lacks the channel file" in inputs.problems["p2_t"]
 
 
 @pytest.mark.parametrize("name", ["", "scan.nii.gz"])

@@ -106,11 +106,11 @@ def _check_out(out: Path, inputs: Inputs, options: PredictOptions) -> None:
 
 def _target(case: Case, inputs: Inputs, out: Path, options: PredictOptions) -> Path:
     """The label file of a case: OUT itself for a single scan and a file name, else OUT/CASE with a suffix."""
-    from unetr.io import scan_suffix
+    from unetr.io import is_scan, scan_suffix
 
     if inputs.single and not out.is_dir() and _is_result_name(out, options):
         return out
-    scans_own = ".nii.gz" if inputs.dicom else scan_suffix(case.images[0])
+    scans_own = scan_suffix(case.images[0]) if is_scan(case.images[0]) else ".nii.gz"
     return out / f"{case.id}{RESULT_FORMATS[options.result_format] or scans_own}"
 
 
