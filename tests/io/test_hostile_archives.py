@@ -201,14 +201,34 @@ def test_dicom_beyond_the_memory_is_refused(
 
 
 @pytest.mark.fault("hostile archives")
+@pytest.mark.parametrize("ends", ["by length", "by mark"])
+def test_a_million_frames_without_a_word_on_any(ends: str, maker: ModuleType, tmp_path: Path) -> None:
+    """Eight bytes each in the file, 700 in memory."""
+    maker.write_enhanced(tmp_path / "sound.dcm", np.zeros((4, 4, 3), np.int16))
+    dataset = pydicom.dcmread(tmp_path / "sound.dcm")
+    dataset.NumberOfFrames = 1_000_000
+    del dataset.PerFrameFunctionalGroupsSequence
+    made = io.BytesIO()
+    dataset.save_as(made)
+    item, end = struct.pack("<HHI", 0xFFFE, 0xE000, 0), struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    length = 8_000_000 if ends == "by length" else 0xFFFFFFFF
+    frames = struct.pack("<HH2sHI", 0x5200, 0x9230, b"SQ", 0, length) + item * 1_000_000
+    at = made.getvalue().index(struct.pack("<HH", 0x7FE0, 0x0010))
+    content = made.getvalue()[:at] + frames + (end if ends == "by mark" else b"") + made.getvalue()[at:]
+    (tmp_path / "scan.zip").write_bytes(zipped({"a.dcm": content}))
+    with memory_limit(resident_bytes() + ROOM), pytest.raises(InputError, match=r"scan\.zip.*needs at least"):
+        read_volume(tmp_path / "scan.zip")
+
+
+@pytest.mark.fault("hostile archives")
 def test_a_header_that_does_not_fit_beside_others_is_not_read(slices: dict[str, bytes], tmp_path: Path) -> None:
-    """Without pixels: half a million elements in one file."""
+    """Without pixels: a quarter of a million elements in one file."""
     first = next(iter(slices.values()))
     dataset = pydicom.dcmread(io.BytesIO(first))
     many = io.BytesIO()
     dataset.save_as(many)
     element = b"".join(
-        struct.pack("<HH2sH", 0x0009 + 2 * (i // 60_000), 0x1000 + i % 60_000, b"SH", 0) for i in range(500_000)
+        struct.pack("<HH2sH", 0x0009 + 2 * (i // 60_000), 0x1000 + i % 60_000, b"SH", 0) for i in range(250_000)
     )
     content = many.getvalue()
     at = content.index(struct.pack("<HH", 0x0010, 0x0010))

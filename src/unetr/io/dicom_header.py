@@ -18,6 +18,7 @@ import pydicom
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 
+from unetr.core.allowance import admit
 from unetr.errors import InputError, UnetrError
 from unetr.io.dicom_files import DicomFile
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _UNDEFINED = 0xFFFFFFFF
 _MOST_TEXT = 64
+# Values that stay bytes; others become objects, an item of 8 bytes one of 700, a number of 2 bytes one of 200.
+_BYTES = ("OB", "OW", "UN")
+_LARGE_VALUE = 100_000
+_OBJECT_COST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ def _is_cut(element: object) -> bool:
 def value(dataset: Dataset, keyword: str, name: str) -> object:
     """The attribute's value, None where it is absent or empty. name: the file, for messages."""
     try:
+        _admit_value(dataset, keyword, name)
         found = dataset.get(keyword)
         if found is None or (isinstance(found, Iterable) and not list(found)):
             return None
@@ -94,6 +100,15 @@ def value(dataset: Dataset, keyword: str, name: str) -> object:
     except Exception as error:
         raise InputError(f"{name}: its {keyword} is damaged ({type(error).__name__}); correct or copy it") from error
     return found
+
+
+def _admit_value(dataset: Dataset, keyword: str, name: str) -> None:
+    """Asks for what a large value becomes when it is looked at: each number and each item of it is an object."""
+    element = dataset.get_item(keyword) if keyword in dataset else None
+    if isinstance(element, RawDataElement) and element.value is not None and element.VR not in _BYTES:
+        size = len(element.value)
+        if size > _LARGE_VALUE:
+            admit(name, _OBJECT_COST * size, f"for its {keyword}")
 
 
 def numbers_of(dataset: Dataset, keyword: str, count: int, name: str) -> tuple[float, ...] | None:
