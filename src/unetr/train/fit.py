@@ -143,7 +143,7 @@ def plan_for(dataset: Dataset, fingerprint: Fingerprint, request: Request) -> Pl
     planned = partial(make_plan, dataset, fingerprint, processes=processes, free_gb=free_gb)
     plan = planned(preset=request.preset)
     if request.start is not None:
-        return plan_from(request.start, plan)
+        return plan_from(request.start, plan, fingerprint)
     if request.minutes is None:
         return plan
     budget = Budget(request.minutes, training_voxels_per_second(plan, request.seed) * processes)

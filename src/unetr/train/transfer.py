@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from unetr.core.fingerprint import Fingerprint
 from unetr.core.plan import Plan
 from unetr.errors import InputError
 from unetr.model.file import ModelFile
 from unetr.model.patch_embedding import PatchEmbedding, resized_position
+from unetr.prepare.start import start_plan
 
 _HEAD = "decoder.head."
-_KEPT = ("network", "window", "spacing_mm", "orientation", "crop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +38,12 @@ class Transfer:
         return rows + [(name, "unused", "the network has no such weight") for name in self.unused]
 
 
-def plan_from(model: ModelFile, planned: Plan) -> Plan:
-    """The plan that was made for a dataset, with the network, window and grid of a model, and its normalisation.
+def plan_from(model: ModelFile, planned: Plan, fingerprint: Fingerprint | None = None) -> Plan:
+    """The plan that was made for a dataset, with a model's network, and its grid and normalisation where they fit.
 
-    The normalisation is kept only where there are as many channels; labels, batch, schedule and mirrors are the
-    dataset's own.
+    fingerprint: of the dataset. Without it only the two plans are compared.
     """
-    theirs = model.plan
-    update = {name: getattr(theirs, name) for name in _KEPT}
-    reasons = {name: reason for name, reason in planned.reasons.items() if name not in _KEPT}
-    for name in _KEPT:
-        reasons[name] = f"that of the model it starts from ({theirs.dataset})"
-    if len(theirs.channels) == len(planned.channels):
-        pairs = zip(theirs.channels, planned.channels, strict=True)
-        update["channels"] = tuple(their.model_copy(update={"name": own.name}) for their, own in pairs)
-    return planned.model_copy(update={**update, "reasons": reasons})
+    return start_plan(model.plan, planned, fingerprint)
 
 
 @torch.no_grad()
