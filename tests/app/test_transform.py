@@ -121,7 +121,10 @@ def test_a_dataset_from_check_to_prediction(unetr: Command, frames: Path, tmp_pa
     """The choice is in the plan and the model: what is trained in one frame is predicted in it, unasked."""
     outcome = unetr("check", frames, "--json")
     assert outcome.code == 2 and "--transform" in outcome.err + outcome.out
-    assert unetr("check", frames, "--transform", "qform").code == 0
+    outcome = unetr("check", frames, "--transform", "qform", "--json")
+    assert outcome.code == 0
+    codes = [problem["code"] for problem in json.loads(outcome.out)["problems"]]
+    assert codes.count("as_read") == 10 and "label_turned" not in codes  # five images and five labels
     assert unetr("plan", frames, "-o", tmp_path / "plan").code == 2
     assert unetr("plan", frames, "-o", tmp_path / "plan", "--transform", "qform", "--preset", "tiny").code == 0
     plan = tmp_path / "plan/plan.yaml"

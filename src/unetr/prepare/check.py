@@ -109,6 +109,8 @@ def check_dataset(
 def _check_case(case: Case, dataset: Dataset) -> _Finding:
     finding = _Finding(case)
     image = _check_image(finding, len(dataset.channel_names))
+    for note in image.notes if image is not None else ():
+        finding.add("info", "as_read", note)
     for doubt in image.doubts if image is not None else ():
         finding.add("warning", "doubtful_image", doubt)
     if case.label is None:
@@ -121,9 +123,10 @@ def _check_case(case: Case, dataset: Dataset) -> _Finding:
         return finding
     if image is not None:
         try:
-            label = onto_grid(image, label, case.images[0], case.label)
-            for note in label.notes:
-                finding.add("info", TURNED, note)
+            placed = onto_grid(image, label, case.images[0], case.label)
+            for note in placed.notes:
+                finding.add("info", "as_read" if note in label.notes else TURNED, note)
+            label = placed
         except InputError as error:
             finding.add("error", "grid_mismatch", str(error))
     finding.label_digest = traits_of(label).digest
