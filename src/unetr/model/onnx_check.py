@@ -11,7 +11,7 @@ from unetr.core.plan import Plan
 from unetr.model.graph import build_graph
 from unetr.model.onnx_file import OnnxGraph, is_file_of
 from unetr.model.onnx_graph import OnnxOperations
-from unetr.model.onnx_metadata import onnx_constants
+from unetr.model.onnx_metadata import has_external_data, onnx_constants
 from unetr.model.shapes import Shapes, network_problem, weight_shapes
 
 # Two kernels become one on the way to a file, of at least half their size.
@@ -24,11 +24,13 @@ def onnx_problem(data: bytes, plan: Plan, metadata: Mapping[str, str]) -> str:
     So it has no weights in other files, no other operations, no other sizes, and no field that readers differ about.
     metadata: what the file says of itself, all of it.
     """
+    if has_external_data(data):
+        return "it keeps weights in another file, or cannot be followed to its end"
     problem = "network.peer is set" if plan.network.peer is not None else network_problem(plan.network)
     if problem:
         return problem
     shapes = weight_shapes(plan)
-    if sum(map(math.prod, shapes.values())) > _MOST_WEIGHTS_PER_FLOAT * len(data) // 4:
+    if is_too_small(shapes, len(data)):
         return "it is too small for the network of its plan"
     graph = _graph_of(plan, shapes)
     try:
@@ -38,10 +40,15 @@ def onnx_problem(data: bytes, plan: Plan, metadata: Mapping[str, str]) -> str:
     weights = {constant.name: found.get(constant.name, memoryview(b"")) for constant in graph.constants}
     weights = {constant.name: weights[constant.name] for constant in graph.constants if constant.is_weight}
     if any(len(weights[c.name]) != 4 * math.prod(c.array.shape) for c in graph.constants if c.is_weight):
-        return "its weights are not those of its plan's network, or are in another file"
+        return "its weights are not those of its plan's network, or are missing"
     if not is_file_of(data, graph, metadata, weights):
         return "its network is not the one of its plan, or is written in another way"
     return values_problem(weights)
+
+
+def is_too_small(shapes: Shapes, size: int) -> bool:
+    """Whether a file of `size` bytes cannot hold weights of these shapes, as an exported network has them."""
+    return sum(map(math.prod, shapes.values())) > _MOST_WEIGHTS_PER_FLOAT * size // 4
 
 
 def values_problem(weights: Mapping[str, memoryview]) -> str:

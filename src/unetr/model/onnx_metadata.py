@@ -12,6 +12,27 @@ from collections.abc import Iterator
 _METADATA_PROPS = 14
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
+_TAG_BITS = (1 << 32) - 1  # as other readers do: what is above does not count
+# Message -> field number -> message in it, of all that can hold a tensor.
+_PARTS = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "node": {5: "attribute"},
+    "attribute": {
+        5: "tensor",
+        6: "graph",
+        10: "tensor",
+        11: "graph",
+        22: "sparse tensor",
+        23: "sparse tensor",
+    },
+    "sparse tensor": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+_EXTERNAL_DATA = 13
+
 _GRAPH, _INITIALIZER, _NAME, _RAW_DATA = 7, 5, 8, 9
 
 
@@ -43,12 +64,32 @@ def onnx_constants(data: bytes) -> dict[str, memoryview]:
     return found
 
 
+def has_external_data(data: bytes) -> bool:
+    """Whether any tensor's values seem to be in another file, which a runtime would then open.
+
+    True, too, for what cannot be followed to its end. For the words of an error: that a file is sound is not told by
+    what is not found in it, but by `onnx_check`.
+    """
+    waiting = [("model", memoryview(data))]
+    try:
+        while waiting:
+            message, view = waiting.pop()
+            for number, value in _fields(view):
+                if message == "tensor" and number == _EXTERNAL_DATA:
+                    return True
+                if number in _PARTS[message]:
+                    waiting.append((_PARTS[message][number], value))
+    except ValueError:
+        return True
+    return False
+
+
 def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Number and value of each length-delimited field; others are passed over. Raises ValueError."""
     at = 0
     while at < len(view):
         key, at = _varint(view, at)
-        number, kind = key >> 3, key & 7
+        number, kind = (key & _TAG_BITS) >> 3, key & 7
         if kind == _VARINT:
             _, at = _varint(view, at)
         elif kind in (_FIXED32, _FIXED64):

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unetr.core.plan import Plan
+from unetr.model.graph import build_graph
 from unetr.model.graph_builder import Node, Operations, Shape
+from unetr.model.onnx_check import is_too_small, stand_ins
 from unetr.model.openvino_runtime import op, ov
+from unetr.model.shapes import weight_shapes
+
+# Of a constant: how it was made, not what it is.
+_NOT_COMPARED = {"shared_memory"}
+_PAD_INPUTS = 3
 
 
 class OpenVINOOperations(Operations):
@@ -97,3 +106,35 @@ def openvino_network(logits: Node, operations: OpenVINOOperations) -> ov.Model:
     """What `build_graph` returned, as a network with input `windows` and output `logits`."""
     logits.output(0).set_names({"logits"})
     return ov.Model([logits], operations.parameters, "unetr")
+
+
+def is_network_of(network: ov.Model, plan: Plan, size: int) -> bool:
+    """Whether a network that was read has the operations of the plan's: kinds, settings, and shapes of all tensors.
+
+    size: bytes of its weights. Whole numbers, which are part of the graph, must be the same; weights may be any.
+    """
+    shapes = weight_shapes(plan)
+    if is_too_small(shapes, size):
+        return False
+    operations = OpenVINOOperations()
+    own = openvino_network(build_graph(operations, plan, stand_ins(shapes), "the plan"), operations)
+    return _described(network) == _described(own)
+
+
+def _described(network: ov.Model) -> Counter[str]:
+    return Counter(filter(None, map(_operation, network.get_ops())))
+
+
+def _operation(one: Any) -> str:
+    """Kind, shapes and settings; empty for a single float, since reading adds one: what the padding is made of."""
+    kind = one.get_type_name()
+    inputs = [port.get_partial_shape() for port in one.inputs()]
+    outputs = [port.get_partial_shape() for port in one.outputs()]
+    about = sorted((key, value) for key, value in one.get_attributes().items() if key not in _NOT_COMPARED)
+    if kind == "Pad":
+        inputs = inputs[:_PAD_INPUTS]
+    if kind == "Constant" and one.get_element_type() != ov.Type.f32:
+        about = [("value", one.data.tolist())]
+    elif kind == "Constant" and one.data.ndim == 0:
+        return ""
+    return f"{kind} {inputs} {outputs} {about}"

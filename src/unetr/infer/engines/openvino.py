@@ -75,7 +75,7 @@ def _compiled(core: Any, opened: Opened, config: dict[str, str]) -> Any:
 def openvino_network_of(core: Any, opened: Opened) -> Any:
     """The network of an opened model, not compiled. Raises InputError for one that OpenVINO cannot read."""
     from unetr.model.graph import build_graph
-    from unetr.model.openvino_graph import OpenVINOOperations, openvino_network
+    from unetr.model.openvino_graph import OpenVINOOperations, is_network_of, openvino_network
 
     if opened.kind == "model":
         operations = OpenVINOOperations()
@@ -99,6 +99,9 @@ def openvino_network_of(core: Any, opened: Opened) -> Any:
         raise InputError(
             f"{opened.source}: its network takes windows {found}, its plan says {expected}; export it again"
         )
+    # That an ONNX file is the network of its plan was seen when it was opened.
+    if opened.kind == "openvino" and not is_network_of(network, opened.plan, len(opened.constants)):
+        raise InputError(f"{opened.source}: its network is not the one of its plan; export it again")
     return network
 
 
