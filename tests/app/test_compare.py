@@ -187,8 +187,12 @@ def test_the_papers_network_has_the_papers_parameters(unetr: Command) -> None:
         (["vgg"], ["'vgg'"]),
         (["paper", "--window", "96"], ["--window 96", "96x96x96"]),
         (["paper", "--window", "0x96x96"], ["--window 0x96x96"]),
+        (["paper", "--window", "1024x1024x1024"], ["network paper", "voxels"]),
+        (["paper", "--channels", str(2**40)], ["network paper", "channels"]),
+        (["nnunet-plain", "--classes", str(2**40)], ["network nnunet-plain", "labels"]),
     ],
 )
+@pytest.mark.fault("numbers that are too large together")
 def test_impossible_profiles_are_refused(
     options: list[str], words: list[str], unetr: Command, assert_refused: Any
 ) -> None:

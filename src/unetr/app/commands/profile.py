@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unetr.app.options import Json, print_json, print_table, progress
 from unetr.errors import InputError
+
+if TYPE_CHECKING:
+    from unetr.core.plan import NetworkPlan
 
 
 def profile(
@@ -32,6 +35,8 @@ def profile(
 
     size = _window(window)
     chosen = {name: network_named(name) for name in networks or PRESETS}
+    for name, network in chosen.items():
+        _check_sizes(f"network {name}", network, size, channels, classes)
     found = {}
     with progress() as bar:
         task = bar.add_task("measuring", total=len(chosen), note="")
@@ -67,3 +72,20 @@ def _window(text: str) -> tuple[int, int, int]:
         raise InputError(f"--window {text}: is not understood; expected three sizes such as 96x96x96")
     x, y, z = (int(part) for part in parts)
     return x, y, z
+
+
+def _check_sizes(source: str, network: NetworkPlan, size: tuple[int, int, int], channels: int, classes: int) -> None:
+    """Raises InputError for sizes that no plan may have, before a network of them is made."""
+    from unetr.core.bounds import MOST_CHANNELS, MOST_LABELS
+    from unetr.core.plan_file import parse_plan
+
+    plan = {
+        "dataset": source,
+        "channels": [{"name": str(number)} for number in range(min(channels, MOST_CHANNELS + 1))],
+        "labels": {str(value): value for value in range(min(classes, MOST_LABELS + 1))},
+        "spacing_mm": (1.0, 1.0, 1.0),
+        "window": size,
+        "network": network,
+        "training": {"batch_size": 1},
+    }
+    parse_plan(plan, source)
