@@ -39,5 +39,5 @@ def first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     key = ".".join(str(part)[:80] for part in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+    what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
     return f"{key}: {what}{more}" if key else f"{what}{more}"
