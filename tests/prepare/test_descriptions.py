@@ -322,3 +322,14 @@ def test_it_is_said_once(make_dataset, edit_json, unetr, tmp_path, command):
     options = ["--steps", 1, "--preset", "nothing"] if command == "train" else ["--preset", "tiny"]
     outcome = unetr(command, root, "-o", tmp_path / "out", *options)
     assert outcome.err.count("numTraining is 50") == 1
+
+
+@pytest.mark.fault("dataset.json lists")
+def test_a_table_with_the_separators_of_windows(make_dataset):
+    table = make_dataset("csv", 3)
+    before = open_dataset(table)
+    table.write_text(table.read_text().replace("scans/", ".\\scans\\").replace("truth/", "truth\\"))
+    assert [(case.id, case.images[0].name) for case in open_dataset(table).cases] == [
+        (case.id, case.images[0].name) for case in before.cases
+    ]
+    assert check_dataset(open_dataset(table)).errors == ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unetr.app.options import progress, say
+from unetr.app.options import opened_dataset, progress, say
 from unetr.app.training_view import cross_validate_in_view, fit_in_view
 from unetr.errors import InputError
 
@@ -50,14 +50,13 @@ def prepare_recipe(ask: Ask) -> Tables:
     Raises InputError for a data set that is not the recipe's, before anything is written.
     """
     from unetr.core.plan_file import read_plan, write_plan
-    from unetr.prepare.cases import open_dataset
     from unetr.prepare.presets import network_named
     from unetr.prepare.recipe_files import learned_cases, write_tables
     from unetr.prepare.recipes import check_fits, recipe_plan
     from unetr.train.run import SHARED_CACHE
 
     network = network_named(ask.network or "paper")
-    dataset = open_dataset(ask.data)
+    dataset = opened_dataset(ask.data)
     check_fits(ask.recipe, dataset)
     learned, test = learned_cases(ask.recipe, dataset, ask.splits)
     path = ask.out / "plan.yaml"

@@ -174,15 +174,21 @@ def _csv_case(cells: dict[str, str], image_columns: list[str], number: int, sour
     label, fold = cells.get("label", ""), cells.get("fold", "")
     if fold and not re.fullmatch(r"[0-9]{1,4}", fold):
         raise InputError(f"{source}: row {number} has the fold {fold!r}; expected a whole number from 0")
-    first = source.parent / images[0]
-    name = cells.get("id") or case_name(first)
+    paths = tuple(_beside(source, image) for image in images)
+    name = cells.get("id") or case_name(paths[0])
     return Case(
         id=name,
-        images=tuple(source.parent / image for image in images),
-        label=source.parent / label if label else None,
+        images=paths,
+        label=_beside(source, label) if label else None,
         subject=cells.get("subject") or name,
         fold=int(fold) if fold else None,
     )
+
+
+def _beside(source: Path, cell: str) -> Path:
+    """The file that a table names, absolute or relative to its folder; with the separators of Windows, too."""
+    path = source.parent / cell
+    return path if "\\" not in cell or path.exists() else source.parent / cell.replace("\\", "/")
 
 
 def scans_in(folder: Path) -> list[Path]:

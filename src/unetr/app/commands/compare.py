@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import DatasetPath, Json, Overwrite, finite, print_json, print_table, say
+from unetr.app.options import DatasetPath, Json, Overwrite, finite, opened_dataset, print_json, print_table, say
 from unetr.errors import BatchError, InputError
 
 
@@ -37,7 +37,6 @@ def compare(
     from unetr.core.files import atomic_path, write_text
     from unetr.core.lock import locked
     from unetr.core.outputs import claim
-    from unetr.prepare.cases import open_dataset
     from unetr.prepare.presets import network_named
     from unetr.report.comparison import comparison_document, comparison_png, comparison_table
 
@@ -48,7 +47,7 @@ def compare(
         network_named(name)
     if folds > of:
         raise InputError(f"--folds {folds}: are more than --of {of}")
-    open_dataset(dataset)  # refused here, not by each process that is started for it
+    opened_dataset(dataset)  # refused here, not by each process that is started for it
     contest = Contest(dataset, out, preset, names, minutes, tuple(range(folds)), of, seed, overwrite)
     with locked(out, say):
         claim([out / "comparison.json", out / "comparison.png"], overwrite=overwrite)
