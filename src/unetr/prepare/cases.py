@@ -9,9 +9,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
+from unetr.core import bounds
 from unetr.core.allowance import Claim, admit, reading
 from unetr.core.frames import Transform, taking
+from unetr.core.records import Record, record_from
 from unetr.core.untrusted import reads_untrusted
 from unetr.core.volume import Volume
 from unetr.errors import InputError
@@ -75,9 +78,34 @@ def open_dataset(path: Path) -> Dataset:
         raise InputError(f"{path}: no such file or folder; expected a dataset")
     for layout in LAYOUTS.values():
         if layout.recognises(path):
-            return layout.read(path)
+            return _nameable(layout.read(path), path)
     looked = "; ".join(layout.looks_for for layout in LAYOUTS.values())
     raise InputError(f"{path}: is not a dataset; looked for {looked}")
+
+
+class _Names(Record):
+    """What a plan and a fingerprint of the dataset will hold of it."""
+
+    name: bounds.Name
+    channels: tuple[bounds.Name, ...] = Field(min_length=1, max_length=bounds.MOST_CHANNELS)
+    labels: dict[bounds.Name, bounds.LabelValue] = Field(max_length=bounds.MOST_LABELS)
+    regions: tuple[bounds.Name, ...] = Field(max_length=bounds.MOST_REGIONS)
+
+
+def _nameable(dataset: Dataset, path: Path) -> Dataset:
+    """The dataset, if a plan can name all it has: told before every case is read for it. Raises InputError."""
+    names = {
+        "name": dataset.name,
+        "channels": dataset.channel_names,
+        "labels": dataset.labels,
+        "regions": tuple(region.name for region in dataset.regions),
+    }
+    record_from(_Names, names, str(path))
+    for kind, given in (("channel", names["channels"]), ("label", names["labels"]), ("region", names["regions"])):
+        twice = bounds.repeated(given)
+        if twice:
+            raise InputError(f"{path}: has the {kind} {twice!r} twice; each needs a name of its own")
+    return dataset
 
 
 def _is_description(path: Path) -> bool:

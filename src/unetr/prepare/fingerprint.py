@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics, ScanStatistics
 from unetr.core.frames import with_choices
 from unetr.core.geometry import content_box, orientation_of
+from unetr.core.records import valid
 from unetr.core.volume import Volume
 from unetr.errors import InputError
 from unetr.prepare.cases import read_learned
@@ -65,6 +66,7 @@ class CaseFacts:
         return bool(self.offsets_mm)
 
 
+@valid("the dataset's fingerprint")
 def measure_fingerprint(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Fingerprint:
     """Reads every case to learn from once and measures it; voxels are sampled with seeds made of the case ids.
 
