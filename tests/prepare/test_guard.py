@@ -11,6 +11,7 @@ from unetr.prepare.cache import build_cache, cache_problems
 from unetr.prepare.cases import open_dataset
 from unetr.prepare.check import check_dataset
 from unetr.prepare.fingerprint import measure_fingerprint
+from unetr.prepare.folds import split_folds
 from unetr.prepare.planner import make_plan
 from unetr.prepare.prepared import prepare_case, prepared_problems, refuse
 
@@ -155,3 +156,24 @@ def test_a_mask_channel_may_be_empty_in_some_cases(tmp_path, save_scan):
     assert [p.code for p in check_dataset(write(tmp_path / "scan", save_scan, scans, channels=2)).problems] == [
         "constant_channel"
     ]
+
+
+@pytest.mark.fault("a label that a fold never trains on")
+@pytest.mark.parametrize("rare", [0, 3, 5])
+def test_a_label_that_a_fold_never_trains_on_is_said(tmp_path, save_scan, rare):
+    """One case has the second label: whichever fold holds it back trains without it."""
+    cases = []
+    for number in range(6):
+        label = ball()
+        if number == rare:
+            label[2:5, 2:5, 2:5] = 2
+        cases.append((noise(number), label))
+    dataset = write(tmp_path / "data", save_scan, cases)
+    plan = plan_for(dataset)
+    fold = next(k for k, held in enumerate(split_folds(dataset)) if f"c{rare}" in held)
+    (problem,) = prepared_problems(dataset, plan)
+    assert (problem.severity, problem.code) == ("warning", "untrained_label")
+    assert f"fold {fold} trains without label 'label_2': only c{rare} has it" in problem.message
+    cache = build_cache(dataset, plan, tmp_path / "cache")
+    assert cache_problems(cache, plan, {4: (f"c{rare}", "c1")})[0].message.startswith("fold 4 trains without")
+    assert cache_problems(cache, plan, {4: ("c1",)}) == [] and cache_problems(cache, plan) == []

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from unetr.core.text import read_json
 from unetr.errors import InputError
 from unetr.prepare.dataset import Case, Dataset
 from unetr.prepare.digests import CaseDigest, case_digest, data_digest
-from unetr.prepare.guard import Prepared, judge
+from unetr.prepare.guard import Prepared, judge, untrained_labels
 from unetr.prepare.prepared import prepare_case
 from unetr.prepare.problems import Problem
 
@@ -164,13 +165,18 @@ def _cache_case(case: Case, dataset: Dataset, plan: Plan, folder: Path, digest: 
     write_text(record, json.dumps({"key": key, "id": case.id, "shapes": shapes, "prepared": done}, indent=1))
 
 
-def cache_problems(cache: Cache, plan: Plan) -> list[Problem]:
-    """What preparation did to the cached cases that training should not pass over (`guard.judge`)."""
+def cache_problems(
+    cache: Cache, plan: Plan, folds: Mapping[int, Sequence[str]] = MappingProxyType({})
+) -> list[Problem]:
+    """What preparation did to the cached cases that training should not pass over (`guard.judge`).
+
+    folds: number -> the cases that the fold holds back, of which some may be the only ones to have a label.
+    """
     cases = []
     for case_id in cache.ids:
         found = _stored_record(cache.folder / f"{case_id}.json").get("prepared", {})
         cases.append(Prepared(case_id, found.get("facts", {}), tuple(found.get("present", ()))))
-    return judge(cases, plan)
+    return [*judge(cases, plan), *untrained_labels(cases, folds)]
 
 
 def _stored_record(record: Path) -> dict[str, Any]:

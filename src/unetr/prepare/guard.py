@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +94,22 @@ def judge(cases: Sequence[Prepared], plan: Plan) -> list[Problem]:
             problems.append(Problem(None, "warning", code, message))
         else:
             problems += [Problem(case.case, "warning", code, case.facts[code][subject]) for case in having]
+    return problems
+
+
+def untrained_labels(cases: Sequence[Prepared], folds: Mapping[int, Sequence[str]]) -> list[Problem]:
+    """Labels that a fold never trains on, since only cases that it holds back have them. folds: number -> cases."""
+    having: dict[str, list[str]] = {}
+    for case in cases:
+        for name in case.present:
+            having.setdefault(name, []).append(case.case)
+    problems = []
+    for name, ids in having.items():
+        without = [number for number, held in folds.items() if set(ids) <= set(held)]
+        if without:
+            only = ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
+            message = f"fold {without[0]} trains without label {name!r}: only {only} has it, which that fold holds back"
+            problems.append(Problem(None, "warning", "untrained_label", message))
     return problems
 
 

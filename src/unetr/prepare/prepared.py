@@ -13,7 +13,8 @@ from unetr.core.plan import Plan
 from unetr.errors import InputError
 from unetr.prepare.cases import read_learned
 from unetr.prepare.dataset import Case, Dataset
-from unetr.prepare.guard import Prepared, examine, judge
+from unetr.prepare.folds import split_folds
+from unetr.prepare.guard import Prepared, examine, judge, untrained_labels
 from unetr.prepare.preprocess import Image, preprocess_image, preprocess_label
 from unetr.prepare.problems import Problem
 
@@ -48,7 +49,15 @@ def prepared_problems(
                 progress(len(found), len(cases))
     finally:
         pool.shutdown(cancel_futures=True)
-    return judge(found, plan)
+    return [*judge(found, plan), *untrained_labels(found, _usual_folds(dataset))]
+
+
+def _usual_folds(dataset: Dataset) -> dict[int, tuple[str, ...]]:
+    """The folds of a training that is asked for no others; none where there cannot be any."""
+    try:
+        return dict(enumerate(split_folds(dataset)))
+    except InputError:  # too few subjects, which `check` and `train` tell
+        return {}
 
 
 def refuse(problems: list[Problem], dataset: Dataset) -> list[str]:
