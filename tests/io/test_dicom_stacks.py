@@ -120,6 +120,7 @@ def test_what_may_differ_within_a_volume(tmp_path: Path, maker: ModuleType) -> N
         "EchoTime": in_turn("5.01", "5.02"),
         "ImageType": in_turn(["ORIGINAL", "PRIMARY", "M"], ["ORIGINAL", "PRIMARY", "M", ""]),
         "WindowCenter": lambda z: str(z),
+        "InversionTime": "900",
         "AcquisitionTime": lambda z: f"10111{z}",
     }
     maker.write_series(tmp_path, VOXELS, **sound)

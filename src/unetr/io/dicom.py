@@ -28,7 +28,7 @@ class SeriesInfo:
     """One image series, from headers alone.
 
     instances: DICOM objects; slices: what they hold together. shape: columns, rows, slices and spacing_mm along them,
-    None unless the headers form a regular grid; `read_dicom` says what is wrong then. files: their names.
+    None unless the headers form a regular grid. files: their names. remarks: what is wrong or worth knowing.
     """
 
     uid: str
@@ -39,6 +39,7 @@ class SeriesInfo:
     shape: tuple[int, int, int] | None
     spacing_mm: tuple[float, float, float] | None
     files: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def is_dicom(path: Path) -> bool:
@@ -93,12 +94,13 @@ def _info(series: Series) -> SeriesInfo:
 
     try:
         stack: Stack | None = stack_series(series)
-    except InputError:
-        stack = None
+        remarks = tuple(note.text for note in stack.notes) if stack else ()
+    except InputError as error:
+        stack, remarks = None, (str(error),)
     names = tuple(each.file.name for each in series.instances)
     shape, spacing_mm = (stack.shape, affine_spacing_mm(stack.affine)) if stack else (None, None)
     return SeriesInfo(
-        series.uid, series.modality, series.description, len(names), series.slices, shape, spacing_mm, names
+        series.uid, series.modality, series.description, len(names), series.slices, shape, spacing_mm, names, remarks
     )
 
 

@@ -141,11 +141,14 @@ def check_one_stack(title: str, slices: Sequence[Slice]) -> list[Note]:
 
 def _found(each: Slice, where: str, keyword: str) -> object:
     """The attribute's value in the first of the slice's groups that has it, None where none does."""
-    for group in each.groups:
-        for part in items(group, where, each.name)[:1] if where else (group,):
-            found = value(part, keyword, each.name)
-            if found is not None:
-                return _plain(found, part, keyword, each.name)
+    try:
+        for group in each.groups:
+            for part in items(group, where, each.name)[:1] if where else (group,):
+                found = value(part, keyword, each.name)
+                if found is not None:
+                    return _plain(found, part, keyword, each.name)
+    except InputError:  # what no number or place depends on may be damaged, in all slices alike
+        return "damaged"
     return None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,9 @@ from unetr.io.stream import open_scan
 
 _MAGIC = b"DICM"
 _MAGIC_AT = 128
+# What a data set begins with: its group's length, character set, image type, dates, class; and the types of these.
+_LAST_FIRST = 0x18
+_EXPLICIT = {b"UL", b"OB", b"UI", b"CS", b"SH", b"DA", b"TM", b"LO"}
 _PIECE = 1 << 16
 # Pieces above this size are asked for before they are read, and memory is looked at after so many small ones.
 _LARGE_PIECE = 1 << 20
@@ -83,6 +87,17 @@ class DicomFile:
 def has_magic(head: bytes) -> bool:
     """Whether a file that begins with these bytes (132 are enough) says that it is DICOM."""
     return head[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] == _MAGIC
+
+
+def begins_like_dicom(head: bytes) -> bool:
+    """Whether a file may be DICOM: it says so, or begins with a data set's first attributes, as without a preamble."""
+    if has_magic(head) or len(head) < _MAGIC_AT:
+        return has_magic(head)
+    group, element, length = struct.unpack_from("<HHL", head)
+    if head[4:6] in _EXPLICIT:
+        return group in (2, 8) and element <= _LAST_FIRST
+    # Implicit: the length is where the type would be.
+    return group == 8 and element <= _LAST_FIRST and length % 2 == 0 and length <= _MAGIC_AT and element + length > 3
 
 
 def looks_like_dicom(path: Path) -> bool:
@@ -162,7 +177,7 @@ def _files_below(folder: Path) -> list[Path]:
 
 def _starts_with_magic(path: Path) -> bool:
     with path.open("rb") as handle:
-        return has_magic(handle.read(_MAGIC_AT + len(_MAGIC)))
+        return begins_like_dicom(handle.read(_MAGIC_AT + len(_MAGIC)))
 
 
 def _folder_looks_like_dicom(folder: Path) -> bool:
@@ -181,7 +196,7 @@ def _zip_looks_like_dicom(path: Path) -> bool:
                 if info.compress_type not in READABLE:
                     return True
                 with archive.open(info) as entry:
-                    if has_magic(entry.read(_MAGIC_AT + len(_MAGIC))):
+                    if begins_like_dicom(entry.read(_MAGIC_AT + len(_MAGIC))):
                         return True
     except Exception:  # noqa: BLE001  damaged or encrypted: reading it says what is wrong
         return True

@@ -20,13 +20,19 @@ from pydicom.dataset import Dataset, FileDataset
 
 from unetr.core.allowance import admit
 from unetr.errors import InputError, UnetrError
-from unetr.io.dicom_files import DicomFile
+from unetr.io.dicom_files import DicomFile, has_magic
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _UNDEFINED = 0xFFFFFFFF
+# Of files without preamble and file meta header, by what their data set turns out to be: implicit, little endian.
+_UNPACKED = {
+    (True, True): pydicom.uid.ImplicitVRLittleEndian,
+    (False, True): pydicom.uid.ExplicitVRLittleEndian,
+    (False, False): pydicom.uid.ExplicitVRBigEndian,
+}
 _MOST_TEXT = 64
 # Values that stay bytes; others become objects, an item of 8 bytes one of 700, a number of 2 bytes one of 200.
 _BYTES = ("OB", "OW", "UN")
@@ -50,7 +56,9 @@ def parse(file: DicomFile, stream: BinaryIO, tags: list[str] | None = None) -> F
     # Warnings repeat values. The filter stays: taking it back is not safe while other threads read.
     warnings.filterwarnings("ignore", module="pydicom")
     try:
-        start = pydicom.filereader.read_preamble(stream, force=False)
+        bare = not has_magic(stream.read(132))
+        stream.seek(0)
+        pydicom.filereader.read_preamble(stream, force=bare)
         meta = pydicom.filereader.read_dataset(
             stream, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag >> 16 != 2
         )
@@ -61,13 +69,17 @@ def parse(file: DicomFile, stream: BinaryIO, tags: list[str] | None = None) -> F
         raise InputError(
             f"{file.name}: is not a readable DICOM file ({type(error).__name__}); copy it again"
         ) from error
-    if start is None or not syntax:
+    if not syntax and not bare:
         raise InputError(f"{file.name}: names no transfer syntax; expected a DICOM file with complete file meta header")
     if syntax == _DEFLATED:
         raise InputError(f"{file.name}: is a deflated dataset, which is not read; convert it to an uncompressed one")
     try:
         stream.seek(0)
-        dataset = pydicom.dcmread(stream, stop_before_pixels=tags is None, specific_tags=list(tags) if tags else None)
+        dataset = pydicom.dcmread(
+            stream, stop_before_pixels=tags is None, specific_tags=list(tags) if tags else None, force=bare
+        )
+        if not syntax:
+            dataset.file_meta.TransferSyntaxUID = _UNPACKED[dataset.original_encoding]
         cut = any(map(_is_cut, dataset.elements()))
     except (MemoryError, UnetrError):
         raise

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
@@ -117,9 +118,30 @@ def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
     for keyword in (*_REQUIRED, *_EMPTY_IF_ABSENT, *_IF_PRESENT):
         if value(header, keyword, "the source series") is not None:
             # The element, not its value, which might not be what the standard allows and is not ours to change.
-            target[keyword] = deepcopy(header[keyword])
+            try:
+                target[keyword] = _decoded(deepcopy(header[keyword]))
+            except MemoryError:
+                raise
+            except Exception as error:
+                raise InputError(
+                    f"the source series: its {keyword} is damaged ({type(error).__name__}); correct it"
+                ) from error
         elif keyword in _EMPTY_IF_ABSENT:
             setattr(target, keyword, "")
+
+
+def _decoded(element: DataElement) -> DataElement:
+    """The element with all text of its items as characters, and not as bytes of the source's, or an item's own, set."""
+    if element.VR != "SQ":
+        return element
+    items_ = []
+    for item in element.value:
+        decoded = Dataset()
+        for each in item:  # looking at an element decodes it
+            if each.keyword != "SpecificCharacterSet":
+                decoded[each.tag] = _decoded(each)
+        items_.append(decoded)
+    return DataElement(element.tag, "SQ", items_)
 
 
 def short_text(text_: str, length: int = _LONGEST_TEXT) -> str:

@@ -12,7 +12,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from unetr.errors import InputError
-from unetr.io.dicom_files import DicomFile, FileStream, each_file, has_magic
+from unetr.io.dicom_files import DicomFile, FileStream, begins_like_dicom, each_file
 from unetr.io.dicom_header import parse, text
 
 SINGLE_FRAME = {
@@ -123,7 +123,7 @@ def chosen_series(path: Path, found: Sequence[Series], wanted: Sequence[str]) ->
 def _read_header(file: DicomFile) -> Instance | None:
     """None for files that are not DICOM."""
     with file.open() as stream:
-        if not has_magic(stream.read(132)):
+        if not begins_like_dicom(stream.read(132)):
             return None
         stream.seek(0)
         header = parse(file, stream)

@@ -163,7 +163,7 @@ def _problem(entry: Path) -> str:
     if not entry.is_file():
         return "is not a regular file; expected a scan" if _named_like_a_scan(entry) else ""
     for suffix, what in _FOREIGN.items():
-        if name.endswith(suffix):
+        if name.endswith(suffix) and not is_dicom(entry):
             return f"is {what}, which is not read; convert it to .nii.gz"
     if name.endswith(_DICOM_SUFFIXES) and not is_dicom(entry):
         return "is named like DICOM and is none; copy it again, or move it away"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unetr.app.options import Json, TransformName, print_json, print_table, say, transform_named
+from unetr.errors import InputError
 
 if TYPE_CHECKING:
     from unetr.core.allowance import Claim
@@ -19,22 +20,81 @@ _MOST_READ = 5 * 10**8
 
 def info(
     path: Annotated[
-        Path, typer.Argument(help="A model file, the name of a shipped one, or a scan.", show_default=False)
+        Path,
+        typer.Argument(
+            help="A model file, the name of a shipped one, a scan, DICOM, or a folder of these.", show_default=False
+        ),
     ],
     transform: TransformName = None,
     as_json: Json = False,
 ) -> None:
-    """Show the facts of a model file (after verifying it) or of a scan.
+    """Show the facts of a model file (after verifying it) or of a scan; the series of DICOM; what a folder holds.
+
+    Of DICOM, nothing that names the patient is shown.
 
     Example: unetr info model.safetensors
     """
-    from unetr.io import is_scan
+    from unetr.io import is_dicom, is_scan
 
+    if not is_scan(path) and is_dicom(path):
+        _show_series(path, as_json)
+        return
+    if path.is_dir() and _show_folder(path, as_json):
+        return
+    if path.is_file() and path.suffix.lower() == ".zip":
+        raise InputError(f"{path}: is an archive without DICOM; expected a model file, a scan, or DICOM; unpack it")
     facts = _scan_facts(path, transform_named(transform)) if is_scan(path) else _model_facts(path)
     if as_json:
         print_json(facts)
     else:
         print_table(path.name, ("fact", "value"), [(name.replace("_", " "), _text(facts[name])) for name in facts])
+
+
+def _show_series(path: Path, as_json: bool) -> None:
+    """The CT, MR and PET series in a DICOM file, folder or zip, from their headers alone."""
+    from unetr.io.dicom import list_series
+
+    found = list_series(path)
+    rows = [
+        {
+            "series": each.uid,
+            "modality": each.modality,
+            "description": each.description,
+            "slices": each.slices,
+            "shape": None if each.shape is None else list(each.shape),
+            "spacing_mm": None if each.spacing_mm is None else [round(length, 6) for length in each.spacing_mm],
+            "remarks": list(each.remarks),
+        }
+        for each in found
+    ]
+    if as_json:
+        print_json({"series": rows})
+        return
+    names = ("series", "modality", "description", "slices", "shape", "spacing_mm")
+    header = [name.replace("_", " ") for name in names]
+    print_table(path.name, header, [[_text(row[name]) for name in names] for row in rows])
+    for each in found:
+        for remark in each.remarks:
+            say(f"unetr: {remark}")
+
+
+def _show_folder(path: Path, as_json: bool) -> bool:
+    """What `unetr predict` would make of a folder; False where nothing in it looks like a scan."""
+    from unetr.io import is_scan
+    from unetr.prepare.folder_inputs import look_into
+
+    found = look_into(path, 1)
+    if not found.claims and not found.problems:
+        return False
+    cases = [(name, first) for name, claimed in sorted(found.claims.items()) for first, *_ in claimed]
+    if as_json:
+        print_json({"scans": {name: str(first) for name, first in cases}, "problems": found.problems})
+        return True
+    rows = [(name, "file" if is_scan(first) else "DICOM", str(first.relative_to(path))) for name, first in cases]
+    print_table(path.name, ("scan", "form", "where"), rows)
+    for problem in found.problems.values():
+        say(f"unetr: {problem}")
+    return True
 
 
 def _text(value: Any) -> str:
