@@ -93,7 +93,7 @@ def begins_like_dicom(head: bytes) -> bool:
     """Whether a file may be DICOM: it says so, or begins with a data set's first attributes, as without a preamble."""
     if has_magic(head) or len(head) < _MAGIC_AT:
         return has_magic(head)
-    group, element, length = struct.unpack_from("<HHL", head)
+    group, element, length = map(int, struct.unpack_from("<HHL", head))
     if head[4:6] in _EXPLICIT:
         return group in (2, 8) and element <= _LAST_FIRST
     # Implicit: the length is where the type would be.

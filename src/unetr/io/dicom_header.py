@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _UNDEFINED = 0xFFFFFFFF
 # Of files without preamble and file meta header, by what their data set turns out to be: implicit, little endian.
-_UNPACKED = {
+_UNPACKED: dict[object, pydicom.uid.UID] = {
     (True, True): pydicom.uid.ImplicitVRLittleEndian,
     (False, True): pydicom.uid.ExplicitVRLittleEndian,
     (False, False): pydicom.uid.ExplicitVRBigEndian,
