@@ -205,6 +205,24 @@ def test_who_reads_beside_waits_until_the_other_is_done(monkeypatch: pytest.Monk
     assert order == ["first is read", "second is granted"]
 
 
+def test_what_is_granted_outside_of_reading_or_to_who_is_done_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unetr.core.allowance, "free_bytes", lambda: 100 * MEGABYTE)
+
+    def other() -> None:
+        admit("a grid", 60 * MEGABYTE, "")
+        with reading():
+            admit("a scan", 60 * MEGABYTE, "")
+            with reading(), pytest.raises(DoesNotFitError):
+                admit("a larger one", 160 * MEGABYTE, "")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    started = time.monotonic()
+    admit("mine", 60 * MEGABYTE, "")
+    assert time.monotonic() - started < 5
+
+
 def test_what_a_claim_comes_to_by_hand() -> None:
     assert Claim((10, 10, 10), 2, np.dtype("i2")).reading_bytes() == 4000
     assert Claim((10, 10, 10), 1, np.dtype("f8")).reading_bytes() == 9000

@@ -70,11 +70,13 @@ Further = Callable[[Claim], int]
 
 @dataclass(frozen=True, slots=True)
 class _Allowance:
-    """limit: of the whole process. most: of what may still be taken where other work runs beside."""
+    """limit: of the whole process. most: of what may still be taken where other work runs beside. reads: within
+    `reading`, at whose end what was granted is given back."""
 
     limit: int | None = None
     most: int | None = None
     further: Further | None = None
+    reads: bool = False
 
 
 _FREE = _Allowance()
@@ -101,7 +103,7 @@ def memory_limit(limit_bytes: int | None, *, most_bytes: int | None = None) -> I
 
     most_bytes: what reading may take at most, since other work goes on beside it.
     """
-    token = _ALLOWANCE.set(_Allowance(limit_bytes, most_bytes, _ALLOWANCE.get().further))
+    token = _ALLOWANCE.set(_Allowance(limit_bytes, most_bytes, _ALLOWANCE.get().further, _ALLOWANCE.get().reads))
     try:
         yield
     finally:
@@ -112,7 +114,7 @@ def memory_limit(limit_bytes: int | None, *, most_bytes: int | None = None) -> I
 def reading(further: Further | None = None) -> Iterator[None]:
     """Around the reading of one file; what it was granted is given back at the end."""
     before = _ALLOWANCE.get()
-    token = _ALLOWANCE.set(_Allowance(before.limit, before.most, _larger(before.further, further)))
+    token = _ALLOWANCE.set(_Allowance(before.limit, before.most, _larger(before.further, further), True))
     try:
         yield
     finally:
@@ -151,7 +153,8 @@ def admit(source: Path | str, needed: int, what: str, claim: Claim | None = None
         most = _ALLOWANCE.get().most
         if not _fits(needed) or (most is not None and needed + held > most):
             raise DoesNotFitError(_refusal(source, needed, what), claim)
-        _READERS.granted[threading.get_ident()] = needed
+        if _ALLOWANCE.get().reads:
+            _READERS.granted[threading.get_ident()] = needed
 
 
 def _fits(needed: int) -> bool:
