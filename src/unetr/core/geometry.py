@@ -193,8 +193,9 @@ def _admit_grid(data: Array, shape: Shape, kernel: Kernel, then: int) -> None:
         sizes[at] = shape[axis]
         rows = next((sizes[a] for a in memory if a != at and sizes[a] > 1), 1)
         # A slab's source, its result and a term of it; indices and weights of the kernel.
-        slab = max(_SLAB_BYTES, _FLOAT * (before + 2 * math.prod(sizes)) // rows)
-        work = available_cores() * slab + _KERNEL_BYTES * shape[axis]
+        many = min(rows, max(1, _SLAB_BYTES * rows // (_FLOAT * before)))
+        slab = _FLOAT * many * (before + 2 * math.prod(sizes)) // rows
+        work = min(available_cores(), -(-rows // many)) * slab + _KERNEL_BYTES * shape[axis]
         peak = max(peak, held + item * math.prod(sizes) + work)
         held = item * math.prod(sizes)
     needed = max(peak, held + then)
