@@ -6,6 +6,8 @@ import json
 import unicodedata
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 
 from unetr.errors import InputError
@@ -182,8 +184,6 @@ def test_lists_beside_training_are_said(make_dataset, edit_json):
 @OBEYED
 def test_scans_that_nnunet_s_names_leave_out_are_said(make_dataset, save_scan):
     root = make_dataset("nnunet")
-    import numpy as np
-
     for name in ("imagesTr/more_0000.nii", "imagesTr/plain.nii.gz", "labelsTr/more.nii"):
         save_scan(root / name, np.zeros((4, 4, 4), np.uint8))
     message = said(root)["not_obeyed"]
@@ -333,3 +333,17 @@ def test_a_table_with_the_separators_of_windows(make_dataset):
         (case.id, case.images[0].name) for case in before.cases
     ]
     assert check_dataset(open_dataset(table)).errors == ()
+
+
+@pytest.mark.fault("names of labels and channels")
+@pytest.mark.parametrize("name", ["", "x" * 256, "x" * 100_000])
+def test_a_name_in_a_header_that_cannot_be_one(make_dataset, name):
+    """It is a remark of another program's, and no reason to refuse the labels."""
+    folders = make_dataset("folders", 2)
+    (folders / "labels.json").unlink()
+    for path in folders.glob("labels/*.nii.gz"):
+        image = nibabel.load(path)
+        text = json.dumps({"unetr_label_names": {"1": name, "2": "back"}}).encode()
+        image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", text))
+        nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj).astype(np.uint8), image.affine, image.header), path)
+    assert open_dataset(folders).labels == {"background": 0, "label_1": 1, "back": 2}

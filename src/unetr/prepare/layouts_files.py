@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from unetr.core.bounds import LONGEST_NAME
 from unetr.core.frames import with_choices
 from unetr.core.text import read_json, read_text
 from unetr.errors import InputError
@@ -282,4 +283,5 @@ def _values_of(path: Path) -> tuple[list[int], dict[int, str]] | InputError:
         label = read_label(path)
     except InputError as error:
         return error
-    return [int(value) for value in np.unique(label.data)], label.label_names
+    names = {value: name for value, name in label.label_names.items() if 0 < len(name) <= LONGEST_NAME}
+    return [int(value) for value in np.unique(label.data)], names
