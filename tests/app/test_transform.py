@@ -153,3 +153,10 @@ def test_train_without_a_plan(unetr: Command, frames: Path, tmp_path: Path) -> N
     assert unetr("train", frames, "-o", tmp_path / "run", *options).code == 0
     assert read_plan(tmp_path / "run/plan.yaml").transform == "sform"
     assert unetr("train", frames, "-o", tmp_path / "run", *options[:-2]).code == 0
+
+
+def test_pretrain(unetr: Command, frames: Path, tmp_path: Path) -> None:
+    options = ["-o", tmp_path / "run", "--preset", "tiny", "--steps", "2"]
+    assert unetr("pretrain", frames / "images", *options).code == 2
+    assert unetr("pretrain", frames / "images", *options, "--transform", "qform").code == 0
+    assert read_plan(tmp_path / "run/plan.yaml").transform == "qform"

@@ -15,6 +15,7 @@ from unetr.app.options import progress, say
 from unetr.core.child import child_environment, python_module
 from unetr.core.digest import size_and_sha256
 from unetr.core.files import write_text
+from unetr.core.frames import taken
 from unetr.core.text import read_json
 from unetr.errors import InputError, MachineError
 
@@ -56,6 +57,8 @@ def open_contest(contest: Contest) -> Plan:
         _refuse_other_contest(contest, record, asked, data)
     else:
         how = ["-o", str(contest.out), "--preset", contest.preset, "--minutes", str(contest.minutes)]
+        chosen = taken()
+        how += [] if chosen is None else ["--transform", chosen]
         how += ["--overwrite"] if contest.overwrite else []
         with progress() as bar:
             bar.add_task("measuring", total=None, note="")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +13,14 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from unetr.app.launch import launched_rank
-from unetr.app.options import counted, number, print_json, print_table, progress, say
+from unetr.app.options import counted, number, print_json, print_table, progress, say, transform_named
 from unetr.app.streams import own_err
 from unetr.errors import CancelledError, InputError, StoppedError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from unetr.core.frames import Transform
     from unetr.evaluate.results import Results
     from unetr.prepare.cases import Dataset
     from unetr.train.fit import Request
@@ -161,6 +162,25 @@ class TrainingView:
         self._dice = f"  validation Dice {report.mean_dice:.4f}"
         each = ", ".join(f"{name} {value:.4f}" for name, value in report.dice.items())
         say(f"step {report.step}: mean Dice {report.mean_dice:.4f} ({each})")
+
+
+def run_transform(name: str | None, request: Request, runs: Sequence[Run]) -> Transform | None:
+    """What --transform says; else the plan that is given, or that of a run that is resumed.
+
+    Raises InputError where an option and a plan differ, since a model predicts as its plan says.
+    """
+    from unetr.core.plan_file import read_plan
+    from unetr.train.run import holds_run
+
+    chosen = transform_named(name)
+    plans = [request.plan, *(read_plan(run.plan) for run in runs if holds_run(run))]
+    plan = next((plan for plan in plans if plan is not None), None)
+    if plan is None:
+        return chosen
+    if chosen is not None and chosen != plan.transform:
+        said = "no transform" if plan.transform is None else f"transform {plan.transform}"
+        raise InputError(f"--transform {chosen}: the plan has {said}; set it there, or leave out one of them")
+    return plan.transform
 
 
 @contextmanager

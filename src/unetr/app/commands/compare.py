@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unetr.app.options import DatasetPath, Json, Overwrite, finite, opened_dataset, print_json, print_table, say
+from unetr.app.options import (
+    DatasetPath,
+    Json,
+    Overwrite,
+    TransformName,
+    finite,
+    opened_dataset,
+    print_json,
+    print_table,
+    say,
+    transform_named,
+)
+from unetr.core.frames import taking
 from unetr.errors import BatchError, InputError
 
 
@@ -24,6 +37,7 @@ def compare(
         str, typer.Option(help="Whose plan for these minutes all follow: window, spacing, batch, augmentation.")
     ] = "auto",
     overwrite: Overwrite = False,
+    transform: TransformName = None,
     as_json: Json = False,
 ) -> None:
     """Train networks alike and rank them: Dice, HD95, NSD with intervals; minutes, steps, memory, FLOPs, latency.
@@ -47,9 +61,10 @@ def compare(
         network_named(name)
     if folds > of:
         raise InputError(f"--folds {folds}: are more than --of {of}")
-    opened_dataset(dataset)  # refused here, not by each process that is started for it
     contest = Contest(dataset, out, preset, names, minutes, tuple(range(folds)), of, seed, overwrite)
-    with locked(out, say):
+    with taking(transform_named(transform)), ExitStack() as held:
+        opened_dataset(dataset)  # refused here, not by each process that is started for it
+        held.enter_context(locked(out, say))
         claim([out / "comparison.json", out / "comparison.png"], overwrite=overwrite)
         base = open_contest(contest)
         write_plans(contest, base)

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from unetr.app.launch import launch, launched_rank
-from unetr.app.options import Json, Overwrite, Sharded, finite, print_json, say, training_minutes
-from unetr.app.training_view import fit_in_view
+from unetr.app.options import Json, Overwrite, Sharded, TransformName, finite, print_json, say, training_minutes
+from unetr.app.training_view import fit_in_view, run_transform
+from unetr.core.frames import taking
 from unetr.errors import InputError
 
 
@@ -34,6 +35,7 @@ def pretrain(
     checkpoint_steps: Annotated[
         int | None, typer.Option(help="Save after every so many steps instead of every 8 minutes.", min=1)
     ] = None,
+    transform: TransformName = None,
     overwrite: Overwrite = False,
     sharded: Sharded = False,
     as_json: Json = False,
@@ -64,7 +66,8 @@ def pretrain(
         launch=launch(sharded),
         overwrite=overwrite,
     )
-    fit_in_view(open_unlabelled(scans, _names(channels)), run, request)
+    with taking(run_transform(transform, request, [run])):
+        fit_in_view(open_unlabelled(scans, _names(channels)), run, request)
     if launched_rank() > 0:
         return
     losses = read_log(run.log)["loss"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,16 +19,13 @@ from unetr.app.options import (
     print_json,
     say,
     training_minutes,
-    transform_named,
 )
-from unetr.app.training_view import cross_validate_in_view, fit_in_view, print_scores, scores_kept
-from unetr.core.frames import Transform, taking
+from unetr.app.training_view import cross_validate_in_view, fit_in_view, print_scores, run_transform, scores_kept
+from unetr.core.frames import taking
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
     from unetr.evaluate.results import Results
-    from unetr.train.fit import Request
-    from unetr.train.run import Run
 
 ALL_DATA = "all-data"
 ALL = "all"
@@ -101,7 +97,7 @@ def train(
     run = Run(out)
     results: Results | None
     model: Path
-    with scores_kept(as_json), taking(_transform(transform, request, [run, *fold_runs(out, 1)])):
+    with scores_kept(as_json), taking(run_transform(transform, request, [run, *fold_runs(out, 1)])):
         opened = opened_dataset(dataset)
         if every:
             results, model = cross_validate_in_view(opened, out, request), out
@@ -114,25 +110,6 @@ def train(
     elif results is not None:
         print_scores(results)
     say(f"model: {model}")
-
-
-def _transform(name: str | None, request: Request, runs: Sequence[Run]) -> Transform | None:
-    """What --transform says; else the plan that is given, or that of a run that is resumed.
-
-    Raises InputError where an option and a plan differ, since a model predicts as its plan says.
-    """
-    from unetr.core.plan_file import read_plan
-    from unetr.train.run import holds_run
-
-    chosen = transform_named(name)
-    plans = [request.plan, *(read_plan(run.plan) for run in runs if holds_run(run))]
-    plan = next((plan for plan in plans if plan is not None), None)
-    if plan is None:
-        return chosen
-    if chosen is not None and chosen != plan.transform:
-        said = "no transform" if plan.transform is None else f"transform {plan.transform}"
-        raise InputError(f"--transform {chosen}: the plan has {said}; set it there, or leave out one of them")
-    return plan.transform
 
 
 def _folds(text: str) -> tuple[bool, int]:
