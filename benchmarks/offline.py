@@ -24,7 +24,7 @@ def main() -> int:
     """The exit code."""
     traced = has_strace()
     print("system calls are traced" if traced else "no strace: audit events only")
-    print(f"{'command':24} {'exit':>4} {'sockets':>8} {'writes outside':>15}")
+    print(f"{'command':24} {'exit':>4} {'sockets':>8} {'writes outside':>15} {'files here':>11}")
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
         work, home = Path(folder) / "work", Path(folder) / "home"
@@ -36,6 +36,7 @@ def main() -> int:
             seen, said = watched({name: arguments}, work, home, {}, traced)
             seen[name].sockets += seen["start"].sockets
             seen[name].writes += seen["start"].writes
+            seen[name].here += seen["start"].here
             bad += _row(name, seen[name], said)
         seen = watched_torchrun(work, home, traced)
         bad += _row("train, torchrun", seen, "")
@@ -46,12 +47,12 @@ def main() -> int:
 
 
 def _row(name: str, seen: Seen, said: str) -> int:
-    print(f"{name:24} {seen.code!s:>4} {len(seen.sockets):8} {len(seen.writes):15}", flush=True)
-    for what in (*seen.sockets, *seen.writes):
+    print(f"{name:24} {seen.code!s:>4} {len(seen.sockets):8} {len(seen.writes):15} {len(seen.here):11}", flush=True)
+    for what in (*seen.sockets, *seen.writes, *seen.here):
         print(f"    {what}")
     if seen.code:
         print(said[-2000:])
-    return len(seen.sockets) + len(seen.writes) + (seen.code != 0)
+    return len(seen.sockets) + len(seen.writes) + len(seen.here) + (seen.code != 0)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def test_every_command_is_watched() -> None:
 @pytest.mark.fault("network and writes outside")
 @pytest.mark.parametrize("name", ["start", *NAMES])
 def test_nothing_goes_out(name: str, seen: dict[str, Seen]) -> None:
-    assert (seen[name].sockets, seen[name].writes) == ([], [])
+    assert (seen[name].sockets, seen[name].writes, seen[name].here) == ([], [], [])
 
 
 @pytest.mark.parametrize(

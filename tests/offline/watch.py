@@ -24,6 +24,8 @@ _CALLS += ",symlink,symlinkat,truncate,chmod,fchmodat,stat,newfstatat,statx"
 _LINE = re.compile(r"^\d+\s+(?P<call>\w+)\((?P<told>.*)\)\s+= (?P<result>-?\d+)")
 _WRITING = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND")
 _PATH = re.compile(r'(?:(?:AT_FDCWD|\d+)<(?P<folder>[^>]*)>, )?"(?P<name>(?:[^"\\]|\\.)*)"')
+# By name alone; "." is the folder itself, to come back to.
+_HERE = re.compile(r'AT_FDCWD<[^>]+/home>, "(?!\.")[^/"]')
 _INTERNET = re.compile(r"AF_INET6?\b")
 _LOOPBACK = re.compile(r'inet_addr\("127\.|"::1"')
 
@@ -36,6 +38,8 @@ class Seen:
     sockets: list[str] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
     programs: list[str] = field(default_factory=list)
+    # Files that were looked for by name alone in the current folder, which is the empty home.
+    here: list[str] = field(default_factory=list)
 
 
 def has_strace() -> bool:
@@ -135,6 +139,8 @@ def _read_trace(text: str, allowed: tuple[Path, ...], seen: dict[str, Seen], loo
             # A socket by itself goes nowhere; what it is bound or connected to, or sent to, is told apart.
             if not (loopback and (call == "socket" or _LOOPBACK.search(told))):
                 seen[name].sockets.append(f"{call}({told})")
+        elif call.startswith("open") and not _WRITING.search(told) and _HERE.match(told):
+            seen[name].here.append(told)
         elif int(found["result"]) >= 0 and (not call.startswith(("open", "creat")) or _WRITING.search(told)):
             seen[name].writes += [f"{call} {path}" for path in _outside(told, allowed)]
 
