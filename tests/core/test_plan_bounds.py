@@ -105,7 +105,7 @@ def test_a_plan_out_of_bounds_is_refused_at_once(key: str, value: Any) -> None:
         parse_plan(changed(key, value), "plan.yaml")
     said = str(caught.value)
     assert said.startswith("plan.yaml: ") and "\n" not in said and len(said) < 700
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.fault("numbers that are too large together")

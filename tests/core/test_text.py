@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unetr.core.text import parse_json, parse_yaml, read_json, read_text
@@ -94,6 +94,7 @@ def test_json_that_is_refused(text: str, said: str) -> None:
 
 
 @given(PLAIN)
+@settings(deadline=None)
 def test_other_json_is_read_as_the_standard_library_reads_it(value: object) -> None:
     for text in (json.dumps(value), json.dumps(value, ensure_ascii=False, indent=1)):
         assert parse_json(text, "x") == json.loads(text)
@@ -161,6 +162,7 @@ def test_words_that_only_yaml_1_1_takes_for_something_else(word: str) -> None:
 
 
 @given(PLAIN)
+@settings(deadline=None)
 def test_what_the_writer_of_plans_writes_is_read_back(value: object) -> None:
     text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
     assert parse_yaml(text, "x") == value
