@@ -216,3 +216,28 @@ def test_shipped_weights_are_the_averages(tmp_path: Path, cache: Cache, plan_wit
     name, parameter = next(iter(state.network.named_parameters()))
     assert not torch.equal(shipped[name], parameter)
     assert shipped.keys() == state.network.state_dict().keys()
+
+
+@pytest.mark.fault("a moment's load decides")
+def test_the_number_of_steps_is_measured_once_more_and_a_kill_changes_nothing(
+    tmp_path: Path, cache: Cache, plan_with: PlanWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first estimate is 40 steps, made on a busy machine; at step 30 it is 50, whether or not the run is killed."""
+    plan = plan_with()
+    promised = iter([40, 50])
+    monkeypatch.setattr("unetr.train.loop.steps_in", lambda *_: next(promised))
+    monkeypatch.setattr("unetr.train.loop.again_at", lambda _: 30)
+    run, asked = start(tmp_path / "run", plan, settings(steps=None, schedule_steps=None, minutes=5.0))
+    seen: list[StepReport] = []
+    whole = train(run, cache, plan, asked, Observer(on_step=seen.append), Options(checkpoint_steps=27))
+    fixed = read_settings(run)
+    assert (fixed.first_from, fixed.first_steps, fixed.schedule_from, fixed.schedule_steps) == (24, 40, 30, 50)
+    assert fixed.again_at is None and whole.step == 50
+    assert [fixed.steps_known_at(step) for step in (23, 24, 29, 30, 49)] == [None, 40, 40, 50, 50]
+    expected = run.log.read_bytes()
+    checkpoints(run.checkpoints)[-1].unlink()
+    (left,) = checkpoints(run.checkpoints)
+    assert left.name == "step-00000027.safetensors"  # as after a kill, before the second estimate
+    again = train(run, cache, plan, open_run(run, plan, asked, None), Observer(), Options(checkpoint_steps=27))
+    assert bits(again) == bits(whole) and run.log.read_bytes() == expected
+    assert read_settings(run) == fixed

@@ -18,7 +18,15 @@ from unetr.train.logs import append_row, flush_rows, go_back, logged_seconds, lo
 from unetr.train.losses import LossTerms
 from unetr.train.run import Run, Settings, write_settings
 from unetr.train.sample import Share, batches
-from unetr.train.schedule import TIMED_FROM, TIMED_TO, learning_rate, steps_in, validation_steps, validations_in
+from unetr.train.schedule import (
+    TIMED_FROM,
+    TIMED_TO,
+    again_at,
+    learning_rate,
+    steps_in,
+    validation_steps,
+    validations_in,
+)
 from unetr.train.step import Trainer, start_trainer, training_step
 from unetr.train.team import Launch
 from unetr.train.transfer import Transfer
@@ -107,7 +115,8 @@ def train(
                 _log(run, report)
                 observer.on_step(report)
             timed.append(report.seconds)
-            if settings.schedule_steps is None and len(timed) == TIMED_TO:
+            first = settings.schedule_steps is None and len(timed) == TIMED_TO
+            if first or settings.again_at == state.step:
                 settings = _fix_steps(run, trainer, cache, settings, timed)
             steps = settings.steps_known_at(state.step)
             with suppress(StoppedError):  # asked to stop, which is done below, where the state is saved
@@ -146,11 +155,14 @@ def _resume(run: Run, trainer: Trainer) -> bool:
 def _fix_steps(run: Run, trainer: Trainer, cache: Cache, settings: Settings, timed: list[float]) -> Settings:
     """Turns a budget in minutes into a number of steps, written down so that a resumed run has the same schedule.
 
-    A run that was stopped before times its steps anew; what those before the stop took is taken off its minutes.
+    A run that was stopped before times its steps anew; what those before the stop took is taken off its minutes. The
+    first number rests on a few steps, which a moment's load may slow down: a tenth of the way on, it is made anew.
     """
     if settings.minutes is None:
         raise ValueError("settings have neither steps nor minutes")
-    step_s = sum(timed[TIMED_FROM:]) / len(timed[TIMED_FROM:])
+    first = settings.schedule_steps is None
+    paced = timed[TIMED_FROM:] if first else timed[len(timed) // 2 :]
+    step_s = sum(paced) / len(paced)
     cases = settings.validation_cases[:VALIDATED_CASES]
     before = time.monotonic()
     if cases:
@@ -162,7 +174,12 @@ def _fix_steps(run: Run, trainer: Trainer, cache: Cache, settings: Settings, tim
     validations = validations_in(settings.minutes, validation_s)
     steps = steps_in(settings.minutes, elapsed, step, step_s, validation_s * validations)
     steps, validations = team.as_leader((steps, validations))
-    settings = settings.model_copy(update={"schedule_steps": steps, "schedule_from": step, "validations": validations})
+    update: dict[str, int | None] = {"schedule_steps": steps, "schedule_from": step, "validations": validations}
+    if first:
+        update["again_at"] = again_at(steps)
+    else:
+        update |= {"again_at": None, "first_steps": settings.schedule_steps, "first_from": settings.schedule_from}
+    settings = settings.model_copy(update=update)
     if team.leads:
         write_settings(run, settings)
     return settings

@@ -23,7 +23,7 @@ from unetr.prepare.digests import DataDigest, case_digests, cases_difference, da
 SHARED_CACHE = "shared_cache"
 CACHE = "cache"
 # What a training adds to its settings once it has measured its pace.
-_FIXED_LATER = ("schedule_steps", "schedule_from", "validations")
+_FIXED_LATER = ("schedule_steps", "schedule_from", "validations", "first_steps", "first_from", "again_at")
 # What is compared by other means than being equal.
 _COMPARED_APART = ("dataset", "data", "plan_digest")
 _LONGEST_VALUE = 60
@@ -35,7 +35,8 @@ class Settings(Record):
     fold: the fold that validates, None when all cases train. steps, minutes: the budget, one of them.
     schedule_steps: the number of optimiser steps, fixed once it is known. schedule_from: the steps that were made
     without knowing it, and are made so again after a kill. validations: how many are made within a budget in minutes,
-    None for all. licence, reference: of the data.
+    None for all. again_at: the step at which the number of steps is measured once more, None for not any more;
+    first_steps, first_from: what was known before that. licence, reference: of the data.
     start_digest: SHA-256 of the model file that training starts from, empty for fresh weights.
     dataset: where the data lay when the run was last begun or resumed, seen from the run's folder; only its content
     (data) says whether it is the same. plan_digest: SHA-256 of the run's plan as it was written. data and plan_digest
@@ -54,6 +55,9 @@ class Settings(Record):
     schedule_steps: int | None = None
     schedule_from: int = 0
     validations: int | None = None
+    first_steps: int | None = None
+    first_from: int = 0
+    again_at: int | None = None
     licence: str = ""
     reference: str = ""
     start_digest: str = ""
@@ -62,7 +66,9 @@ class Settings(Record):
 
     def steps_known_at(self, step: int) -> int | None:
         """The number of optimiser steps, None where the run that was left alone did not know it yet."""
-        return self.schedule_steps if step >= self.schedule_from else None
+        if step >= self.schedule_from:
+            return self.schedule_steps
+        return self.first_steps if step >= self.first_from else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ import math
 
 # Steps that are timed before a budget in minutes becomes a number of steps; the first ones warm caches, left out.
 TIMED_FROM, TIMED_TO = 8, 24
+# The number of steps is measured anew after one in so many of them.
+_AGAIN = 10
 # Whole-volume validations during training, as shares of all steps; the last one comes after the last step.
 VALIDATED_AT = (0.3, 0.5, 0.65, 0.8, 0.9)
 # Share of a budget in minutes that validations may take; where all would take more, the first ones are left out.
@@ -41,6 +43,14 @@ def steps_in(minutes: float, elapsed_s: float, done: int, step_s: float, validat
     """
     left = minutes * 60 * (1 - RESERVE) - elapsed_s - validating_s
     return done + max(1, int(left / step_s))
+
+
+def again_at(steps: int) -> int | None:
+    """The step at which a number of steps that a few timed ones promised is measured anew; None for short trainings.
+
+    A tenth of the way, when the warm-up is over and the first validation is still to come.
+    """
+    return steps // _AGAIN if steps >= _AGAIN * 2 * TIMED_TO else None
 
 
 def validation_steps(steps: int, validations: int | None = None) -> frozenset[int]:
