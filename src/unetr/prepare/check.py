@@ -165,11 +165,8 @@ def _check_image(finding: _Finding, n_channels: int) -> Volume | None:
     if len(finding.constant) == n_channels:
         finding.add("error", "constant_image", f"{case.images[0]}: every voxel has the same value")
     if min(image.shape) < _TINY_VOXELS:
-        finding.add(
-            "warning",
-            "tiny_volume",
-            f"{case.images[0]}: is {image.shape} voxels; fewer than {_TINY_VOXELS} along an axis",
-        )
+        message = f"{case.images[0]}: is {image.shape} voxels; fewer than {_TINY_VOXELS} along an axis"
+        finding.add("warning", "tiny_volume", message)
     return image
 
 
