@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from unetr.core.allowance import DoesNotFitError, memory_limit
 from unetr.core.frames import Transform
+from unetr.core.printable import printable
 from unetr.core.untrusted import untrusted
 from unetr.errors import InputError
 
@@ -102,7 +103,7 @@ def naming(case: Case) -> Iterator[None]:
         yield
     except InputError as error:
         reason = str(error)
-        if str(case.images[0]) in reason:
+        if printable(str(case.images[0])) in reason:
             raise
         kind = DoesNotFitError if isinstance(error, DoesNotFitError) else InputError
         raise kind(f"{case.images[0]}: {reason.removeprefix('the scan: ')}") from error

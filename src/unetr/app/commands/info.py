@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from unetr.core.frames import Transform
 
 # Larger scans are not read to tell their smallest and largest number.
-_MOST_READ = 5 * 10**8
+_MOST_READ = 3 * 10**8
 
 
 def info(
