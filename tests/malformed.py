@@ -380,7 +380,8 @@ def label_files(rng: np.random.Generator) -> Iterator[Recipe]:
         return nifti(changed)
 
     both = [(268, "f", (-10.1,)), (292, "f", (-10.1,))]
-    mirrored = [(252, "2h", (0, 1)), (280, "4f", (-1, 0, 0, -4))]
+    # About its own middle it would be the same places, told from the other end, which is no fault.
+    mirrored = [(252, "2h", (0, 1)), (280, "4f", (-1, 0, 0, -4.1))]
     recipes = {
         "two_channels": (nifti(np.stack([label, label], axis=3)), "two channels"),
         "off_integer": (with_value(np.float32, 1.01), "a voxel of 1.01"),
@@ -392,7 +393,7 @@ def label_files(rng: np.random.Generator) -> Iterator[Recipe]:
         "other_shape": (nifti(label[:, :, :-1]), "a slice less than the image"),
         "swapped_axes": (nifti(label.transpose(1, 0, 2)), "axes in another order"),
         "moved": (nifti(label, *both), "0.1 mm beside the image"),
-        "mirrored": (nifti(label, *mirrored), "mirrored"),
+        "mirrored": (nifti(label, *mirrored), "mirrored, 0.1 mm beside the image"),
         "other_spacing": (nifti(label, (80, "f", (1.01,)), (280, "f", (1.01,))), "1 % wider voxels"),
         "missing_affine": (nifti(label, (252, "2h", (0, 0))), "no affine"),
     }

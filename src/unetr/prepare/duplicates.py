@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from unetr.core.volume import Array, Volume
 from unetr.prepare.scan_facts import to_canonical
@@ -139,7 +138,9 @@ def _sample(channel: Array, most: int) -> NDArray[np.float64]:
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Ranks, those of equal values being equal, with mean 0 and length 1; all 0 where there is one value only."""
-    ranks: NDArray[np.float64] = rankdata(values)
+    # Not by scipy.stats, which looks for torch.
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2.0)[places]
     ranks -= ranks.mean()
     length = float(np.linalg.norm(ranks))
     return ranks / length if length > 0 else ranks

@@ -95,8 +95,9 @@ def _worst_shown(run: Run, predictions: Path, settings: Settings, results: Resul
     from unetr.prepare.digests import case_digest
     from unetr.train.run import dataset_folder
 
+    transform = read_plan(run.plan).transform
     try:
-        with taking(read_plan(run.plan).transform):
+        with taking(transform):
             cases = {case.id: case for case in open_dataset(dataset_folder(run, settings)).labelled}
     except InputError as error:
         say(f"without pictures of the worst cases: {error}")
