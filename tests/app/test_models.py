@@ -95,3 +95,8 @@ def test_from_python(sound_scan: Path) -> None:
     segmenter = package.load("hippocampus")
     assert segmenter.plan.class_names == ("background", "Anterior", "Posterior")
     assert segmenter.predict(sound_scan).labels.data.shape == (1, 20, 24, 18)
+
+
+@pytest.mark.fault("a card on several lines")
+def test_a_card_is_shown_on_lines_of_its_own(unetr: Command) -> None:
+    assert len(unetr("models", "hippocampus").out.splitlines()) > 10

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import Json, number, print_json, print_table, write_line
+from unetr.app.options import Json, number, print_json, print_table, write_out
+from unetr.core.printable import printable_lines
 from unetr.errors import InputError
 
 
@@ -31,7 +32,7 @@ def models(
         if as_json:
             print_json({"name": name, "path": str(shipped[name].path), "card": shipped[name].card})
         else:
-            write_line(shipped[name].card.rstrip())
+            write_out(printable_lines(shipped[name].card.rstrip()) + "\n")
         return
     opened = {name: read_model(model.path) for name, model in shipped.items()}
     megabytes = {name: model.path.stat().st_size / 1e6 for name, model in shipped.items()}
