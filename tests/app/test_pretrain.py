@@ -127,7 +127,7 @@ def test_folders_of_other_runs_are_left_alone(
     assert_refused(outcome, 2, folder, "other settings: steps")
     assert_refused(unetr("pretrain", dataset, "-o", finished_run, *options), 2, finished_run, "other data")
     asked = ["--plan", edited_plan, "--steps", STEPS, "--fold", "all-data"]
-    assert_refused(unetr("train", dataset, "-o", folder, *asked), 2, folder, "other settings")
+    assert_refused(unetr("train", dataset, "-o", folder, *asked), 2, folder, "other data")
     assert {path: path.read_bytes() for path in kept} == kept
 
 
