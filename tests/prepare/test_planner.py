@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
-from unetr.core.plan import Plan
+from unetr.core.plan import Plan, TrainingPlan
 from unetr.core.plan_file import parse_plan, plan_to_yaml, read_plan
 from unetr.errors import InputError
 from unetr.prepare.budget import Budget
@@ -373,3 +373,14 @@ def test_colours_become_0_to_1(name, largest, kind):
     )
     plan, _ = choose_normalisation(name, statistics)
     assert (plan.normalisation, plan.low, plan.high) == ((kind, 0, 255) if kind == "range" else (kind, None, None))
+
+
+@pytest.mark.fault("clipped away before training")
+def test_tiny_learns_at_a_rate_for_short_trainings(hippocampus):
+    """300 steps at 1e-3 leave small lesions unlearned; plans that say no rate keep that of the paper's training."""
+    plan = make_plan(*hippocampus, preset="tiny")
+    assert plan.training.learning_rate == 5e-3 and "5e-3" in plan.reasons["network"]
+    assert TrainingPlan().learning_rate == make_plan(*hippocampus, preset="paper").training.learning_rate == 1e-3
+    assert plan.training.model_copy(update={"learning_rate": 1e-3, "batch_size": 2}) == TrainingPlan(
+        augment=plan.training.augment
+    )
