@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from unetr.core.allowance import Claim
     from unetr.core.frames import Transform
 
-# Larger scans are not read to tell their smallest and largest number.
+# Larger scans are not read to tell their smallest and largest number, nor are larger headers of DICOM.
 _MOST_READ = 3 * 10**8
 
 
@@ -52,9 +52,12 @@ def info(
 
 def _show_series(path: Path, as_json: bool) -> None:
     """The CT, MR and PET series in a DICOM file, folder or zip, from their headers alone."""
+    from unetr.core.allowance import memory_limit
+    from unetr.core.machine import resident_bytes
     from unetr.io.dicom import list_series
 
-    found = list_series(path)
+    with memory_limit(resident_bytes() + _MOST_READ):
+        found = list_series(path)
     rows = [
         {
             "series": each.uid,
