@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unetr.core.homeless import without_home
+
 Window = tuple[int, int, int]
 
 
@@ -167,6 +169,7 @@ def build_peer(name: str, in_channels: int, outputs: int, window: Window, seed: 
     """
     if name not in PEERS:
         raise ValueError(f"network.peer: {name!r} is unknown; choose one of {', '.join(PEERS)}")
-    with torch.random.fork_rng(devices=[]):
+    # Their packages import matplotlib, which would make folders in the home.
+    with without_home(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return PEERS[name](in_channels, outputs, window)
