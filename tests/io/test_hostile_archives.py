@@ -18,13 +18,14 @@ import pytest
 from pydicom.uid import RLELossless
 
 from unetr.core.allowance import DoesNotFitError, memory_limit
-from unetr.core.machine import resident_bytes
+from unetr.core.machine import peak_bytes, resident_bytes
 from unetr.core.untrusted import UnforeseenError
 from unetr.errors import InputError
 from unetr.io import is_dicom, read_volume
 from unetr.io.dicom import read_dicom
 
 MEGABYTE = 10**6
+KERNELS_PEAK = Path("/proc/self/clear_refs")
 ROOM = 60 * MEGABYTE
 SECONDS = 10.0
 
@@ -223,6 +224,7 @@ def test_a_million_frames_without_a_word_on_any(ends: str, maker: ModuleType, tm
 
 
 @pytest.mark.fault("hostile archives")
+@pytest.mark.skipif(not KERNELS_PEAK.exists(), reason="this system does not tell a process's peak memory anew")
 def test_a_header_that_does_not_fit_beside_others_is_not_read(slices: dict[str, bytes], tmp_path: Path) -> None:
     """Without pixels: a quarter of a million elements in one file."""
     first = next(iter(slices.values()))
@@ -236,5 +238,9 @@ def test_a_header_that_does_not_fit_beside_others_is_not_read(slices: dict[str, 
     at = content.index(struct.pack("<HH", 0x0010, 0x0010))
     path = tmp_path / "a.dcm"
     path.write_bytes(content[:at] + element + content[at:])
-    with little_memory_and_time(), pytest.raises(InputError, match=r"a\.dcm"):
+    # Many small things may go where others of the same process were, so that only the kernel's peak can be held.
+    KERNELS_PEAK.write_text("5")  # begins it again
+    before, started = resident_bytes(), time.process_time()
+    with memory_limit(before + ROOM), pytest.raises(InputError, match=r"a\.dcm"):
         read_volume(path)
+    assert peak_bytes() < before + ROOM and time.process_time() - started < SECONDS
