@@ -290,6 +290,23 @@ def test_the_oldest_goes_and_what_kills_left(folder: Path, monkeypatch: pytest.M
     assert read_compiled(KEY) is None and read_compiled(keys[4]) is not None
 
 
+def test_one_that_is_replaced_while_it_is_opened(folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that was opened has no name any more, and is read all the same."""
+    write_compiled(KEY, b"old")
+    opened = os.open
+
+    def replaced_then(path: str, flags: int, *rest: int, **more: int) -> int:
+        handle = opened(path, flags, *rest, **more)
+        monkeypatch.setattr(os, "open", opened)
+        write_compiled(KEY, b"new")
+        return handle
+
+    monkeypatch.setattr(os, "open", replaced_then)
+    found = read_compiled(KEY)
+    assert found is not None and bytes(found) == b"old"
+    assert bytes(read_compiled(KEY)) == b"new"
+
+
 def test_processes_at_the_same_time(folder: Path, home: Path) -> None:
     code = (
         "from unetr.infer.engines.compiled_cache import read_compiled, write_compiled\n"

@@ -53,7 +53,8 @@ def open_private(path: str, flags: int) -> int:
     """
     handle = os.open(path, flags | _OPEN_FLAGS)
     found = os.fstat(handle)
-    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and _private(found):
+    # No name at all: another process of this user's put a new file in its place since it was opened.
+    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1 and _private(found):
         return handle
     os.close(handle)
     raise PermissionError(f"{path}: is a link, or others may write to it")
