@@ -31,7 +31,7 @@ def tiny_model(desk: Desk) -> Path:
 
 
 def _write_tiny(path: Path) -> None:
-    from unetr.core.plan import ChannelPlan, NetworkPlan, Plan
+    from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
     from unetr.model.build import build_network
     from unetr.model.file import ModelFile, write_model
 
@@ -77,7 +77,7 @@ def not_finite(desk: Desk) -> Iterator[Finding]:
 
 
 def plans(desk: Desk) -> Iterator[Finding]:
-    from unetr.core.plan_file import plan_to_yaml
+    from unetr.core.plan.file import plan_to_yaml
     from unetr.model.file import read_model
 
     text = plan_to_yaml(read_model(tiny_model(desk) / "tiny.safetensors").plan)

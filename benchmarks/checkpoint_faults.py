@@ -41,7 +41,7 @@ from small_run import (
     steps_logged,
     steps_saved,
 )
-from unetr.core.plan_file import read_plan
+from unetr.core.plan.file import read_plan
 from unetr.errors import MachineError
 from unetr.train.checkpoint import restore_checkpoint, save_checkpoint
 from unetr.train.run import Run, read_settings

@@ -36,7 +36,7 @@ from small_run import (
     steps_logged,
     steps_saved,
 )
-from unetr.core.files import is_leftover
+from unetr.core.files.atomic import is_leftover
 from write_calls import Call, Nth, kill
 
 Wanted = Callable[[Call], bool]

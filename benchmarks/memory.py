@@ -41,7 +41,7 @@ def make_scan(path: Path, size: int, slices: int) -> None:
 
 
 def make_model(path: Path, spacing_mm: float, classes: int) -> None:
-    from unetr.core.plan import ChannelPlan, NetworkPlan, Plan
+    from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
     from unetr.model.build import build_network
     from unetr.model.file import ModelFile, write_model
 

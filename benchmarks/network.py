@@ -23,7 +23,7 @@ import torch
 
 import unetr
 from monai_predict import export, load
-from unetr.core.plan import ChannelPlan, Plan
+from unetr.core.plan.schema import ChannelPlan, Plan
 from unetr.infer.engines import choose_engine, make_engine
 from unetr.infer.engines.openvino import has_bf16
 from unetr.model.artefact import open_model

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.geometry import Placement, place
-from unetr.core.parallel import ranges
-from unetr.core.plan import ChannelPlan, NetworkPlan, Plan
-from unetr.core.volume import Volume
+from unetr.core.machine.parallel import ranges
+from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
+from unetr.core.space.geometry import Placement, place
+from unetr.core.space.volume import Volume
 from unetr.infer.restore import Canvas, draw
 from unetr.infer.sweep import Route
 

@@ -27,9 +27,9 @@ import unetr.infer.load
 import unetr.train.events
 import unetr.train.fit  # noqa: F401
 from unetr.app.cli import main
-from unetr.core.files import is_leftover
-from unetr.core.plan import ChannelPlan, NetworkPlan, Plan, TrainingPlan
-from unetr.core.plan_file import write_plan
+from unetr.core.files.atomic import is_leftover
+from unetr.core.plan.file import write_plan
+from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan, TrainingPlan
 from unetr.errors import InputError
 from unetr.model.sealed import read_sealed
 from unetr.train.checkpoint import KIND, checkpoints

@@ -37,8 +37,8 @@ def train(preset: str, side: int, windows: int, classes: int, precision: str) ->
     """GB of memory before and at the peak of three steps."""
     import torch
 
-    from unetr.core.machine import peak_bytes, resident_bytes
-    from unetr.core.plan import ChannelPlan, Plan
+    from unetr.core.machine.memory import peak_bytes, resident_bytes
+    from unetr.core.plan.schema import ChannelPlan, Plan
     from unetr.prepare.presets import PRESETS
     from unetr.prepare.training_memory import training_memory
     from unetr.train.sample import Batch

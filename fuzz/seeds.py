@@ -17,7 +17,7 @@ SHAPE = (4, 3, 3)
 
 
 def volume() -> Any:
-    from unetr.core.volume import Volume
+    from unetr.core.space.volume import Volume
 
     numbers = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(1, *SHAPE)
     return Volume(numbers, np.diag([1.0, 1.5, 2.0, 1.0]), label_names={1: "one", 2: "two"})
@@ -87,7 +87,7 @@ def compressed_dicom() -> bytes:
 
 
 def plan(window: int = 16) -> Any:
-    from unetr.core.plan import ChannelPlan, NetworkPlan, Plan
+    from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 
     return Plan(
         dataset="balls",
@@ -102,7 +102,7 @@ def plan(window: int = 16) -> Any:
 
 
 def plan_yaml() -> bytes:
-    from unetr.core.plan_file import plan_to_yaml
+    from unetr.core.plan.file import plan_to_yaml
 
     return plan_to_yaml(plan()).encode()
 

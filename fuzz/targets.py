@@ -139,7 +139,7 @@ def openvino(data: bytes, folder: Path) -> object:
 
 
 def plan(data: bytes, folder: Path) -> object:
-    from unetr.core.plan_file import read_plan
+    from unetr.core.plan.file import read_plan
 
     path = folder / "plan.yaml"
     path.write_bytes(data)
@@ -225,9 +225,9 @@ def prepare(name: str) -> None:
 
 def feed_in(target: Target, data: bytes, folder: Path) -> str:
     """Feeds one input and empties the folder again. Returns "accepted" or "refused"; raises what is a find."""
-    from unetr.core.allowance import memory_limit
-    from unetr.core.machine import resident_bytes
-    from unetr.core.untrusted import UnforeseenError
+    from unetr.core.machine.allowance import memory_limit
+    from unetr.core.machine.memory import resident_bytes
+    from unetr.core.text.untrusted import UnforeseenError
     from unetr.errors import UnetrError
 
     folder.mkdir(exist_ok=True)

@@ -149,7 +149,7 @@ def unetr() -> Callable[..., Outcome]:
 @pytest.fixture(scope="session")
 def tiny_plan() -> Any:
     """A plan for one channel and a network that is built in milliseconds: background, ball, shell."""
-    from unetr.core.plan import ChannelPlan, NetworkPlan, Plan, TrainingPlan
+    from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan, TrainingPlan
 
     return Plan(
         dataset="balls",

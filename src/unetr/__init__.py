@@ -1,7 +1,7 @@
 """3D medical image segmentation with UNETR. Importing this package imports neither torch nor any reader."""
 
 # First, and before any import that a file in the current folder could stand in for, `__future__` too.
-from unetr.core.offline import block_telemetry, leave_current_folder, load_from_elsewhere
+from unetr.core.machine.offline import block_telemetry, leave_current_folder, load_from_elsewhere
 
 leave_current_folder()
 block_telemetry()
@@ -10,7 +10,7 @@ load_from_elsewhere()
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
-    from unetr.core.volume import Volume
+    from unetr.core.space.volume import Volume
     from unetr.infer.load import load
     from unetr.infer.predict import Segmenter
     from unetr.io import read_volume, write_volume
@@ -20,7 +20,7 @@ __all__ = ["Segmenter", "Volume", "__version__", "load", "read_volume", "write_v
 
 _LAZY = {
     "Segmenter": "unetr.infer.predict",
-    "Volume": "unetr.core.volume",
+    "Volume": "unetr.core.space.volume",
     "load": "unetr.infer.load",
     "read_volume": "unetr.io",
     "write_volume": "unetr.io",

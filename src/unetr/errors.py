@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from unetr.core.printable import printable
+from unetr.core.text.printable import printable
 
 # A name from a file may be megabytes long; a message is for people.
 _LONGEST = 4000
@@ -16,7 +16,7 @@ _LONGEST = 4000
 class UnetrError(Exception):
     """Base of all expected errors. The message is one line: what was found, what was expected, what to do.
 
-    What a terminal would not show as it is (controls, bidi marks) is escaped; see `unetr.core.printable`.
+    What a terminal would not show as it is (controls, bidi marks) is escaped; see `unetr.core.text.printable`.
     """
 
     exit_code: ClassVar[int] = 2

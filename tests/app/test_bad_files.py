@@ -14,8 +14,8 @@ import torch
 import yaml
 from safetensors.numpy import save_file
 
-from unetr.core.plan import Plan
-from unetr.core.plan_file import write_plan
+from unetr.core.plan.file import write_plan
+from unetr.core.plan.schema import Plan
 
 Command = Callable[..., Any]
 Refused = Callable[..., None]

@@ -15,8 +15,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from unetr.core.plan import Plan
-from unetr.core.plan_file import write_plan
+from unetr.core.plan.file import write_plan
+from unetr.core.plan.schema import Plan
 
 Command = Callable[..., Any]
 Refused = Callable[..., None]

@@ -13,7 +13,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from unetr.core.machine import resident_bytes
+from unetr.core.machine.memory import resident_bytes
 
 Command = Callable[..., Any]
 Refused = Callable[..., None]

@@ -18,9 +18,9 @@ import yaml
 
 import unetr as package
 from unetr.app.cli import app
-from unetr.core.fingerprint import Fingerprint
-from unetr.core.plan import Plan
-from unetr.core.plan_file import read_plan
+from unetr.core.plan.file import read_plan
+from unetr.core.plan.fingerprint import Fingerprint
+from unetr.core.plan.schema import Plan
 
 Command = Callable[..., Any]
 

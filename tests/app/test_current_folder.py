@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from unetr.app import compare_run
-from unetr.core.child import child_environment, python_module
+from unetr.core.machine.child import child_environment, python_module
 
 Command = Callable[..., Any]
 SCRIPT = Path(sys.executable).with_name("unetr")

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 import unetr as package
-from unetr.core.plan_file import read_plan
+from unetr.core.plan.file import read_plan
 from unetr.io import FORMATS
 
 Command = Callable[..., Any]

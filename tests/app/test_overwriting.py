@@ -22,7 +22,7 @@ def place(
     tmp_path: Path, make_dataset: Callable[..., Path], tiny_model: Path, tiny_plan: Any, sound_scan: Path
 ) -> Path:
     """A folder with data, a model, a plan, a scan and two label files."""
-    from unetr.core.plan_file import write_plan
+    from unetr.core.plan.file import write_plan
 
     folder = tmp_path / "place"
     (folder / "scans").mkdir(parents=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from unetr.core.plan_file import read_plan
+from unetr.core.plan.file import read_plan
 from unetr.model.file import read_model
 
 Command = Callable[..., Any]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
-from unetr.core.plan_file import read_plan
+from unetr.core.plan.file import read_plan
 from unetr.infer.load import model_paths
 from unetr.prepare.recipes import RECIPES
 from unetr.train.ensemble import unseen_by

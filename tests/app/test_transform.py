@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
-from unetr.core.frames import taken, taking, with_choices
-from unetr.core.plan_file import read_plan
+from unetr.core.plan.file import read_plan
+from unetr.core.space.frames import taken, taking, with_choices
 from unetr.errors import InputError
 from unetr.io import read_volume
 

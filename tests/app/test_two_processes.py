@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from unetr.core.lock import locked, locked_files
+from unetr.core.files.lock import locked, locked_files
 from unetr.prepare.cases import open_dataset
 from unetr.train.fit import Request, fit
 from unetr.train.loop import Observer

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import unetr.core.allowance
-import unetr.core.geometry
-from unetr.core.allowance import Claim, DoesNotFitError, admit, memory_limit, reading
-from unetr.core.machine import resident_bytes
-from unetr.core.plan import ChannelPlan, Plan
-from unetr.core.volume import Volume
+import unetr.core.machine.allowance
+import unetr.core.space.geometry
+from unetr.core.machine.allowance import Claim, DoesNotFitError, admit, memory_limit, reading
+from unetr.core.machine.memory import resident_bytes
+from unetr.core.plan.schema import ChannelPlan, Plan
+from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.io import read_label, read_volume
 from unetr.prepare.preprocess import preprocess_image, preprocess_label
@@ -114,7 +114,7 @@ def test_what_fits_is_read(name: str, tmp_path: Path) -> None:
 @pytest.mark.fault("decompression bombs")
 def test_without_a_limit_what_is_free_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = nifti_bomb(tmp_path / "scan.nii.gz", (300, 300, 300), 4, 16)
-    monkeypatch.setattr(unetr.core.allowance, "free_bytes", lambda: 40 * MEGABYTE)
+    monkeypatch.setattr(unetr.core.machine.allowance, "free_bytes", lambda: 40 * MEGABYTE)
     with pytest.raises(DoesNotFitError, match=r"needs 0\.\d\d GB of memory .* 0\.04 GB that are free"):
         read_volume(path)
 
@@ -123,8 +123,8 @@ def test_without_a_limit_what_is_free_counts(tmp_path: Path, monkeypatch: pytest
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """What was asked for, in bytes, before each grid was made."""
     found: list[int] = []
-    monkeypatch.setattr(unetr.core.geometry, "admit", lambda _source, needed, *_, **__: found.append(needed))
-    monkeypatch.setattr(unetr.core.geometry, "_ALWAYS_GRANTED", 0)
+    monkeypatch.setattr(unetr.core.space.geometry, "admit", lambda _source, needed, *_, **__: found.append(needed))
+    monkeypatch.setattr(unetr.core.space.geometry, "_ALWAYS_GRANTED", 0)
     return found
 
 
@@ -184,7 +184,7 @@ def test_a_grid_beyond_the_memory_is_refused(spacing: tuple[float, ...], tiny_pl
 
 
 def test_who_reads_beside_waits_until_the_other_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unetr.core.allowance, "free_bytes", lambda: 100 * MEGABYTE)
+    monkeypatch.setattr(unetr.core.machine.allowance, "free_bytes", lambda: 100 * MEGABYTE)
     order: list[str] = []
     granted = threading.Event()
 
@@ -206,7 +206,7 @@ def test_who_reads_beside_waits_until_the_other_is_done(monkeypatch: pytest.Monk
 
 
 def test_what_is_granted_outside_of_reading_or_to_who_is_done_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unetr.core.allowance, "free_bytes", lambda: 100 * MEGABYTE)
+    monkeypatch.setattr(unetr.core.machine.allowance, "free_bytes", lambda: 100 * MEGABYTE)
 
     def other() -> None:
         admit("a grid", 60 * MEGABYTE, "")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from unetr.core.files import atomic_path, remove_leftovers, write_text
-from unetr.core.text import read_text
+from unetr.core.files.atomic import atomic_path, remove_leftovers, write_text
+from unetr.core.text.reading import read_text
 from unetr.errors import InputError, MachineError
 
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from unetr.core.geometry import axis_kernel, orientation_of, place, resample, restore
-from unetr.core.volume import Affine, Volume, grid_distance_mm
+from unetr.core.space.geometry import axis_kernel, orientation_of, place, resample, restore
+from unetr.core.space.volume import Affine, Volume, grid_distance_mm
 
 OPPOSITE = {"R": "L", "A": "P", "S": "I"}
 WORLD_AXIS = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}

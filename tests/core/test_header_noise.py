@@ -12,9 +12,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from unetr.core.geometry import orientation_of, place
-from unetr.core.grids import nearest_whole, significant
-from unetr.core.volume import Affine, Volume
+from unetr.core.space.geometry import orientation_of, place
+from unetr.core.space.grids import nearest_whole, significant
+from unetr.core.space.volume import Affine, Volume
 from unetr.prepare.planner import choose_spacing
 
 pytestmark = pytest.mark.fault("rounding at a half")

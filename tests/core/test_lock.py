@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from unetr.core import lock as lock_module
-from unetr.core.lock import locked, locked_files, refuse_locked
+from unetr.core.files import lock as lock_module
+from unetr.core.files.lock import locked, locked_files, refuse_locked
 from unetr.errors import InputError, MachineError
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from unetr.core.lock import locked, locked_files
+from unetr.core.files.lock import locked, locked_files
 with {call}:
     print("held", flush=True)
     {then}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unetr.core.machine import PLENTY_BYTES, free_bytes, peak_bytes, resident_bytes
+from unetr.core.machine.memory import PLENTY_BYTES, free_bytes, peak_bytes, resident_bytes
 
 GIGABYTE = 10**9
 MEMINFO = "MemTotal: 9000000 kB\nMemAvailable: 8000000 kB\n"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from unetr.core import outputs as outputs_module
-from unetr.core.files import atomic_path, write_text
-from unetr.core.outputs import LIST, claim, read_list
+from unetr.core.files import outputs as outputs_module
+from unetr.core.files.atomic import atomic_path, write_text
+from unetr.core.files.outputs import LIST, claim, read_list
 from unetr.errors import InputError, MachineError
 
 E_ACUTE = "caf\u00e9"

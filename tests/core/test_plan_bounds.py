@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from unetr.core.plan import NetworkPlan, Plan
-from unetr.core.plan_file import parse_plan, plan_to_yaml
-from unetr.core.text import parse_yaml
+from unetr.core.plan.file import parse_plan, plan_to_yaml
+from unetr.core.plan.schema import NetworkPlan, Plan
+from unetr.core.text.reading import parse_yaml
 from unetr.errors import InputError
 from unetr.prepare.presets import ABLATIONS, PEER_NAMES, PRESETS, network_named
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetr.core.printable import csv_cell, printable, printable_json, printable_lines
+from unetr.core.text.printable import csv_cell, printable, printable_json, printable_lines
 from unetr.errors import InputError
 
 EVERY = st.text(st.characters(exclude_categories=()), max_size=60)  # halves of characters included

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unetr.core.text import parse_json, parse_yaml, read_json, read_text
+from unetr.core.text.reading import parse_json, parse_yaml, read_json, read_text
 from unetr.errors import InputError
 
 WRITTEN = '{"name": "Größe 脳", "values": [1, -2.5, 1000.0, null, true]}'

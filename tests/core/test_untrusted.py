@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unetr.core.untrusted import reads_untrusted, untrusted
+from unetr.core.text.untrusted import reads_untrusted, untrusted
 from unetr.errors import InputError, MachineError, StoppedError
 
 PATH = Path("folder/scan.nii.gz")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import surface_distance
 
-from unetr.core.volume import Volume
+from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.evaluate.results import read_results, write_results
 from unetr.evaluate.run import Target, evaluate_folders, evaluate_pairs, match_cases, score_case

@@ -7,8 +7,8 @@ from itertools import product
 
 import numpy as np
 
-from unetr.core.geometry import Placement, restore
-from unetr.core.plan import Plan
+from unetr.core.plan.schema import Plan
+from unetr.core.space.geometry import Placement, restore
 from unetr.infer.window import blending_weights, centre_padding, window_starts
 
 Engine = Callable[[np.ndarray], np.ndarray]

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unetr.core.allowance import DoesNotFitError
+from unetr.core.machine.allowance import DoesNotFitError
 from unetr.errors import CancelledError, InputError, MachineError, StoppedError
 from unetr.infer.batch import Outcome, overlap
 from unetr.infer.batch_report import (

@@ -12,7 +12,7 @@ import pytest
 from tests.infer.test_streaming import scan_of
 
 import unetr
-from unetr.core.plan import ChannelPlan, NetworkPlan, Plan
+from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.errors import InputError, MachineError
 from unetr.infer import engines
 from unetr.infer.engines import ENGINES, choose_engine, make_engine

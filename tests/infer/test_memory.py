@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.infer.test_streaming import plan, scan_of, waves
 
-from unetr.core.machine import resident_bytes
+from unetr.core.machine.memory import resident_bytes
 from unetr.errors import InputError
 from unetr.infer.memory import Demand, choose_route, parse_memory, result_bytes
 from unetr.infer.predict import Prepared, Segmenter, Wanted

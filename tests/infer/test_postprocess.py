@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from unetr.core.plan import ChannelPlan, Plan, Region
-from unetr.core.plan_file import parse_plan, plan_to_yaml, read_plan
+from unetr.core.plan.file import parse_plan, plan_to_yaml, read_plan
+from unetr.core.plan.schema import ChannelPlan, Plan, Region
 from unetr.errors import InputError
 from unetr.infer.postprocess import apply_rules, extent_values
 

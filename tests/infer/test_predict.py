@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unetr.core.plan import ChannelPlan, InferencePlan, Plan, Region
-from unetr.core.volume import Volume
+from unetr.core.plan.schema import ChannelPlan, InferencePlan, Plan, Region
+from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.infer.combine import combined, mirror_views
 from unetr.infer.predict import Segmenter, predict_scores

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.infer.plain import mean_of_views, plain_prediction, sliding_window
 from tests.infer.test_predict import DIRECTIONS, ORIENTATIONS
 
-from unetr.core.plan import ChannelPlan, InferencePlan, Plan, PostprocessPlan, Region
-from unetr.core.volume import Volume
+from unetr.core.plan.schema import ChannelPlan, InferencePlan, Plan, PostprocessPlan, Region
+from unetr.core.space.volume import Volume
 from unetr.infer.combine import mirror_views
 from unetr.infer.predict import Prediction, Segmenter, Wanted, predict_scores
 from unetr.infer.scores import output_values

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as npst
 from scipy.special import softmax
 from scipy.stats import entropy as scipy_entropy
 
-from unetr.core.plan import ChannelPlan, Plan, Region
+from unetr.core.plan.schema import ChannelPlan, Plan, Region
 from unetr.infer.uncertainty import ConfidenceSum, entropy
 
 

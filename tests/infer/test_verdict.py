@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unetr.core.fingerprint import Fingerprint, ScanStatistics
-from unetr.core.plan import ChannelPlan, Plan
-from unetr.core.volume import Volume
+from unetr.core.plan.fingerprint import Fingerprint, ScanStatistics
+from unetr.core.plan.schema import ChannelPlan, Plan
+from unetr.core.space.volume import Volume
 from unetr.infer.verdict import Verdict, judge
 from unetr.io import read_volume
 from unetr.prepare.cases import open_dataset

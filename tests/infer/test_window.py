@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.infer.plain import sliding_window
 from tests.infer.test_predict import plan
 
-from unetr.core.plan import ChannelPlan
+from unetr.core.plan.schema import ChannelPlan
 from unetr.infer.sweep import Route, sweep
 from unetr.infer.window import LEAST_WEIGHT, blending_weights, window_starts
 

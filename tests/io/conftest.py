@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unetr.core.volume import Volume
+from unetr.core.space.volume import Volume
 
 
 @pytest.fixture(scope="session")

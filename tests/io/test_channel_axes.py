@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from unetr.core.grids import same_grid
-from unetr.core.volume import Affine, Array
+from unetr.core.space.grids import same_grid
+from unetr.core.space.volume import Affine, Array
 from unetr.errors import InputError
 from unetr.io import read_volume
 

@@ -13,7 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from unetr.core.volume import Volume
+from unetr.core.space.volume import Volume
 from unetr.errors import InputError, MachineError
 from unetr.io.dicom import read_dicom
 from unetr.io.dicom_seg import write_dicom_seg

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from unetr.core.grids import grid_tolerance_mm, same_grid
-from unetr.core.volume import Volume, grid_distance_mm
+from unetr.core.space.grids import grid_tolerance_mm, same_grid
+from unetr.core.space.volume import Volume, grid_distance_mm
 from unetr.errors import InputError
 from unetr.io import check_same_grid, read_label, read_volume, write_volume
 

@@ -17,9 +17,9 @@ import pydicom
 import pytest
 from pydicom.uid import RLELossless
 
-from unetr.core.allowance import DoesNotFitError, memory_limit
-from unetr.core.machine import peak_bytes, resident_bytes
-from unetr.core.untrusted import UnforeseenError
+from unetr.core.machine.allowance import DoesNotFitError, memory_limit
+from unetr.core.machine.memory import peak_bytes, resident_bytes
+from unetr.core.text.untrusted import UnforeseenError
 from unetr.errors import InputError
 from unetr.io import is_dicom, read_volume
 from unetr.io.dicom import read_dicom

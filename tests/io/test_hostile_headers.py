@@ -15,7 +15,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from unetr.core.untrusted import UnforeseenError
+from unetr.core.text.untrusted import UnforeseenError
 from unetr.errors import InputError
 from unetr.evaluate.run import Pair, evaluate_pairs
 from unetr.io import read_volume
@@ -165,7 +165,7 @@ def test_info_of_a_scan_beyond_the_memory_is_what_its_header_says(
     nibabel.save(image, path)
     outcome = unetr("info", path, "--json")
     assert json.loads(outcome.out)["maximum"] == 0 and outcome.err == ""
-    monkeypatch.setattr("unetr.core.allowance.free_bytes", lambda: 0)
+    monkeypatch.setattr("unetr.core.machine.allowance.free_bytes", lambda: 0)
     outcome = unetr("info", path, "--json")
     facts = json.loads(outcome.out)
     assert outcome.code == 0 and str(path) in outcome.err

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from unetr.core.volume import Volume
+from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.io import FORMATS, check_same_grid, read_label, read_volume, write_volume
 

@@ -11,8 +11,8 @@ import pytest
 import SimpleITK
 from scipy.spatial.transform import Rotation
 
-from unetr.core.grids import _quaternion, same_grid
-from unetr.core.volume import Affine, Volume, grid_distance_mm
+from unetr.core.space.grids import _quaternion, same_grid
+from unetr.core.space.volume import Affine, Volume, grid_distance_mm
 from unetr.errors import InputError
 from unetr.io import check_same_grid, onto_grid, read_label, read_volume, write_volume
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from unetr.core.volume import GRID_TOLERANCE_MM, Affine, Volume, grid_distance_mm
+from unetr.core.space.volume import GRID_TOLERANCE_MM, Affine, Volume, grid_distance_mm
 from unetr.errors import InputError
 from unetr.io import FORMATS, case_name, check_same_grid, is_scan, read_label, read_volume, scan_suffix, write_volume
 

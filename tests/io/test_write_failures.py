@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unetr.core.volume import Volume
+from unetr.core.space.volume import Volume
 from unetr.errors import InputError, MachineError
 from unetr.io import FORMATS, Format, read_volume, write_volume
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from unetr.core.plan import ChannelPlan, NetworkPlan, Plan
+from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.model.build import build_network
 from unetr.model.file import ModelFile
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from unetr.core.plan import NetworkPlan, Plan
+from unetr.core.plan.schema import NetworkPlan, Plan
 from unetr.errors import InputError
 from unetr.model.build import network_from
 from unetr.model.convert import CONVERTERS, convert_monai

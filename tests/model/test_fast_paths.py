@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unetr.core.plan import NetworkPlan
+from unetr.core.plan.schema import NetworkPlan
 from unetr.model.blocks import Deconvolution, InstanceNorm, PointConvolution
 from unetr.model.build import build_network
 from unetr.model.encoder import attend
@@ -161,7 +161,7 @@ def test_kept_memory_is_not_faulted_in_again() -> None:
     code = """
 import resource
 import numpy
-from unetr.model.memory import keep_freed_memory
+from unetr.core.machine.allocator import keep_freed_memory
 
 def faults_of_one_round():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

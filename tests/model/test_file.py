@@ -21,7 +21,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from unetr.core.fingerprint import Fingerprint, IntensityStatistics
+from unetr.core.plan.fingerprint import Fingerprint, IntensityStatistics
 from unetr.errors import InputError, MachineError
 from unetr.model.build import build_network, network_from
 from unetr.model.file import ModelFile, read_model, write_model

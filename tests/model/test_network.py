@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from unetr.core.plan import NetworkPlan
+from unetr.core.plan.schema import NetworkPlan
 from unetr.model.build import build_network, empty_network
 from unetr.model.decoders import DECODERS
 from unetr.model.encoder import Attention, Block

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from unetr.core.plan import NetworkPlan, Plan
+from unetr.core.plan.schema import NetworkPlan, Plan
 from unetr.errors import InputError
 from unetr.infer.engines import choose_engine, make_engine
 from unetr.model.artefact import open_model

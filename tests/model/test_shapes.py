@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from unetr.core.plan import ChannelPlan, NetworkPlan, Plan
+from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.model.build import empty_network
 from unetr.model.shapes import fit_problem, network_problem, weight_shapes
 from unetr.prepare.presets import ABLATIONS, PRESETS, network_named

@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 
 from unetr.app.cli import app
-from unetr.core.plan import ChannelPlan, NetworkPlan, Plan
+from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.model.build import build_network
 from unetr.model.file import ModelFile, write_model
 

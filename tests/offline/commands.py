@@ -9,8 +9,8 @@ import torch
 from tests.datasets import save_scan, write_btcv, write_dataset
 from tests.io.dicom_maker import write_series
 
-from unetr.core.plan import ChannelPlan, NetworkPlan, Plan, TrainingPlan
-from unetr.core.plan_file import write_plan
+from unetr.core.plan.file import write_plan
+from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan, TrainingPlan
 
 _NETWORK = NetworkPlan(patch=8, width=16, depth=3, heads=2, mlp_width=32, taps=(1, 2, 3), feature_size=4)
 

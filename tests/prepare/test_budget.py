@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetr.core.fingerprint import Fingerprint
-from unetr.core.plan import AugmentPlan, ChannelPlan, Plan, TrainingPlan
+from unetr.core.plan.fingerprint import Fingerprint
+from unetr.core.plan.schema import AugmentPlan, ChannelPlan, Plan, TrainingPlan
 from unetr.prepare.budget import Budget, fit_augmentation, fit_preset, fit_spacing
 from unetr.prepare.presets import PRESETS
 from unetr.prepare.training_memory import training_memory

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from unetr.core.plan import ChannelPlan, Plan
+from unetr.core.plan.schema import ChannelPlan, Plan
 from unetr.errors import InputError, MachineError
 from unetr.prepare import cache as cache_module
 from unetr.prepare import prepared as prepared_module

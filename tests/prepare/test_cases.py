@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unetr.core.plan import Region
+from unetr.core.plan.schema import Region
 from unetr.errors import InputError
 from unetr.prepare.cases import LAYOUTS, open_dataset, read_case
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unetr.core.fingerprint import ContrastStatistics, IntensityStatistics
-from unetr.core.plan import ChannelPlan
+from unetr.core.plan.fingerprint import ContrastStatistics, IntensityStatistics
+from unetr.core.plan.schema import ChannelPlan
 from unetr.prepare.cases import open_dataset
 from unetr.prepare.channels import choose_clip, choose_normalisation
 from unetr.prepare.contrast import channel_contrast, contrast_statistics

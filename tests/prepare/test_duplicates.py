@@ -13,7 +13,7 @@ import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unetr.core.volume import Volume
+from unetr.core.space.volume import Volume
 from unetr.io import write_volume
 from unetr.prepare.cases import open_dataset
 from unetr.prepare.check import check_dataset

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unetr.core.plan import ChannelPlan, Plan
+from unetr.core.plan.schema import ChannelPlan, Plan
 from unetr.errors import InputError
 from unetr.prepare.cache import build_cache, cache_problems
 from unetr.prepare.cases import open_dataset

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
-from unetr.core.plan import Plan, TrainingPlan
-from unetr.core.plan_file import parse_plan, plan_to_yaml, read_plan
+from unetr.core.plan.file import parse_plan, plan_to_yaml, read_plan
+from unetr.core.plan.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
+from unetr.core.plan.schema import Plan, TrainingPlan
 from unetr.errors import InputError
 from unetr.prepare.budget import Budget
 from unetr.prepare.cases import LAYOUTS, open_dataset

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unetr.core.geometry import content_box, restore
-from unetr.core.plan import ChannelPlan, Plan
-from unetr.core.volume import Volume
+from unetr.core.plan.schema import ChannelPlan, Plan
+from unetr.core.space.geometry import content_box, restore
+from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.prepare.preprocess import NORMALISATIONS, preprocess_image, preprocess_label
 

@@ -9,8 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from unetr.core.plan import NetworkPlan, Plan
-from unetr.core.plan_file import plan_to_yaml
+from unetr.core.plan.file import plan_to_yaml
+from unetr.core.plan.schema import NetworkPlan, Plan
 from unetr.errors import InputError
 from unetr.io import read_label
 from unetr.prepare.cases import open_dataset, read_case

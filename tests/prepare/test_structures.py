@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unetr.core.fingerprint import Fingerprint, LabelStatistics
-from unetr.core.geometry import resample
+from unetr.core.plan.fingerprint import Fingerprint, LabelStatistics
+from unetr.core.space.geometry import resample
 from unetr.prepare.budget import Budget, fit_spacing
 from unetr.prepare.cases import open_dataset
 from unetr.prepare.fingerprint import measure_fingerprint

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
-from unetr.core.plan import ChannelPlan, Plan
+from unetr.core.plan.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
+from unetr.core.plan.schema import ChannelPlan, Plan
 from unetr.evaluate.results import ClassScore, Results, summarise
 
 HOSTILE = "<script>alert('x')</script> & \"$1^{2}$\" ${title}"

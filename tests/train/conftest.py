@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from unetr.core.plan import ChannelPlan, NetworkPlan, Plan, TrainingPlan
+from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan, TrainingPlan
 from unetr.prepare.cache import Cache
 
 SHAPES = {"small": (10, 20, 12), "mixed": (40, 12, 33), "large": (40, 36, 44)}

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from unetr.app.launch import launch
-from unetr.core.plan import Plan
+from unetr.core.plan.schema import Plan
 from unetr.errors import UnetrError
 from unetr.prepare.cache import Cache
 from unetr.train.checkpoint import averaged_weights

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from unetr.core.plan import AugmentPlan
+from unetr.core.plan.schema import AugmentPlan
 from unetr.train.augment import (
     INTENSITY_AUGMENTATIONS,
     SpatialMap,

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unetr.core.files import write_text
-from unetr.core.plan import Plan
-from unetr.core.volume import Volume
+from unetr.core.files.atomic import write_text
+from unetr.core.plan.schema import Plan
+from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.evaluate.results import read_results
 from unetr.io import write_volume

@@ -10,9 +10,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from unetr.core.plan import Plan, PostprocessPlan, Region
-from unetr.core.plan_file import read_plan
-from unetr.core.volume import Volume
+from unetr.core.plan.file import read_plan
+from unetr.core.plan.schema import Plan, PostprocessPlan, Region
+from unetr.core.space.volume import Volume
 from unetr.evaluate.results import read_results
 from unetr.evaluate.run import Pair
 from unetr.io import read_label, write_volume

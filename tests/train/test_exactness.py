@@ -21,7 +21,7 @@ from tests.train.test_loop import bits, rows, settings, start
 
 from unetr.app.options import progress
 from unetr.app.training_view import TrainingView
-from unetr.core.plan import Plan
+from unetr.core.plan.schema import Plan
 from unetr.errors import CancelledError, MachineError, StoppedError
 from unetr.model.sealed import read_sealed
 from unetr.prepare.cache import Cache

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unetr.core.plan import Plan
-from unetr.core.volume import Volume
+from unetr.core.plan.schema import Plan
+from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.io import write_volume
 from unetr.prepare.cases import Dataset, open_dataset

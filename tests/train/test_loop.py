@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from unetr.core.plan import Plan, Region, TrainingPlan
+from unetr.core.plan.schema import Plan, Region, TrainingPlan
 from unetr.errors import InputError, StoppedError
 from unetr.model.file import read_model
 from unetr.prepare.cache import Cache

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unetr.core.plan import LossPlan
+from unetr.core.plan.schema import LossPlan
 from unetr.train.losses import LOSSES, SMOOTHING, LossTerms, region_loss, segmentation_loss
 
 OPTIONS = [

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetr.core.plan import NetworkPlan, Plan, TrainingPlan
+from unetr.core.plan.schema import NetworkPlan, Plan, TrainingPlan
 from unetr.model.build import build_network
 from unetr.train.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 from unetr.train.optimiser import MuonAdamW, make_optimiser, orthogonalised

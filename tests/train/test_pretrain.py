@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from unetr.core.plan import AugmentPlan, ChannelPlan, NetworkPlan, Plan, PretrainingPlan, Region, TrainingPlan
+from unetr.core.plan.schema import AugmentPlan, ChannelPlan, NetworkPlan, Plan, PretrainingPlan, Region, TrainingPlan
 from unetr.errors import InputError, StoppedError
 from unetr.model.build import build_network
 from unetr.model.file import ModelFile

@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from unetr.core.plan import AugmentPlan, Plan, TrainingPlan
+from unetr.core.plan.schema import AugmentPlan, Plan, TrainingPlan
 from unetr.prepare.cache import Cache, CachedCase
 from unetr.train.sample import Batch, batches, draw_batch, draw_case, draw_sample
 

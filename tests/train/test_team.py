@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tests.train.conftest import make_cache, make_plan
 
-from unetr.core.plan import LossPlan, NetworkPlan, TrainingPlan
+from unetr.core.plan.schema import LossPlan, NetworkPlan, TrainingPlan
 
 ROOT = Path(__file__).parents[2]
 STEPS = 6

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from unetr.core.fingerprint import Fingerprint, IntensityStatistics
-from unetr.core.plan import ChannelPlan, NetworkPlan, Plan
+from unetr.core.plan.fingerprint import Fingerprint, IntensityStatistics
+from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.errors import InputError
 from unetr.model.build import build_network
 from unetr.model.file import ModelFile

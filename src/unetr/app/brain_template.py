@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from unetr.core.files import write_text
-from unetr.core.volume import Volume
+from unetr.core.files.atomic import write_text
+from unetr.core.space.volume import Volume
 from unetr.errors import MachineError
 
 NAMES = {"background": 0, "grey matter": 1, "white matter": 2}

@@ -35,8 +35,8 @@ from unetr.app.commands import (
     train,
 )
 from unetr.app.streams import only_own_words
-from unetr.core.offline import keep_to_given_folders
-from unetr.core.printable import printable, printable_lines
+from unetr.core.machine.offline import keep_to_given_folders
+from unetr.core.text.printable import printable, printable_lines
 from unetr.errors import CancelledError, InputError, MachineError, StoppedError, UnetrError
 
 # How errors are shown, and whether libraries may speak, as the options before the command say.

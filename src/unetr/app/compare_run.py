@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unetr.app.options import progress, say
-from unetr.core.child import child_environment, python_module
-from unetr.core.digest import size_and_sha256
-from unetr.core.files import write_text
-from unetr.core.frames import taken
-from unetr.core.text import read_json
+from unetr.core.files.atomic import write_text
+from unetr.core.files.digest import size_and_sha256
+from unetr.core.machine.child import child_environment, python_module
+from unetr.core.space.frames import taken
+from unetr.core.text.reading import read_json
 from unetr.errors import InputError, MachineError
 
 if TYPE_CHECKING:
-    from unetr.core.plan import Plan
+    from unetr.core.plan.schema import Plan
     from unetr.prepare.digests import DataDigest
     from unetr.report.comparison import Contestant
 
@@ -46,7 +46,7 @@ def open_contest(contest: Contest) -> Plan:
     It is made in a process of its own, which keeps what it takes out of the memory measured of the trainings. Raises
     InputError, MachineError where it cannot be made; InputError for the folder of another comparison.
     """
-    from unetr.core.plan_file import read_plan
+    from unetr.core.plan.file import read_plan
     from unetr.prepare.cases import open_dataset
     from unetr.prepare.digests import data_digest
 
@@ -102,7 +102,7 @@ def write_plans(contest: Contest, base: Plan) -> None:
 
     Raises InputError where a plan is there that is another, so that no two comparisons are mixed.
     """
-    from unetr.core.plan_file import read_plan, write_plan
+    from unetr.core.plan.file import read_plan, write_plan
     from unetr.prepare.presets import network_named
 
     for name in contest.networks:

@@ -14,14 +14,14 @@ import typer
 
 from unetr.app.launch import launched_rank
 from unetr.app.streams import own_err, own_out, say_line, show_bar
-from unetr.core.printable import printable, printable_json
+from unetr.core.text.printable import printable, printable_json
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, Task
     from rich.text import Text
 
-    from unetr.core.frames import Transform
+    from unetr.core.space.frames import Transform
     from unetr.prepare.dataset import Dataset
 
 DatasetPath = Annotated[

@@ -11,7 +11,7 @@ from unetr.app.predict_options import RESULT_FORMATS, PredictOptions
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
-    from unetr.core.volume import Volume
+    from unetr.core.space.volume import Volume
     from unetr.infer.predict import Prediction
     from unetr.prepare.cases import Case, Inputs
 
@@ -44,7 +44,7 @@ def alone(folder: Path | None, files: Sequence[Path], note: Callable[[str], None
 
     Raises InputError where another one is at it.
     """
-    from unetr.core.lock import locked, locked_files, refuse_locked
+    from unetr.core.files.lock import locked, locked_files, refuse_locked
 
     apart = [path for path in files if folder is None or path.parent.resolve() != folder.resolve()]
     with ExitStack() as held:

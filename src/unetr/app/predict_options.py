@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from unetr.core.allowance import DoesNotFitError, memory_limit
-from unetr.core.frames import Transform
-from unetr.core.printable import printable
-from unetr.core.untrusted import untrusted
+from unetr.core.machine.allowance import DoesNotFitError, memory_limit
+from unetr.core.space.frames import Transform
+from unetr.core.text.printable import printable
+from unetr.core.text.untrusted import untrusted
 from unetr.errors import InputError
 
 if TYPE_CHECKING:

@@ -66,8 +66,8 @@ def claim_outputs(job: Job, scans: Path, tables: Sequence[Path], *, overwrite: b
 
     scans: the path that was given. tables: files that are written beside the job's own.
     """
-    from unetr.core.digest import file_sha256
-    from unetr.core.outputs import claim
+    from unetr.core.files.digest import file_sha256
+    from unetr.core.files.outputs import claim
     from unetr.infer.batch_report import read_report
 
     # Versions that kept no list of outputs named them in the report.
@@ -86,7 +86,7 @@ def claim_outputs(job: Job, scans: Path, tables: Sequence[Path], *, overwrite: b
 
 
 def _listed(path: Path) -> bool:
-    from unetr.core.outputs import read_list
+    from unetr.core.files.outputs import read_list
 
     return path.name in read_list(path.parent)
 
@@ -152,7 +152,7 @@ def run_job(job: Job) -> dict[str, CaseRecord]:
 
 def _announcer(job: Job) -> Callable[[Budget, Prepared], None]:
     """Tells the estimated peak memory before the first scan, and again before one that needs much more."""
-    from unetr.core.machine import gigabytes
+    from unetr.core.machine.memory import gigabytes
 
     told = 0
 

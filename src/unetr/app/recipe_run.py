@@ -49,7 +49,7 @@ def prepare_recipe(ask: Ask) -> Tables:
 
     Raises InputError for a data set that is not the recipe's, before anything is written.
     """
-    from unetr.core.plan_file import read_plan, write_plan
+    from unetr.core.plan.file import read_plan, write_plan
     from unetr.prepare.presets import network_named
     from unetr.prepare.recipe_files import learned_cases, write_tables
     from unetr.prepare.recipes import check_fits, recipe_plan
@@ -105,8 +105,8 @@ def run_recipe(ask: Ask, tables: Tables) -> Results:
     Where cases are held out, all models together predict them; else each case is predicted by those models of the
     cross-validations that did not see it. Raises InputError, MachineError, StoppedError.
     """
-    from unetr.core.outputs import claim
-    from unetr.core.plan_file import read_plan
+    from unetr.core.files.outputs import claim
+    from unetr.core.plan.file import read_plan
     from unetr.infer.load import model_paths
     from unetr.prepare.cases import open_dataset
     from unetr.prepare.recipes import FOLDS

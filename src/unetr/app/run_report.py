@@ -73,8 +73,8 @@ def _write(
     credit: tuple[str, str],
 ) -> Path:
     """measured: the run that has the fingerprint. credit: the data's licence and how to cite it."""
-    from unetr.core.frames import taking
-    from unetr.core.plan_file import read_plan
+    from unetr.core.plan.file import read_plan
+    from unetr.core.space.frames import taking
     from unetr.report.page import ReportInput, WorstCase, write_report
     from unetr.train.run import read_fingerprint
 

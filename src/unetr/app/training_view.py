@@ -20,7 +20,7 @@ from unetr.errors import CancelledError, InputError, StoppedError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from unetr.core.frames import Transform
+    from unetr.core.space.frames import Transform
     from unetr.evaluate.results import Results
     from unetr.prepare.cases import Dataset
     from unetr.train.fit import Request
@@ -46,15 +46,15 @@ def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> 
 
     Of several processes that train together, only the first makes something of all and returns the results.
     """
-    from unetr.core.lock import locked
+    from unetr.core.files.lock import locked
 
     with locked(folder, say) if launched_rank() == 0 else nullcontext():
         return _cross_validate(dataset, folder, request)
 
 
 def _cross_validate(dataset: Dataset, folder: Path, request: Request) -> Results | None:
-    from unetr.core.outputs import claim
-    from unetr.core.plan_file import read_plan
+    from unetr.core.files.outputs import claim
+    from unetr.core.plan.file import read_plan
     from unetr.prepare.folds import split_folds
     from unetr.train.crossval import fold_runs, gather_folds, gathered_files
     from unetr.train.run import holds_run, read_settings, refuse_other_cases, shared_caches
@@ -169,7 +169,7 @@ def run_transform(name: str | None, request: Request, runs: Sequence[Run]) -> Tr
 
     Raises InputError where an option and a plan differ, since a model predicts as its plan says.
     """
-    from unetr.core.plan_file import read_plan
+    from unetr.core.plan.file import read_plan
     from unetr.train.run import holds_run
 
     chosen = transform_named(name)

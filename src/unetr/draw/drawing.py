@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from unetr.core.homeless import without_home
+from unetr.core.machine.homeless import without_home
 
 
 def _import_matplotlib() -> None:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.geometry import orientation_of, place
-from unetr.core.printable import printable
-from unetr.core.volume import Array, Volume
+from unetr.core.space.geometry import orientation_of, place
+from unetr.core.space.volume import Array, Volume
+from unetr.core.text.printable import printable
 from unetr.draw.colours import class_colour, rgb
 from unetr.draw.drawing import Axes, Figure, FigureCanvasAgg, Patch, withStroke
 

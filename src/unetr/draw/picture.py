@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unetr.core.files import atomic_path
-from unetr.core.volume import Volume
+from unetr.core.files.atomic import atomic_path
+from unetr.core.space.volume import Volume
 from unetr.draw.overlay import overlay_png, ras_view
 
 

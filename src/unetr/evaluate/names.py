@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unetr.core.volume import Array, Volume
+from unetr.core.space.volume import Array, Volume
 from unetr.errors import InputError
 
 # The table of who was taken for whom grows with the square of this; the finest atlases have 1000 regions.

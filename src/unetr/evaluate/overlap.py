@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.volume import Array
+from unetr.core.space.volume import Array
 
 # Voxels per bincount: bounds the memory of the intermediate pair codes.
 _CHUNK = 1 << 22

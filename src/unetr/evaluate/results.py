@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from unetr.core.files import write_text
-from unetr.core.printable import csv_cell, printable_json
-from unetr.core.text import read_json
-from unetr.core.untrusted import reads_untrusted
+from unetr.core.files.atomic import write_text
+from unetr.core.text.printable import csv_cell, printable_json
+from unetr.core.text.reading import read_json
+from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError, MachineError
 from unetr.evaluate.summary import METRICS, Statistic, case_means, statistic
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from unetr.core.allowance import Claim, reading
-from unetr.core.volume import Array, Volume
+from unetr.core.machine.allowance import Claim, reading
+from unetr.core.space.volume import Array, Volume
 from unetr.errors import InputError
 from unetr.evaluate.names import Names
 from unetr.evaluate.overlap import dice, iou, pair_counts

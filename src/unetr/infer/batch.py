@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from unetr.core.allowance import DoesNotFitError
+from unetr.core.machine.allowance import DoesNotFitError
 from unetr.errors import CancelledError, InputError, StoppedError, UnetrError
 
 CaseT = TypeVar("CaseT")

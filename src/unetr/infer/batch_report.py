@@ -15,12 +15,12 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from unetr.core.digest import file_sha256, size_and_sha256
-from unetr.core.files import write_text
-from unetr.core.printable import printable_json
-from unetr.core.records import Record
-from unetr.core.text import parse_json, read_text
-from unetr.core.untrusted import reads_untrusted
+from unetr.core.files.atomic import write_text
+from unetr.core.files.digest import file_sha256, size_and_sha256
+from unetr.core.text.printable import printable_json
+from unetr.core.text.reading import parse_json, read_text
+from unetr.core.text.records import Record
+from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
 
 REPORT_NAME = "report.json"

@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from unetr.core.parallel import in_threads, ranges
+from unetr.core.machine.parallel import in_threads, ranges
 from unetr.infer.scores import Float, logits_of, probabilities
 from unetr.infer.window import Engine
 

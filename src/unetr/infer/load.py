@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from unetr.core.plan import Plan
+from unetr.core.plan.schema import Plan
 from unetr.errors import InputError
 from unetr.infer.combine import combined
 from unetr.infer.engines import choose_engine, make_engine

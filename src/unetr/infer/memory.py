@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 
-from unetr.core.machine import SHARE_OF_FREE, free_bytes, gigabytes, peak_bytes, resident_bytes
-from unetr.core.parallel import available_cores
-from unetr.core.plan import Plan
+from unetr.core.machine.memory import SHARE_OF_FREE, free_bytes, gigabytes, peak_bytes, resident_bytes
+from unetr.core.machine.parallel import available_cores
+from unetr.core.plan.schema import Plan
 from unetr.errors import InputError
 from unetr.infer.sweep import Route
 from unetr.infer.window import Shape, centre_padding, window_starts

@@ -13,7 +13,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.plan import Plan, PostprocessPlan, Region
+from unetr.core.plan.schema import Plan, PostprocessPlan, Region
 
 # Voxels that touch at a corner are connected: a thin oblique vessel is one component. Fewer and larger components is
 # the careful side for rules that delete.

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.allowance import memory_limit
-from unetr.core.fingerprint import Fingerprint
-from unetr.core.frames import Transform
-from unetr.core.geometry import Placement
-from unetr.core.plan import Plan
-from unetr.core.volume import Volume
+from unetr.core.machine.allowance import memory_limit
+from unetr.core.plan.fingerprint import Fingerprint
+from unetr.core.plan.schema import Plan
+from unetr.core.space.frames import Transform
+from unetr.core.space.geometry import Placement
+from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.infer.combine import combined, mirror_views
 from unetr.infer.memory import Budget, Demand, choose_route, next_scan_bytes, result_bytes

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.geometry import Placement, axis_kernel, placed_view
-from unetr.core.parallel import in_threads, ranges
-from unetr.core.plan import Plan
+from unetr.core.machine.parallel import in_threads, ranges
+from unetr.core.plan.schema import Plan
+from unetr.core.space.geometry import Placement, axis_kernel, placed_view
 from unetr.infer.scores import (
     Decisions,
     Float,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.plan import Plan
+from unetr.core.plan.schema import Plan
 
 Float = NDArray[np.float32]
 Decisions = NDArray[np.unsignedinteger[Any]]

@@ -13,8 +13,8 @@ from itertools import product
 
 import numpy as np
 
-from unetr.core.parallel import available_cores, in_threads, ranges
-from unetr.core.plan import Plan
+from unetr.core.machine.parallel import available_cores, in_threads, ranges
+from unetr.core.plan.schema import Plan
 from unetr.infer.finite import check_finite
 from unetr.infer.window import Engine, Float, Shape, blending_weights, centre_padding, window_starts
 

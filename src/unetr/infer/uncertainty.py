@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.plan import Plan
+from unetr.core.plan.schema import Plan
 from unetr.infer.window import Float
 
 # 0 log 0 is 0: a probability of 0 is multiplied with the logarithm of this instead.

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from unetr.core.allowance import admit
+from unetr.core.machine.allowance import admit
 from unetr.errors import InputError, UnetrError
 
 READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from unetr.core.frames import taken
-from unetr.core.grids import MOST_SHEAR, grid_tolerance_mm, same_grid, shear_of
-from unetr.core.volume import Affine, Array, Volume, grid_distance_mm
+from unetr.core.space.frames import taken
+from unetr.core.space.grids import MOST_SHEAR, grid_tolerance_mm, same_grid, shear_of
+from unetr.core.space.volume import Affine, Array, Volume, grid_distance_mm
 from unetr.errors import InputError
 
 # Beyond these a header is damaged: a nanometre, a kilometre, and a thousand kilometres.

@@ -8,7 +8,7 @@ import numpy as np
 from contourpy import LineType, contour_generator
 from numpy.typing import NDArray
 
-from unetr.core.volume import Array
+from unetr.core.space.volume import Array
 
 Points = NDArray[np.float64]
 _Point = tuple[float, float]

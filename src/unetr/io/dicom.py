@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unetr.core.grids import grid_tolerance_mm
-from unetr.core.untrusted import reads_untrusted
-from unetr.core.volume import Volume, affine_spacing_mm, grid_distance_mm
+from unetr.core.space.grids import grid_tolerance_mm
+from unetr.core.space.volume import Volume, affine_spacing_mm, grid_distance_mm
+from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.io.checks import check_affine
 from unetr.io.dicom_files import looks_like_dicom, open_files

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from unetr.core.allowance import admit, reading
+from unetr.core.machine.allowance import admit, reading
 from unetr.errors import InputError, UnetrError
 from unetr.io.archive import READABLE, checked_entries, damaged, entry_stream, open_archive
 from unetr.io.formats import is_scan

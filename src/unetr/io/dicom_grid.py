@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unetr.core.volume import Affine, Array
+from unetr.core.space.volume import Affine, Array
 from unetr.errors import InputError
 from unetr.io.dicom_slice import MOST_SHEAR, Slice
 

@@ -18,7 +18,7 @@ import pydicom
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 
-from unetr.core.allowance import admit
+from unetr.core.machine.allowance import admit
 from unetr.errors import InputError, UnetrError
 from unetr.io.dicom_files import DicomFile, has_magic
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from unetr.core.volume import Affine, affine_spacing_mm
+from unetr.core.space.volume import Affine, affine_spacing_mm
 from unetr.errors import InputError
 from unetr.io.dicom_header import Note, items, numbers_of, text
 from unetr.io.dicom_series import Instance

@@ -18,8 +18,8 @@ import pydicom
 from pydicom.dataset import FileDataset
 from pydicom.pixels.decoders.base import get_decoder
 
-from unetr.core.allowance import Claim, admit, admit_scan
-from unetr.core.volume import Array
+from unetr.core.machine.allowance import Claim, admit, admit_scan
+from unetr.core.space.volume import Array
 from unetr.errors import InputError, MachineError, UnetrError
 from unetr.io.dicom_files import THREADS, DicomFile, each_file
 from unetr.io.dicom_header import parse

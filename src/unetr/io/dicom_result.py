@@ -19,8 +19,8 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from unetr.core.grids import grid_tolerance_mm
-from unetr.core.volume import Array, Volume, grid_distance_mm
+from unetr.core.space.grids import grid_tolerance_mm
+from unetr.core.space.volume import Array, Volume, grid_distance_mm
 from unetr.errors import InputError
 from unetr.io.dicom_files import DicomFile
 from unetr.io.dicom_header import text, value

@@ -18,8 +18,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
-from unetr.core.files import atomic_path
-from unetr.core.volume import Array, Volume
+from unetr.core.files.atomic import atomic_path
+from unetr.core.space.volume import Array, Volume
 from unetr.errors import InputError, MachineError
 from unetr.io.dicom_header import numbers_of
 from unetr.io.dicom_result import Result, colour, copy_patient_and_study, prepare_result, short_text

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from pydicom.dataset import Dataset
 
-from unetr.core.volume import Array
+from unetr.core.space.volume import Array
 from unetr.errors import InputError
 from unetr.io.dicom_files import DicomFile
 from unetr.io.dicom_header import items, needed_integer, needed_numbers, numbers_of, printed_steps, text

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pydicom.dataset import Dataset
 
-from unetr.core.volume import Affine
+from unetr.core.space.volume import Affine
 from unetr.errors import InputError
 from unetr.io.dicom_alike import alike, check_one_stack, check_same
 from unetr.io.dicom_grid import regular_grid

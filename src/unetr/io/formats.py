@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetr.core.volume import Volume
+from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.io import mha, nifti, nrrd
 from unetr.io.checks import RawScan

@@ -12,8 +12,8 @@ from typing import IO
 
 import numpy as np
 
-from unetr.core.allowance import Claim, admit_scan
-from unetr.core.volume import Affine, Volume
+from unetr.core.machine.allowance import Claim, admit_scan
+from unetr.core.space.volume import Affine, Volume
 from unetr.errors import InputError
 from unetr.io.checks import RawScan
 from unetr.io.names import KEY, label_names_from_json, label_names_to_json

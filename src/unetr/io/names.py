@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from unetr.core.text import parse_json
+from unetr.core.text.reading import parse_json
 from unetr.errors import InputError
 
 KEY = "unetr_label_names"

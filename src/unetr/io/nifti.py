@@ -13,9 +13,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from unetr.core.allowance import Claim, admit_scan
-from unetr.core.grids import grid_tolerance_mm, same_grid
-from unetr.core.volume import Affine, Array, Volume, grid_distance_mm
+from unetr.core.machine.allowance import Claim, admit_scan
+from unetr.core.space.grids import grid_tolerance_mm, same_grid
+from unetr.core.space.volume import Affine, Array, Volume, grid_distance_mm
 from unetr.errors import InputError
 from unetr.io.checks import RawScan
 from unetr.io.names import KEY, label_names_from_json, label_names_to_json

@@ -20,8 +20,8 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, ImplicitVRLittleEndian, RTStructureSetStorage
 from scipy.ndimage import find_objects
 
-from unetr.core.files import atomic_path
-from unetr.core.volume import Array, Volume
+from unetr.core.files.atomic import atomic_path
+from unetr.core.space.volume import Array, Volume
 from unetr.errors import MachineError
 from unetr.io.contours import mask_contours
 from unetr.io.dicom_header import text

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from unetr.core.allowance import Claim, reading
-from unetr.core.files import atomic_path
-from unetr.core.frames import Transform, taking
-from unetr.core.geometry import orientation_of, turned
-from unetr.core.grids import grid_tolerance_mm, lossless_turn, same_grid
-from unetr.core.untrusted import reads_untrusted
-from unetr.core.volume import Affine, Array, Volume, grid_distance_mm
+from unetr.core.files.atomic import atomic_path
+from unetr.core.machine.allowance import Claim, reading
+from unetr.core.space.frames import Transform, taking
+from unetr.core.space.geometry import orientation_of, turned
+from unetr.core.space.grids import grid_tolerance_mm, lossless_turn, same_grid
+from unetr.core.space.volume import Affine, Array, Volume, grid_distance_mm
+from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError, MachineError
 from unetr.io.checks import check_affine, trusted_volume
 from unetr.io.dicom import is_dicom, read_dicom

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike
 
-from unetr.core.volume import Array, Volume
+from unetr.core.space.volume import Array, Volume
 from unetr.errors import InputError
 
 _INTEGERS = (np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from unetr.core.fingerprint import Fingerprint
-from unetr.core.plan import Plan
-from unetr.core.untrusted import reads_untrusted
+from unetr.core.plan.fingerprint import Fingerprint
+from unetr.core.plan.schema import Plan
+from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.model.file import FORMAT, FORMAT_VERSION, ModelFile, described, read_model
 from unetr.model.onnx_check import onnx_problem

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from unetr.core.plan import NetworkPlan
+from unetr.core.plan.schema import NetworkPlan
 
 NormKind = Literal["instance", "instance_affine", "batch"]
 SLOPE = 0.01  # of the leaky rectifier, everywhere

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from unetr.core.plan import NetworkPlan
+from unetr.core.plan.schema import NetworkPlan
 from unetr.errors import InputError
 from unetr.model.decoders import DECODERS
 from unetr.model.encoder import Block, Encoder

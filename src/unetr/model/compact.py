@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unetr.core.volume import Array
+from unetr.core.space.volume import Array
 from unetr.errors import InputError
 
 _FACTOR = ".row_factor"

@@ -20,8 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from unetr.core.plan import NetworkPlan, Plan
-from unetr.core.untrusted import reads_untrusted
+from unetr.core.plan.schema import NetworkPlan, Plan
+from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.model.file import ModelFile
 from unetr.model.shapes import shape_problems, weight_shapes

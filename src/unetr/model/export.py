@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unetr.core.files import atomic_path, machine_error
+from unetr.core.files.atomic import atomic_path, machine_error
 from unetr.errors import MachineError
 from unetr.model.artefact import NO_DIGEST, openvino_entries, seal_offset
 from unetr.model.file import ModelFile, describe, write_model

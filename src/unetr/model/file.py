@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unetr.core.fingerprint import Fingerprint
-from unetr.core.plan import Plan
-from unetr.core.plan_file import parse_plan
-from unetr.core.records import record_from
-from unetr.core.text import parse_json
-from unetr.core.untrusted import reads_untrusted
-from unetr.core.volume import Array
+from unetr.core.plan.file import parse_plan
+from unetr.core.plan.fingerprint import Fingerprint
+from unetr.core.plan.schema import Plan
+from unetr.core.space.volume import Array
+from unetr.core.text.reading import parse_json
+from unetr.core.text.records import record_from
+from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.model.compact import compacted, expanded
 from unetr.model.sealed import read_sealed, write_sealed

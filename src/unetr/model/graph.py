@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.plan import Plan
+from unetr.core.plan.schema import Plan
 from unetr.errors import InputError
 from unetr.model.graph_builder import Builder, CheckedWeights, Node, Operations, Shape, Weights
 from unetr.model.graph_decoders import DECODER_GRAPHS, stem_graph

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.plan import NetworkPlan
+from unetr.core.plan.schema import NetworkPlan
 
 Node = Any  # a runtime's own handle of a tensor
 Weights = Mapping[str, NDArray[Any]]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from unetr.core.plan import Plan
+from unetr.core.plan.schema import Plan
 from unetr.model.graph import build_graph
 from unetr.model.onnx_file import OnnxGraph, is_file_of
 from unetr.model.onnx_graph import OnnxOperations

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.plan import Plan
+from unetr.core.plan.schema import Plan
 from unetr.model.graph import build_graph
 from unetr.model.graph_builder import Node, Operations, Shape
 from unetr.model.onnx_check import is_too_small, stand_ins

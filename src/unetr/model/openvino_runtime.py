@@ -1,6 +1,6 @@
 """OpenVINO, imported in this one place, where its usage events are blocked for certain. Raises ImportError."""
 
-from unetr.core.offline import block_telemetry
+from unetr.core.machine.offline import block_telemetry
 
 block_telemetry()
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unetr.core.homeless import without_home
+from unetr.core.machine.homeless import without_home
 
 Window = tuple[int, int, int]
 

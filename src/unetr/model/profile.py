@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from unetr.core.plan import NetworkPlan
+from unetr.core.plan.schema import NetworkPlan
 from unetr.model.blocks import InstanceNorm
 from unetr.model.build import build_network
 

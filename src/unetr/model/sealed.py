@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unetr.core.files import atomic_path
-from unetr.core.text import parse_json
-from unetr.core.untrusted import reads_untrusted
-from unetr.core.volume import Array
+from unetr.core.files.atomic import atomic_path
+from unetr.core.space.volume import Array
+from unetr.core.text.reading import parse_json
+from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError, MachineError
 
 _CHUNK = 1 << 22  # small enough that a chunk is still in the cache when it is hashed

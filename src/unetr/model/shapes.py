@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from unetr.core.plan import NetworkPlan, Plan
+from unetr.core.plan.schema import NetworkPlan, Plan
 
 Shapes = dict[str, tuple[int, ...]]
 # A buffer of torch's batch norm, the only one that holds integers.

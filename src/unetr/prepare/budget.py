@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.fingerprint import Fingerprint
-from unetr.core.grids import significant
-from unetr.core.plan import AugmentPlan, ChannelPlan, Plan, Window
+from unetr.core.plan.fingerprint import Fingerprint
+from unetr.core.plan.schema import AugmentPlan, ChannelPlan, Plan, Window
+from unetr.core.space.grids import significant
 from unetr.prepare.presets import MORE_AUGMENTATION, PRESETS
 from unetr.prepare.scan_facts import Triple, by_axis
 from unetr.prepare.structures import share_at_risk

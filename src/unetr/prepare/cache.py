@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.files import atomic_path, machine_error, write_text
-from unetr.core.frames import with_choices
-from unetr.core.plan import Plan
-from unetr.core.text import read_json
+from unetr.core.files.atomic import atomic_path, machine_error, write_text
+from unetr.core.plan.schema import Plan
+from unetr.core.space.frames import with_choices
+from unetr.core.text.reading import read_json
 from unetr.errors import InputError
 from unetr.prepare.dataset import Case, Dataset
 from unetr.prepare.digests import CaseDigest, case_digest, data_digest

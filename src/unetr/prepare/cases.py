@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from unetr.core import bounds
-from unetr.core.allowance import Claim, admit, reading
-from unetr.core.frames import Transform, taking
-from unetr.core.records import Record, record_from
-from unetr.core.untrusted import reads_untrusted
-from unetr.core.volume import Volume
+from unetr.core.machine.allowance import Claim, admit, reading
+from unetr.core.plan import bounds
+from unetr.core.space.frames import Transform, taking
+from unetr.core.space.volume import Volume
+from unetr.core.text.records import Record, record_from
+from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.io import onto_grid, read_dicom, read_label, read_volume
 from unetr.prepare import layouts_btcv, layouts_files, layouts_json

@@ -7,8 +7,8 @@ import re
 
 import numpy as np
 
-from unetr.core.fingerprint import ContrastStatistics, Fingerprint, IntensityStatistics
-from unetr.core.plan import ChannelPlan
+from unetr.core.plan.fingerprint import ContrastStatistics, Fingerprint, IntensityStatistics
+from unetr.core.plan.schema import ChannelPlan
 from unetr.prepare.contrast import USUAL_CLIP
 from unetr.prepare.dataset import Dataset
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from unetr.core.frames import with_choices
-from unetr.core.geometry import orientation_of
-from unetr.core.volume import Volume
+from unetr.core.space.frames import with_choices
+from unetr.core.space.geometry import orientation_of
+from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.io import onto_grid, read_label
 from unetr.prepare.cases import read_image

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.fingerprint import ContrastStatistics
-from unetr.core.plan import ChannelPlan
-from unetr.core.volume import Array
+from unetr.core.plan.fingerprint import ContrastStatistics
+from unetr.core.plan.schema import ChannelPlan
+from unetr.core.space.volume import Array
 
 # The clip of z-score where nothing else is asked for.
 USUAL_CLIP = ChannelPlan.model_fields["clip_percentiles"].default

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from unetr.core.outputs import folded
-from unetr.core.plan import Region
+from unetr.core.files.outputs import folded
+from unetr.core.plan.schema import Region
 from unetr.errors import InputError
 
 BACKGROUND = "background"

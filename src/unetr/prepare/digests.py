@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from unetr.core.digest import size_and_sha256
-from unetr.core.plan import Record, Region
+from unetr.core.files.digest import size_and_sha256
+from unetr.core.plan.schema import Record, Region
 from unetr.errors import InputError
 from unetr.prepare.dataset import Case, Dataset
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.volume import Array, Volume
+from unetr.core.space.volume import Array, Volume
 from unetr.prepare.scan_facts import to_canonical
 
 # Voxels of a scan that are kept, at places that depend on its size alone.

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics, ScanStatistics
-from unetr.core.frames import with_choices
-from unetr.core.geometry import content_box, orientation_of
-from unetr.core.records import valid
-from unetr.core.volume import Volume
+from unetr.core.plan.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics, ScanStatistics
+from unetr.core.space.frames import with_choices
+from unetr.core.space.geometry import content_box, orientation_of
+from unetr.core.space.volume import Volume
+from unetr.core.text.records import valid
 from unetr.errors import InputError
 from unetr.prepare.cases import read_learned
 from unetr.prepare.contrast import ChannelContrast, channel_contrast, contrast_statistics

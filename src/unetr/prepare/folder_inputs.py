@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from unetr.core.text import read_json
+from unetr.core.text.reading import read_json
 from unetr.errors import InputError
 from unetr.io import case_name, is_dicom, is_scan
 from unetr.io.archive import open_archive

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.geometry import Placement, placed_view
-from unetr.core.plan import Plan
-from unetr.core.volume import Volume
+from unetr.core.plan.schema import Plan
+from unetr.core.space.geometry import Placement, placed_view
+from unetr.core.space.volume import Volume
 from unetr.prepare.preprocess import Image
 from unetr.prepare.problems import Problem
 from unetr.prepare.scan_facts import by_axis

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetr.core.untrusted import reads_untrusted
+from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.io import case_name, is_dicom, is_scan
 from unetr.prepare.dataset import Case, check_id

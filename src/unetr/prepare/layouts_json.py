@@ -14,8 +14,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from unetr.core.plan import Region
-from unetr.core.text import read_json
+from unetr.core.plan.schema import Region
+from unetr.core.text.reading import read_json
 from unetr.errors import InputError
 from unetr.io import FORMATS, case_name, is_scan, scan_suffix
 from unetr.prepare.dataset import BACKGROUND, Case, Dataset, Note, checked_labels, inside, sorted_cases, without_ignore

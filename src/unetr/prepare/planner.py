@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from unetr.core.fingerprint import Fingerprint, LabelStatistics
-from unetr.core.frames import taken
-from unetr.core.grids import HEADER_NOISE, nearest_whole, significant
-from unetr.core.plan import InferencePlan, Plan, PretrainingPlan, TrainingPlan, Window
-from unetr.core.plan_file import parse_plan
-from unetr.core.records import valid
+from unetr.core.plan.file import parse_plan
+from unetr.core.plan.fingerprint import Fingerprint, LabelStatistics
+from unetr.core.plan.schema import InferencePlan, Plan, PretrainingPlan, TrainingPlan, Window
+from unetr.core.space.frames import taken
+from unetr.core.space.grids import HEADER_NOISE, nearest_whole, significant
+from unetr.core.text.records import valid
 from unetr.errors import InputError
 from unetr.prepare.budget import Budget, fit_augmentation, fit_spacing
 from unetr.prepare.channels import choose_channels

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.frames import with_choices
-from unetr.core.plan import Plan
+from unetr.core.plan.schema import Plan
+from unetr.core.space.frames import with_choices
 from unetr.errors import InputError
 from unetr.prepare.cases import read_learned
 from unetr.prepare.dataset import Case, Dataset

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.geometry import Box, Placement, content_box, place, resample
-from unetr.core.plan import ChannelPlan, Plan
-from unetr.core.volume import Volume
+from unetr.core.plan.schema import ChannelPlan, Plan
+from unetr.core.space.geometry import Box, Placement, content_box, place, resample
+from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 
 Image = NDArray[np.float32]

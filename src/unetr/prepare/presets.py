@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from unetr.core.plan import AugmentPlan, NetworkPlan, TrainingPlan
+from unetr.core.plan.schema import AugmentPlan, NetworkPlan, TrainingPlan
 from unetr.errors import InputError
 
 

@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unetr.core.files import write_text
-from unetr.core.printable import csv_cell
-from unetr.core.text import read_text
+from unetr.core.files.atomic import write_text
+from unetr.core.text.printable import csv_cell
+from unetr.core.text.reading import read_text
 from unetr.errors import InputError
 from unetr.prepare.dataset import Case, Dataset
 from unetr.prepare.folds import split_held_out

@@ -11,8 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unetr.core.plan import AugmentPlan, ChannelPlan, InferencePlan, NetworkPlan, Plan, Region, TrainingPlan, Window
-from unetr.core.records import valid
+from unetr.core.plan.schema import (
+    AugmentPlan,
+    ChannelPlan,
+    InferencePlan,
+    NetworkPlan,
+    Plan,
+    Region,
+    TrainingPlan,
+    Window,
+)
+from unetr.core.text.records import valid
 from unetr.errors import InputError
 from unetr.prepare.cases import read_case
 from unetr.prepare.dataset import Dataset

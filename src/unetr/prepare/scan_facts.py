@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unetr.core.geometry import content_box, orientation_of, place
-from unetr.core.volume import Affine, Array, Volume
+from unetr.core.space.geometry import content_box, orientation_of, place
+from unetr.core.space.volume import Affine, Array, Volume
 
 CANONICAL = "RAS"
 # Percentiles of a whole scan are taken of at most about this many voxels, evenly strided.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from unetr.core.fingerprint import Fingerprint, IntensityStatistics
-from unetr.core.plan import ChannelPlan, Plan, Window
-from unetr.core.plan_file import parse_plan
+from unetr.core.plan.file import parse_plan
+from unetr.core.plan.fingerprint import Fingerprint, IntensityStatistics
+from unetr.core.plan.schema import ChannelPlan, Plan, Window
 from unetr.prepare.planner import choose_window, median_shape
 from unetr.prepare.scan_facts import Triple, by_axis
 from unetr.prepare.structures import share_at_risk

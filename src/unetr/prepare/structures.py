@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from unetr.core.fingerprint import Fingerprint
+from unetr.core.plan.fingerprint import Fingerprint
 from unetr.prepare.scan_facts import Triple, by_axis
 
 # Widths are told apart up to so many of the finest axis's voxels; no budget coarsens more than 3 times.

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from unetr.core.plan import ChannelPlan, Plan
+from unetr.core.plan.schema import ChannelPlan, Plan
 
 _HEAD = """\
 # A plan says how a scan becomes the network's input and how its output becomes a label file.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from unetr.core.plan import NetworkPlan, Window
+from unetr.core.plan.schema import NetworkPlan, Window
 
 _FLOAT_GB = 4 / 1e9
 # Weights, their averages twice, gradients and two moments of AdamW.

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unetr.core.fingerprint import Fingerprint
-from unetr.core.plan import Plan
+from unetr.core.plan.fingerprint import Fingerprint
+from unetr.core.plan.schema import Plan
 from unetr.report.text import Html, element, joined, table
 
 # The plan's own bookkeeping, and what other parts of the page show.

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
-from unetr.core.files import write_text
-from unetr.core.fingerprint import Fingerprint
-from unetr.core.plan import Plan
+from unetr.core.files.atomic import write_text
+from unetr.core.plan.fingerprint import Fingerprint
+from unetr.core.plan.schema import Plan
 from unetr.evaluate.results import Results
 from unetr.report.facts import data_section, plan_section
 from unetr.report.plots import distributions_png, read_log, training_curves_png

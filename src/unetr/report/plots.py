@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.printable import printable
-from unetr.core.untrusted import untrusted
+from unetr.core.text.printable import printable
+from unetr.core.text.untrusted import untrusted
 from unetr.draw.colours import class_colour
 from unetr.draw.drawing import Axes, Figure, FigureCanvasAgg, FuncFormatter, MaxNLocator
 from unetr.evaluate.results import Results

@@ -7,7 +7,7 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 
-from unetr.core.printable import printable_lines
+from unetr.core.text.printable import printable_lines
 from unetr.evaluate.summary import Statistic
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from unetr.core.geometry import resample
-from unetr.core.plan import AugmentPlan
+from unetr.core.plan.schema import AugmentPlan
+from unetr.core.space.geometry import resample
 
 Float = NDArray[np.float32]
 Matrix = NDArray[np.float64]

@@ -7,8 +7,8 @@ import time
 
 import torch
 
-from unetr.core.machine import PLENTY_BYTES, SHARE_OF_FREE, free_bytes
-from unetr.core.plan import Plan
+from unetr.core.machine.memory import PLENTY_BYTES, SHARE_OF_FREE, free_bytes
+from unetr.core.plan.schema import Plan
 from unetr.train.sample import Batch
 from unetr.train.step import start_trainer, training_step
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from unetr.core.files import machine_error
-from unetr.core.untrusted import untrusted
+from unetr.core.files.atomic import machine_error
+from unetr.core.text.untrusted import untrusted
 from unetr.errors import InputError
 from unetr.model.sealed import read_sealed, write_sealed
 from unetr.train.team import shared_like, whole

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.plan import Plan, PostprocessPlan
-from unetr.core.plan_file import write_plan
+from unetr.core.plan.file import write_plan
+from unetr.core.plan.schema import Plan, PostprocessPlan
 from unetr.evaluate.overlap import dice, mask_counts
 from unetr.evaluate.paired import PairedDifference, paired_difference
 from unetr.evaluate.results import Results, write_results

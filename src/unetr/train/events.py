@@ -18,8 +18,8 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from unetr.core.files import machine_error
-from unetr.core.printable import printable
+from unetr.core.files.atomic import machine_error
+from unetr.core.text.printable import printable
 from unetr.train.loop import Observer, StepReport
 from unetr.train.validate import ValidationReport
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from unetr.core.outputs import claim
-from unetr.core.plan import Plan
+from unetr.core.files.outputs import claim
+from unetr.core.plan.schema import Plan
 from unetr.evaluate.results import Results, read_results, write_results
 from unetr.evaluate.run import Pair, evaluate_pairs
 from unetr.infer.load import load

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from unetr.core.fingerprint import Fingerprint
-from unetr.core.frames import taking
-from unetr.core.lock import locked
-from unetr.core.plan import Plan
-from unetr.core.plan_file import read_plan
+from unetr.core.files.lock import locked
+from unetr.core.plan.file import read_plan
+from unetr.core.plan.fingerprint import Fingerprint
+from unetr.core.plan.schema import Plan
+from unetr.core.space.frames import taking
 from unetr.errors import InputError
 from unetr.evaluate.results import Results
 from unetr.model.build import empty_network

@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from unetr.core.files import flush_to_disk, machine_error, remove_leftovers, write_text
-from unetr.core.printable import csv_cell
-from unetr.core.untrusted import untrusted
+from unetr.core.files.atomic import flush_to_disk, machine_error, remove_leftovers, write_text
+from unetr.core.text.printable import csv_cell
+from unetr.core.text.untrusted import untrusted
 from unetr.train.run import CACHE, Run
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from unetr.core.plan import Plan
+from unetr.core.plan.schema import Plan
 from unetr.errors import StoppedError
 from unetr.model.file import ModelFile
 from unetr.prepare.cache import Cache

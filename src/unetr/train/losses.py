@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unetr.core.plan import LossPlan
+from unetr.core.plan.schema import LossPlan
 
 SMOOTHING = 1e-5
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unetr.core.plan import Plan, PretrainingPlan
+from unetr.core.plan.schema import Plan, PretrainingPlan
 from unetr.train.losses import LossTerms, Total, alone
 
 # Added to the variance of a patch whose voxels are (nearly) all alike, as in MAE's reference implementation.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unetr.core.plan import TrainingPlan
+from unetr.core.plan.schema import TrainingPlan
 from unetr.train.team import shared_like, whole
 
 # Of Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"): coefficients of the quintic

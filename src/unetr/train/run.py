@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetr.core.digest import size_and_sha256
-from unetr.core.files import is_own, write_text
-from unetr.core.fingerprint import Fingerprint
-from unetr.core.outputs import claim
-from unetr.core.plan import Plan
-from unetr.core.plan_file import read_plan, write_plan
-from unetr.core.records import Record, record_from
-from unetr.core.text import read_json
+from unetr.core.files.atomic import is_own, write_text
+from unetr.core.files.digest import size_and_sha256
+from unetr.core.files.outputs import claim
+from unetr.core.plan.file import read_plan, write_plan
+from unetr.core.plan.fingerprint import Fingerprint
+from unetr.core.plan.schema import Plan
+from unetr.core.text.reading import read_json
+from unetr.core.text.records import Record, record_from
 from unetr.errors import InputError
 from unetr.prepare.cases import Dataset
 from unetr.prepare.digests import DataDigest, case_digests, cases_difference, data_difference

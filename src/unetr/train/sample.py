@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.plan import Plan
+from unetr.core.plan.schema import Plan
 from unetr.prepare.cache import Cache, CachedCase
 from unetr.prepare.preprocess import IGNORED
 from unetr.train.augment import augment_intensities, random_map, read_through, turn

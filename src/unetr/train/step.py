@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from unetr.core.plan import Plan
+from unetr.core.plan.schema import Plan
 from unetr.errors import InputError
 from unetr.model.build import build_network
 from unetr.model.file import ModelFile

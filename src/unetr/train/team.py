@@ -24,9 +24,9 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from unetr.core.machine.allocator import keep_freed_memory
 from unetr.errors import InputError, MachineError
 from unetr.infer.engines.torch import has_fast_bf16
-from unetr.model.memory import keep_freed_memory
 
 # The leader prepares the data while the others wait.
 _PATIENCE = timedelta(hours=6)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from unetr.core.fingerprint import Fingerprint
-from unetr.core.plan import Plan
+from unetr.core.plan.fingerprint import Fingerprint
+from unetr.core.plan.schema import Plan
 from unetr.errors import InputError
 from unetr.model.file import ModelFile
 from unetr.model.patch_embedding import PatchEmbedding, resized_position

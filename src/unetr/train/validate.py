@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unetr.core.plan import Plan
+from unetr.core.plan.schema import Plan
 from unetr.errors import StoppedError
 from unetr.evaluate.overlap import dice_per_class
 from unetr.infer.engines.torch import has_fast_bf16, network_engine

@@ -19,7 +19,7 @@ from unetr.app.options import (
     say,
     transform_named,
 )
-from unetr.core.frames import taking
+from unetr.core.space.frames import taking
 from unetr.errors import InputError
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from unetr.app.options import (
     say,
     transform_named,
 )
-from unetr.core.frames import taking
+from unetr.core.space.frames import taking
 from unetr.errors import BatchError, InputError
 
 
@@ -48,9 +48,9 @@ def compare(
     """
     from unetr.app.compare_run import Contest, conditions, gather, open_contest, run_contest, write_plans
     from unetr.app.options import defined
-    from unetr.core.files import atomic_path, write_text
-    from unetr.core.lock import locked
-    from unetr.core.outputs import claim
+    from unetr.core.files.atomic import atomic_path, write_text
+    from unetr.core.files.lock import locked
+    from unetr.core.files.outputs import claim
     from unetr.prepare.presets import network_named
     from unetr.report.comparison import comparison_document, comparison_png, comparison_table
 

@@ -22,8 +22,8 @@ def convert(
 
     Example: unetr plan --template > plan.yaml; unetr convert monai best.pt --plan plan.yaml -o model.safetensors
     """
-    from unetr.core.outputs import claim
-    from unetr.core.plan_file import read_plan
+    from unetr.core.files.outputs import claim
+    from unetr.core.plan.file import read_plan
     from unetr.model.convert import CONVERTERS
     from unetr.model.file import write_model
 

@@ -41,8 +41,8 @@ def demo(
 
     Example: unetr demo
     """
-    from unetr.core.lock import locked
-    from unetr.core.outputs import claim
+    from unetr.core.files.lock import locked
+    from unetr.core.files.outputs import claim
 
     with locked(out, say):
         claim([out / name for name in _FILES], overwrite=overwrite)

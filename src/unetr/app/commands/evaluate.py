@@ -22,7 +22,7 @@ from unetr.app.options import (
     transform_named,
 )
 from unetr.app.training_view import print_scores
-from unetr.core.frames import taking
+from unetr.core.space.frames import taking
 from unetr.errors import BatchError, InputError
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def evaluate(
 
     Example: unetr evaluate predictions/ labelsTr/
     """
-    from unetr.core.lock import locked_files
-    from unetr.core.outputs import claim
+    from unetr.core.files.lock import locked_files
+    from unetr.core.files.outputs import claim
     from unetr.evaluate.results import write_results
     from unetr.evaluate.run import evaluate_pairs, match_cases
 
@@ -127,7 +127,7 @@ def _ask_about_ignored(results: Results) -> None:
 
 def _declared(path: Path | None, ignore_label: int | None) -> dict[str, Any]:
     """Label names, regions, ignore label and transform from a plan; without one the files' own names are used."""
-    from unetr.core.plan_file import read_plan
+    from unetr.core.plan.file import read_plan
 
     if path is None:
         return {"ignore_value": ignore_label, "transform": None}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unetr.app.options import ModelPath, Overwrite, say
-from unetr.core.child import child_environment, python_module
+from unetr.core.machine.child import child_environment, python_module
 from unetr.errors import InputError, MachineError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def export(
     Example: unetr export model.safetensors --to onnx
     """
     from unetr.app.export_check import seeded_logits
-    from unetr.core.outputs import claim
+    from unetr.core.files.outputs import claim
     from unetr.model.artefact import open_model
     from unetr.model.export import EXPORTS
     from unetr.model.shipped import find_model

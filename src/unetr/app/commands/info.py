@@ -11,8 +11,8 @@ from unetr.app.options import Json, TransformName, print_json, print_table, say,
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
-    from unetr.core.allowance import Claim
-    from unetr.core.frames import Transform
+    from unetr.core.machine.allowance import Claim
+    from unetr.core.space.frames import Transform
 
 # Larger scans are not read to tell their smallest and largest number, nor are larger headers of DICOM.
 _MOST_READ = 3 * 10**8
@@ -52,8 +52,8 @@ def info(
 
 def _show_series(path: Path, as_json: bool) -> None:
     """The CT, MR and PET series in a DICOM file, folder or zip, from their headers alone."""
-    from unetr.core.allowance import memory_limit
-    from unetr.core.machine import resident_bytes
+    from unetr.core.machine.allowance import memory_limit
+    from unetr.core.machine.memory import resident_bytes
     from unetr.io.dicom import list_series
 
     with memory_limit(resident_bytes() + _MOST_READ):
@@ -141,9 +141,9 @@ def _model_facts(path: Path) -> dict[str, Any]:
 
 def _scan_facts(path: Path, transform: Transform | None) -> dict[str, Any]:
     """Facts of a scan; of one whose affines disagree both are shown, and the rest goes by the sform unless told."""
-    from unetr.core.allowance import DoesNotFitError, memory_limit
-    from unetr.core.geometry import orientation_of
-    from unetr.core.machine import resident_bytes
+    from unetr.core.machine.allowance import DoesNotFitError, memory_limit
+    from unetr.core.machine.memory import resident_bytes
+    from unetr.core.space.geometry import orientation_of
     from unetr.io import header_affines, read_volume
 
     try:
@@ -172,8 +172,8 @@ def _scan_facts(path: Path, transform: Transform | None) -> dict[str, Any]:
 
 def _header_facts(claim: Claim) -> dict[str, Any]:
     """The same facts, without those that are in the voxels. Raises InputError for an affine that is none."""
-    from unetr.core.geometry import orientation_of
-    from unetr.core.volume import affine_spacing_mm
+    from unetr.core.space.geometry import orientation_of
+    from unetr.core.space.volume import affine_spacing_mm
     from unetr.io.checks import check_affine
 
     affine = claim.affine

@@ -17,12 +17,12 @@ from unetr.app.options import (
     transform_named,
     write_out,
 )
-from unetr.core.frames import taking
+from unetr.core.space.frames import taking
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
-    from unetr.core.fingerprint import Fingerprint
-    from unetr.core.plan import Plan
+    from unetr.core.plan.fingerprint import Fingerprint
+    from unetr.core.plan.schema import Plan
     from unetr.prepare.dataset import Dataset
 
 
@@ -44,9 +44,9 @@ def plan(
 
     Example: unetr plan Task04_Hippocampus -o hippocampus
     """
-    from unetr.core.files import write_text
-    from unetr.core.outputs import claim
-    from unetr.core.plan_file import plan_to_yaml, write_plan
+    from unetr.core.files.atomic import write_text
+    from unetr.core.files.outputs import claim
+    from unetr.core.plan.file import plan_to_yaml, write_plan
     from unetr.prepare.template import template_plan
 
     if template:

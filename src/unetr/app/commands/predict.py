@@ -91,7 +91,7 @@ def predict(
     from unetr.app.predict_files import alone, output_files
     from unetr.app.predict_options import PredictOptions
     from unetr.app.predict_run import Job, claim_outputs, run_job
-    from unetr.core.files import remove_leftovers
+    from unetr.core.files.atomic import remove_leftovers
     from unetr.infer.batch_report import REPORT_NAME
     from unetr.infer.load import load, model_paths
     from unetr.infer.memory import parse_memory
@@ -176,8 +176,8 @@ def _print_volumes(finished: Mapping[str, CaseRecord]) -> None:
 
 
 def _write_stats(path: Path, finished: Mapping[str, CaseRecord]) -> None:
-    from unetr.core.files import write_text
-    from unetr.core.printable import csv_cell
+    from unetr.core.files.atomic import write_text
+    from unetr.core.text.printable import csv_cell
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

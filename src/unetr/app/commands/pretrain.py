@@ -10,7 +10,7 @@ import typer
 from unetr.app.launch import launch, launched_rank
 from unetr.app.options import Json, Overwrite, Sharded, TransformName, finite, print_json, say, training_minutes
 from unetr.app.training_view import fit_in_view, run_transform
-from unetr.core.frames import taking
+from unetr.core.space.frames import taking
 from unetr.errors import InputError
 
 
@@ -47,7 +47,7 @@ def pretrain(
     Example: unetr pretrain scans/ -o runs/pretrained --minutes 60
     """
     minutes = training_minutes(minutes, steps)
-    from unetr.core.plan_file import read_plan
+    from unetr.core.plan.file import read_plan
     from unetr.prepare.planner import without_labels
     from unetr.prepare.unlabelled import open_unlabelled
     from unetr.report.plots import read_log

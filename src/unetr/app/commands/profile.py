@@ -11,7 +11,7 @@ from unetr.app.options import Json, print_json, print_table, progress
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
-    from unetr.core.plan import NetworkPlan
+    from unetr.core.plan.schema import NetworkPlan
 
 
 def profile(
@@ -76,8 +76,8 @@ def _window(text: str) -> tuple[int, int, int]:
 
 def _check_sizes(source: str, network: NetworkPlan, size: tuple[int, int, int], channels: int, classes: int) -> None:
     """Raises InputError for sizes that no plan may have, before a network of them is made."""
-    from unetr.core.bounds import MOST_CHANNELS, MOST_LABELS
-    from unetr.core.plan_file import parse_plan
+    from unetr.core.plan.bounds import MOST_CHANNELS, MOST_LABELS
+    from unetr.core.plan.file import parse_plan
 
     plan = {
         "dataset": source,

@@ -45,7 +45,7 @@ def recipe(
     Example: unetr recipe btcv RawData -o btcv --run
     """
     from unetr.app.recipe_run import Ask, commands, paper_rows, prepare_recipe, run_recipe
-    from unetr.core.lock import locked
+    from unetr.core.files.lock import locked
     from unetr.prepare.recipes import STEPS, recipe_named
 
     if name is None or listed:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unetr.app.options import Overwrite, say
-from unetr.core.frames import taking
+from unetr.core.space.frames import taking
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def report(
 
 def _report_run(run: Run, overwrite: bool) -> None:
     from unetr.app.run_report import picture_beside, write_run_report
-    from unetr.core.lock import locked_files
-    from unetr.core.outputs import claim
+    from unetr.core.files.lock import locked_files
+    from unetr.core.files.outputs import claim
     from unetr.evaluate.results import read_results
     from unetr.train.run import read_settings
 
@@ -68,8 +68,8 @@ def _report_run(run: Run, overwrite: bool) -> None:
 def _report_folds(folder: Path, folds: list[Run], overwrite: bool) -> None:
     """The page of a cross-validation that was gathered; said where it was not."""
     from unetr.app.run_report import picture_beside, write_folds_report
-    from unetr.core.lock import locked_files
-    from unetr.core.outputs import claim
+    from unetr.core.files.lock import locked_files
+    from unetr.core.files.outputs import claim
     from unetr.evaluate.results import read_results
     from unetr.train.run import read_settings
 
@@ -89,7 +89,7 @@ def _report_folds(folder: Path, folds: list[Run], overwrite: bool) -> None:
 def _worst_shown(run: Run, predictions: Path, settings: Settings, results: Results) -> list[ShownCase]:
     """The worst cases by `results` whose files are still there; a report without pictures is better than none."""
     from unetr.app.run_report import ShownCase
-    from unetr.core.plan_file import read_plan
+    from unetr.core.plan.file import read_plan
     from unetr.evaluate.results import worst_cases
     from unetr.prepare.cases import open_dataset
     from unetr.prepare.digests import case_digest

@@ -21,7 +21,7 @@ from unetr.app.options import (
     training_minutes,
 )
 from unetr.app.training_view import cross_validate_in_view, fit_in_view, print_scores, run_transform, scores_kept
-from unetr.core.frames import taking
+from unetr.core.space.frames import taking
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def train(
     Example: unetr train Task04_Hippocampus -o runs/hippocampus --minutes 20
     """
     minutes = training_minutes(minutes, steps)
-    from unetr.core.outputs import claim
-    from unetr.core.plan_file import read_plan
+    from unetr.core.files.outputs import claim
+    from unetr.core.plan.file import read_plan
     from unetr.model.file import read_model
     from unetr.model.shipped import find_model
     from unetr.train.crossval import fold_runs

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.files import is_leftover
-from unetr.core.private import open_private, private_folder
+from unetr.core.files.atomic import is_leftover
+from unetr.core.files.private import open_private, private_folder
 from unetr.errors import UnetrError
 from unetr.model.artefact import Opened
 from unetr.model.sealed import read_sealed, write_sealed

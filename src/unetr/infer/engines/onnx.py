@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unetr.core.parallel import available_cores
+from unetr.core.machine.parallel import available_cores
 from unetr.errors import InputError, MachineError
 from unetr.infer.window import Engine, Float
 from unetr.model.artefact import Opened

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from unetr.core.plan import NetworkPlan
+from unetr.core.plan.schema import NetworkPlan
 from unetr.model.decoders.mla import multi_level_aggregation
 from unetr.model.decoders.nup import naive_upsampling
 from unetr.model.decoders.pup import progressive_upsampling

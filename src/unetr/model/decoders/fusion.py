@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unetr.core.plan import NetworkPlan
+from unetr.core.plan.schema import NetworkPlan
 from unetr.model.blocks import ConvBlock, Deconvolution, conv_block
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from unetr.core.plan import NetworkPlan
+from unetr.core.plan.schema import NetworkPlan
 from unetr.model.blocks import ConvBlock, Deconvolution, PointConvolution, conv_block
 from unetr.model.decoders.fusion import Fusion, fusions
 

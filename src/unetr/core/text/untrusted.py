@@ -15,7 +15,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from pydantic import ValidationError
 
-from unetr.core.records import first_problem
+from unetr.core.text.records import first_problem
 from unetr.errors import InputError, UnetrError
 
 _P = ParamSpec("_P")

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from unetr.core.digest import file_sha256
+from unetr.core.files.digest import file_sha256
 from unetr.errors import InputError
 
 LIST = ".unetr_outputs"

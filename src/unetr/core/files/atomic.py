@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from unetr.core.outputs import is_claimed, record
+from unetr.core.files.outputs import is_claimed, record
 from unetr.errors import MachineError
 
 _MACHINE_ERRORS = {

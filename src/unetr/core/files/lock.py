@@ -16,8 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from unetr.core.files import machine_error
-from unetr.core.outputs import folded
+from unetr.core.files.atomic import machine_error
+from unetr.core.files.outputs import folded
 from unetr.errors import InputError, MachineError
 
 _NAME = ".unetr-lock"

@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.volume import GRID_TOLERANCE_MM, Affine, affine_spacing_mm, grid_distance_mm
+from unetr.core.space.volume import GRID_TOLERANCE_MM, Affine, affine_spacing_mm, grid_distance_mm
 
 # Largest |cosine| between two voxel axes that still counts as perpendicular (DESIGN section 5).
 MOST_SHEAR = 1e-3

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from unetr.core.machine import free_bytes, gigabytes, resident_bytes
+from unetr.core.machine.memory import free_bytes, gigabytes, resident_bytes
 from unetr.errors import InputError
 
 _FLOAT = 4

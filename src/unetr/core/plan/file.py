@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
-from unetr.core.files import write_text
-from unetr.core.plan import Plan
-from unetr.core.printable import printable_lines
-from unetr.core.records import record_from
-from unetr.core.text import parse_yaml, read_text
-from unetr.core.untrusted import reads_untrusted
+from unetr.core.files.atomic import write_text
+from unetr.core.plan.schema import Plan
+from unetr.core.text.printable import printable_lines
+from unetr.core.text.reading import parse_yaml, read_text
+from unetr.core.text.records import record_from
+from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
 
 

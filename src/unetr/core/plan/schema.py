@@ -11,14 +11,14 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from unetr.core import bounds
-from unetr.core.bounds import Name, NotNegative, Share
-from unetr.core.frames import Transform
-from unetr.core.plan_size import size_problem
-from unetr.core.plan_training import AugmentPlan as AugmentPlan
-from unetr.core.plan_training import LossPlan as LossPlan
-from unetr.core.plan_training import TrainingPlan as TrainingPlan
-from unetr.core.records import Record as Record
+from unetr.core.plan import bounds
+from unetr.core.plan.bounds import Name, NotNegative, Share
+from unetr.core.plan.size import size_problem
+from unetr.core.plan.training import AugmentPlan as AugmentPlan
+from unetr.core.plan.training import LossPlan as LossPlan
+from unetr.core.plan.training import TrainingPlan as TrainingPlan
+from unetr.core.space.frames import Transform
+from unetr.core.text.records import Record as Record
 
 Window = tuple[bounds.WindowSide, bounds.WindowSide, bounds.WindowSide]
 # What the network sees is about 1; a plan that makes this of a scan was not made for it.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from unetr.core import bounds
+from unetr.core.plan import bounds
 
 if TYPE_CHECKING:
-    from unetr.core.plan import NetworkPlan, Plan
+    from unetr.core.plan.schema import NetworkPlan, Plan
 
 
 def size_problem(plan: Plan) -> str:

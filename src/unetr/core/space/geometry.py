@@ -16,10 +16,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.allowance import admit
-from unetr.core.grids import HEADER_NOISE, nearest_whole, turn_matrix
-from unetr.core.parallel import available_cores, in_threads, ranges
-from unetr.core.volume import Affine, Array, Volume, affine_spacing_mm
+from unetr.core.machine.allowance import admit
+from unetr.core.machine.parallel import available_cores, in_threads, ranges
+from unetr.core.space.grids import HEADER_NOISE, nearest_whole, turn_matrix
+from unetr.core.space.volume import Affine, Array, Volume, affine_spacing_mm
 from unetr.errors import InputError
 
 Kernel = Literal["nearest", "linear", "cubic"]

@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from unetr.core import bounds
-from unetr.core.records import Record
+from unetr.core.plan import bounds
+from unetr.core.text.records import Record
 
 _Cases = Annotated[int, Field(ge=0, le=10**7)]
 _Side = Annotated[int, Field(ge=1, le=10**6)]

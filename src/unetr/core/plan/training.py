@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from unetr.core import bounds
-from unetr.core.bounds import Fraction, NotNegative, Positive, Share
-from unetr.core.records import Record
+from unetr.core.plan import bounds
+from unetr.core.plan.bounds import Fraction, NotNegative, Positive, Share
+from unetr.core.text.records import Record
 
 
 class LossPlan(Record):

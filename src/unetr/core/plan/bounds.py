@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from unetr.core.text import whole_characters
+from unetr.core.text.reading import whole_characters
 
 # What a label file can hold (`unetr.io` reads and writes 16 bits).
 LARGEST_LABEL = 65535

@@ -1,0 +1,1 @@
+"""The machine: its memory and cores, child processes, and what keeps this program to itself."""
