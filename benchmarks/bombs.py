@@ -24,7 +24,7 @@ import pydicom
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from measured import measure
-from unetr.model.file import write_model
+from unetr.model.file.model_file import write_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fuzz"))
 from seeds import dicom_maker, dicom_slices, model

@@ -32,8 +32,8 @@ def tiny_model(desk: Desk) -> Path:
 
 def _write_tiny(path: Path) -> None:
     from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
-    from unetr.model.build import build_network
-    from unetr.model.file import ModelFile, write_model
+    from unetr.model.file.model_file import ModelFile, write_model
+    from unetr.model.network.build import build_network
 
     plan = Plan(
         dataset="tiny",
@@ -78,7 +78,7 @@ def not_finite(desk: Desk) -> Iterator[Finding]:
 
 def plans(desk: Desk) -> Iterator[Finding]:
     from unetr.core.plan.file import plan_to_yaml
-    from unetr.model.file import read_model
+    from unetr.model.file.model_file import read_model
 
     text = plan_to_yaml(read_model(tiny_model(desk) / "tiny.safetensors").plan)
     if _PLAN not in text:

@@ -43,10 +43,10 @@ from small_run import (
 )
 from unetr.core.plan.file import read_plan
 from unetr.errors import MachineError
-from unetr.train.checkpoint import restore_checkpoint, save_checkpoint
-from unetr.train.run import Run, read_settings
-from unetr.train.schedule import TIMED_TO
-from unetr.train.step import start_trainer
+from unetr.train.optimise.schedule import TIMED_TO
+from unetr.train.optimise.step import start_trainer
+from unetr.train.run.checkpoint import restore_checkpoint, save_checkpoint
+from unetr.train.run.folder import Run, read_settings
 from write_calls import Before, Call, DiskFull, Nth, kill, refuse, watching
 
 

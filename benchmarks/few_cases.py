@@ -20,8 +20,8 @@ from pathlib import Path
 
 from unetr.evaluate.paired import paired_difference
 from unetr.evaluate.results import Results, read_results
-from unetr.prepare.cases import Case, Dataset, open_dataset
-from unetr.prepare.folds import split_folds
+from unetr.prepare.datasets.cases import Case, Dataset, open_dataset
+from unetr.prepare.datasets.folds import split_folds
 
 FOLDS = 5
 VALIDATED, TRAINED = 0, 1  # in the fold column

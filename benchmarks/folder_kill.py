@@ -24,8 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
-from unetr.model.build import build_network
-from unetr.model.file import ModelFile, write_model
+from unetr.model.file.model_file import ModelFile, write_model
+from unetr.model.network.build import build_network
 
 NAN = struct.pack("<f", float("nan"))
 

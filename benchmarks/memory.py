@@ -42,8 +42,8 @@ def make_scan(path: Path, size: int, slices: int) -> None:
 
 def make_model(path: Path, spacing_mm: float, classes: int) -> None:
     from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
-    from unetr.model.build import build_network
-    from unetr.model.file import ModelFile, write_model
+    from unetr.model.file.model_file import ModelFile, write_model
+    from unetr.model.network.build import build_network
 
     plan = Plan(
         dataset="noise",

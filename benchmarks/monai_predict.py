@@ -79,7 +79,7 @@ def monai_network(plan: dict[str, Any], outputs: int) -> UNETR:
 def export(model: Path, weights: Path, plan_file: Path) -> None:
     """Weights and plan of a unetr model file for this script: the reverse of `unetr convert monai`."""
     from unetr.model.convert import _MONAI_UNUSED, _matches, _rename
-    from unetr.model.file import read_model
+    from unetr.model.file.model_file import read_model
 
     read = read_model(model)
     plan = read.plan.model_dump(mode="json") | {"outputs": read.plan.outputs}

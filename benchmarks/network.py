@@ -26,9 +26,9 @@ from monai_predict import export, load
 from unetr.core.plan.schema import ChannelPlan, Plan
 from unetr.infer.engines import choose_engine, make_engine
 from unetr.infer.engines.openvino import has_bf16
-from unetr.model.artefact import open_model
-from unetr.model.build import build_network
-from unetr.model.file import ModelFile, write_model
+from unetr.model.file.model_file import ModelFile, write_model
+from unetr.model.network.build import build_network
+from unetr.model.opened import open_model
 
 WINDOW = (96, 96, 96)
 Run = Callable[[np.ndarray], np.ndarray]

@@ -23,8 +23,8 @@ from unetr.core.machine.parallel import ranges
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.core.space.geometry import Placement, place
 from unetr.core.space.volume import Volume
-from unetr.infer.restore import Canvas, draw
-from unetr.infer.sweep import Route
+from unetr.infer.sweep.restore import Canvas, draw
+from unetr.infer.sweep.slabs import Route
 
 Float = NDArray[np.float32]
 GRID_MM = 1.5

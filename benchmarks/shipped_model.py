@@ -18,10 +18,10 @@ from unetr.evaluate.overlap import dice_per_class
 from unetr.infer.load import load
 from unetr.infer.predict import Segmenter
 from unetr.io import read_volume
-from unetr.model.file import compact, read_model, write_model
+from unetr.model.file.model_file import compact, read_model, write_model
 from unetr.model.shipped import __file__ as shipped
-from unetr.prepare.cases import open_dataset
-from unetr.train.run import Run, read_settings
+from unetr.prepare.datasets.cases import open_dataset
+from unetr.train.run.folder import Run, read_settings
 
 LIMIT_BYTES = 12_000_000
 

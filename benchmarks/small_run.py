@@ -24,16 +24,16 @@ import numpy as np
 import torch
 
 import unetr.infer.load
-import unetr.train.events
-import unetr.train.fit  # noqa: F401
+import unetr.jobs.training.events
+import unetr.jobs.training.fit  # noqa: F401
 from unetr.app.cli import main
 from unetr.core.files.atomic import is_leftover
 from unetr.core.plan.file import write_plan
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan, TrainingPlan
 from unetr.errors import InputError
-from unetr.model.sealed import read_sealed
-from unetr.train.checkpoint import KIND, checkpoints
-from unetr.train.run import Run
+from unetr.model.file.sealed import read_sealed
+from unetr.train.run.checkpoint import KIND, checkpoints
+from unetr.train.run.folder import Run
 from write_calls import Before, Call, Kind, watching
 
 STEPS, CHECKPOINT_STEPS = 8, 2

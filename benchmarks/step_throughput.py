@@ -51,8 +51,8 @@ def monai_step(window: Window, images: np.ndarray, classes: np.ndarray, bf16: bo
 
 def unetr_step(window: Window, images: np.ndarray, classes: np.ndarray) -> Callable[[], object]:
     from unetr.core.plan.schema import ChannelPlan, Plan, TrainingPlan
-    from unetr.train.sample import Batch
-    from unetr.train.step import start_trainer, training_step
+    from unetr.train.optimise.step import start_trainer, training_step
+    from unetr.train.samples.sample import Batch
 
     plan = Plan(
         dataset="benchmark",

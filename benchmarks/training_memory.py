@@ -1,4 +1,4 @@
-"""Memory that training takes, measured, beside the planner's estimate (`prepare/training_memory.py`).
+"""Memory that training takes, measured, beside the planner's estimate (`prepare/planning/training_memory.py`).
 
     uv run python benchmarks/training_memory.py [--precision bf16]
 
@@ -39,10 +39,10 @@ def train(preset: str, side: int, windows: int, classes: int, precision: str) ->
 
     from unetr.core.machine.memory import peak_bytes, resident_bytes
     from unetr.core.plan.schema import ChannelPlan, Plan
-    from unetr.prepare.presets import PRESETS
-    from unetr.prepare.training_memory import training_memory
-    from unetr.train.sample import Batch
-    from unetr.train.step import start_trainer, training_step
+    from unetr.prepare.planning.presets import PRESETS
+    from unetr.prepare.planning.training_memory import training_memory
+    from unetr.train.optimise.step import start_trainer, training_step
+    from unetr.train.samples.sample import Batch
 
     chosen = PRESETS[preset]
     plan = Plan(

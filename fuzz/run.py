@@ -67,8 +67,8 @@ def fuzz(name: str, folder: Path, seconds: int) -> None:
         import targets
 
         import unetr.io
-        import unetr.model.artefact
-        import unetr.prepare.cases  # noqa: F401
+        import unetr.model.opened
+        import unetr.prepare.datasets.cases  # noqa: F401
     target = targets.TARGETS[name]
     targets.prepare(name)
     inputs = folder / "inputs"

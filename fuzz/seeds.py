@@ -109,8 +109,8 @@ def plan_yaml() -> bytes:
 
 def model(window: int = 16) -> Any:
     """A model file's contents, the network's weights drawn anew."""
-    from unetr.model.build import build_network
-    from unetr.model.file import ModelFile
+    from unetr.model.file.model_file import ModelFile
+    from unetr.model.network.build import build_network
 
     made = plan(window)
     network = build_network(made.network, 1, made.outputs, made.window, seed=1)
@@ -122,7 +122,7 @@ def sealed() -> bytes:
     """The header and the bytes of a model file, without the length before it."""
     from dataclasses import replace
 
-    from unetr.model.file import write_model
+    from unetr.model.file.model_file import write_model
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
@@ -170,7 +170,7 @@ def results() -> bytes:
 
 
 def report() -> bytes:
-    from unetr.infer.batch_report import CaseRecord, FileDigest, Report, write_report
+    from unetr.jobs.predict.report import CaseRecord, FileDigest, Report, write_report
 
     digest = FileDigest(file="a.nii.gz", bytes=3, sha256="0" * 64)
     cases = (CaseRecord(id="a", state="done", inputs=(digest,), outputs=(digest,), volumes_ml={"organ": 1.5}),)

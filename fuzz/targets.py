@@ -56,7 +56,7 @@ def pack_mha(data: bytes) -> bytes:
 
 
 def dicom(data: bytes, folder: Path) -> object:
-    from unetr.io.dicom import list_series, read_dicom
+    from unetr.io.dicom.volume import list_series, read_dicom
 
     path = folder / "a.dcm"
     path.write_bytes(data)
@@ -66,7 +66,7 @@ def dicom(data: bytes, folder: Path) -> object:
 
 def dicom_folder(data: bytes, folder: Path) -> object:
     """The changed slice between two sound ones."""
-    from unetr.io.dicom import list_series, read_dicom
+    from unetr.io.dicom.volume import list_series, read_dicom
 
     for name, content in zip(("0.dcm", "1.dcm", "2.dcm"), (SLICES[0], data, SLICES[2]), strict=True):
         (folder / name).write_bytes(content)
@@ -75,7 +75,7 @@ def dicom_folder(data: bytes, folder: Path) -> object:
 
 
 def dicom_zip(data: bytes, folder: Path) -> object:
-    from unetr.io.dicom import is_dicom, read_dicom
+    from unetr.io.dicom.volume import is_dicom, read_dicom
 
     path = folder / "a.zip"
     path.write_bytes(data)
@@ -105,7 +105,7 @@ def without_digest(data: bytes) -> bytes:
 
 def sealed(data: bytes, folder: Path) -> object:
     """The input is the header and the arrays: the header ends where its last bracket before the arrays is."""
-    from unetr.model.artefact import open_model
+    from unetr.model.opened import open_model
 
     header, bracket, arrays = data.partition(b"}}")
     header += bracket
@@ -122,7 +122,7 @@ def sealed_seed() -> bytes:
 
 
 def onnx(data: bytes, folder: Path) -> object:
-    from unetr.model.artefact import open_model
+    from unetr.model.opened import open_model
 
     path = folder / "network.onnx"
     path.write_bytes(with_digest(data))
@@ -130,7 +130,7 @@ def onnx(data: bytes, folder: Path) -> object:
 
 
 def openvino(data: bytes, folder: Path) -> object:
-    from unetr.model.artefact import open_model
+    from unetr.model.opened import open_model
 
     (folder / "network.bin").write_bytes(CONSTANTS)
     path = folder / "network.xml"
@@ -147,7 +147,7 @@ def plan(data: bytes, folder: Path) -> object:
 
 
 def dataset(data: bytes, folder: Path) -> object:
-    from unetr.prepare.cases import open_dataset
+    from unetr.prepare.datasets.cases import open_dataset
 
     for name in ("imagesTr/a.nii.gz", "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -157,7 +157,7 @@ def dataset(data: bytes, folder: Path) -> object:
 
 
 def table(data: bytes, folder: Path) -> object:
-    from unetr.prepare.cases import open_dataset, prediction_inputs
+    from unetr.prepare.datasets.cases import open_dataset, prediction_inputs
 
     for name in ("imagesTr/a.nii.gz", "labelsTr/a.nii.gz"):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -171,7 +171,7 @@ def table(data: bytes, folder: Path) -> object:
 def records(data: bytes, folder: Path) -> object:
     """results.json or report.json, as the first byte decides."""
     from unetr.evaluate.results import read_results
-    from unetr.infer.batch_report import read_report
+    from unetr.jobs.predict.report import read_report
 
     path = folder / "record.json"
     path.write_bytes(data[1:])

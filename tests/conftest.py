@@ -167,8 +167,8 @@ def tiny_plan() -> Any:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_plan: Any) -> Path:
     """A model file with fresh weights."""
-    from unetr.model.build import build_network
-    from unetr.model.file import ModelFile, write_model
+    from unetr.model.file.model_file import ModelFile, write_model
+    from unetr.model.network.build import build_network
 
     network = build_network(tiny_plan.network, 1, tiny_plan.outputs, tiny_plan.window, seed=1)
     path = tmp_path_factory.mktemp("model") / "model.safetensors"

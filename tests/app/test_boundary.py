@@ -23,7 +23,8 @@ Save = Callable[..., Path]
 @pytest.fixture
 def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Exception]], None]:
     """poison(error): reading a NIfTI file with "bad" in its name raises it."""
-    from unetr.io import formats, nifti
+    from unetr.io import formats
+    from unetr.io.formats import nifti
 
     def arm(error: type[Exception]) -> None:
         def read(path: Path) -> Any:

@@ -15,10 +15,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from unetr.evaluate.results import read_results
-from unetr.model.build import build_network, network_from
-from unetr.model.file import read_model
+from unetr.model.file.model_file import read_model
+from unetr.model.network.build import build_network, network_from
 from unetr.model.profile import profile_network
-from unetr.prepare.presets import PRESETS
+from unetr.prepare.planning.presets import PRESETS
 from unetr.train.ablate import bypassed
 
 Command = Callable[..., Any]

@@ -219,7 +219,7 @@ def test_continue_computes_only_what_is_not_proven(
 def test_continue_takes_nothing_from_another_model_or_settings(
     unetr: Command, tiny_model: Path, tiny_plan: Any, scans: Path, tmp_path: Path
 ) -> None:
-    from unetr.model.file import ModelFile, read_model, write_model
+    from unetr.model.file.model_file import ModelFile, read_model, write_model
 
     out, other = tmp_path / "out", tmp_path / "other.safetensors"
     opened = read_model(tiny_model)
@@ -471,7 +471,9 @@ def test_dicom_results(
     folder = write_dicom(maker, tmp_path / "study")
     outcome = unetr("predict", tiny_model, folder, "-o", tmp_path / "out.nii.gz", *option)
     assert_refused(outcome, 2, "out.nii.gz", "expected a name ending in .dcm")
-    pytest.importorskip({"dicom-seg": "unetr.io.dicom_seg", "rtstruct": "unetr.io.rtstruct"}[result_format])
+    pytest.importorskip(
+        {"dicom-seg": "unetr.io.dicom.results.seg", "rtstruct": "unetr.io.dicom.results.rtstruct"}[result_format]
+    )
     kind = {"dicom-seg": "seg", "rtstruct": "rtstruct"}[result_format]
     assert unetr("predict", tiny_model, folder, "-o", tmp_path / "out", *option).code == 0
     assert unetr("predict", tiny_model, folder, "-o", tmp_path / "one.dcm", *option).code == 0

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import unetr as package
-from unetr.model.file import read_model
+from unetr.model.file.model_file import read_model
 from unetr.model.shipped import ShippedModel, find_model, shipped_models
 
 Command = Callable[..., Any]

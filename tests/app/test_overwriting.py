@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from unetr.model.file import read_model
+from unetr.model.file.model_file import read_model
 
 Unetr = Callable[..., Any]
 Refused = Callable[..., None]

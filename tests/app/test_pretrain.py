@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from unetr.core.plan.file import read_plan
-from unetr.model.file import read_model
+from unetr.model.file.model_file import read_model
 
 Command = Callable[..., Any]
 Refused = Callable[..., None]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from unetr.core.files.lock import locked, locked_files
-from unetr.prepare.cases import open_dataset
-from unetr.train.fit import Request, fit
+from unetr.jobs.training.fit import Request, fit
+from unetr.prepare.datasets.cases import open_dataset
 from unetr.train.loop import Observer
-from unetr.train.run import Run
+from unetr.train.run.folder import Run
 
 pytestmark = pytest.mark.fault("two processes")
 

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from unetr.core.space.geometry import orientation_of, place
 from unetr.core.space.grids import nearest_whole, significant
 from unetr.core.space.volume import Affine, Volume
-from unetr.prepare.planner import choose_spacing
+from unetr.prepare.planning.planner import choose_spacing
 
 pytestmark = pytest.mark.fault("rounding at a half")
 

@@ -10,7 +10,7 @@ from unetr.core.plan.file import parse_plan, plan_to_yaml
 from unetr.core.plan.schema import NetworkPlan, Plan
 from unetr.core.text.reading import parse_yaml
 from unetr.errors import InputError
-from unetr.prepare.presets import ABLATIONS, PEER_NAMES, PRESETS, network_named
+from unetr.prepare.planning.presets import ABLATIONS, PEER_NAMES, PRESETS, network_named
 
 SOUND: dict[str, Any] = {
     "dataset": "balls",

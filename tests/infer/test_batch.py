@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from unetr.core.machine.allowance import DoesNotFitError
 from unetr.errors import CancelledError, InputError, MachineError, StoppedError
-from unetr.infer.batch import Outcome, overlap
-from unetr.infer.batch_report import (
+from unetr.jobs.predict.pipeline import Outcome, overlap
+from unetr.jobs.predict.report import (
     CaseRecord,
     FileDigest,
     Report,

@@ -17,10 +17,10 @@ from unetr.errors import InputError, MachineError
 from unetr.infer import engines
 from unetr.infer.engines import ENGINES, choose_engine, make_engine
 from unetr.infer.engines.compiled_cache import LARGEST_BYTES, cache_key
-from unetr.model.artefact import Opened, open_model
-from unetr.model.build import build_network
 from unetr.model.export import EXPORTS
-from unetr.model.file import ModelFile, read_model, write_model
+from unetr.model.file.model_file import ModelFile, read_model, write_model
+from unetr.model.network.build import build_network
+from unetr.model.opened import Opened, open_model
 
 Make = Callable[..., Path]
 
@@ -121,7 +121,7 @@ def test_what_cannot_be_is_refused(
     ("engine", "module", "said"),
     [
         ("onnx", "onnxruntime", r"pip install 'unetr\[onnx\]'"),
-        ("openvino", "unetr.model.openvino_runtime", "pip install openvino"),
+        ("openvino", "unetr.model.graph.openvino.runtime", "pip install openvino"),
     ],
 )
 def test_a_missing_runtime_is_named_with_the_install_line(

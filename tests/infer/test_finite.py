@@ -8,14 +8,14 @@ import pytest
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.errors import InputError
 from unetr.infer.engines import choose_engine, make_engine
-from unetr.infer.finite import finite
 from unetr.infer.load import load
-from unetr.infer.sweep import Route, sweep
-from unetr.model.artefact import open_model
-from unetr.model.build import build_network
+from unetr.infer.sweep.finite import finite
+from unetr.infer.sweep.slabs import Route, sweep
 from unetr.model.export import EXPORTS
-from unetr.model.file import ModelFile, compact, read_model, write_model
-from unetr.model.sealed import read_sealed, write_sealed
+from unetr.model.file.model_file import ModelFile, compact, read_model, write_model
+from unetr.model.file.sealed import read_sealed, write_sealed
+from unetr.model.network.build import build_network
+from unetr.model.opened import open_model
 
 
 @pytest.fixture(scope="module")

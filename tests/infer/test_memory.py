@@ -12,9 +12,9 @@ from tests.infer.test_streaming import plan, scan_of, waves
 
 from unetr.core.machine.memory import resident_bytes
 from unetr.errors import InputError
-from unetr.infer.memory import Demand, choose_route, parse_memory, result_bytes
 from unetr.infer.predict import Prepared, Segmenter, Wanted
-from unetr.infer.sweep import Route
+from unetr.infer.route import Demand, choose_route, parse_memory, result_bytes
+from unetr.infer.sweep.slabs import Route
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from scipy import ndimage
 from unetr.core.plan.file import parse_plan, plan_to_yaml, read_plan
 from unetr.core.plan.schema import ChannelPlan, Plan, Region
 from unetr.errors import InputError
-from unetr.infer.postprocess import apply_rules, extent_values
+from unetr.infer.rules import apply_rules, extent_values
 
 # As in BraTS: whole tumour > core > enhancing, written so that the file tells edema, necrosis and enhancing apart.
 TUMOUR = (

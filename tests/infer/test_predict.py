@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from unetr.core.plan.schema import ChannelPlan, InferencePlan, Plan, Region
 from unetr.core.space.volume import Volume
 from unetr.errors import InputError
-from unetr.infer.combine import combined, mirror_views
 from unetr.infer.predict import Segmenter, predict_scores
-from unetr.infer.scores import decide, label_values, output_values, outside_scores
+from unetr.infer.sweep.combine import combined, mirror_views
+from unetr.infer.sweep.scores import decide, label_values, output_values, outside_scores
 from unetr.io import read_label, write_volume
 
 ORIENTATIONS = [

@@ -14,11 +14,11 @@ from tests.infer.test_predict import DIRECTIONS, ORIENTATIONS
 
 from unetr.core.plan.schema import ChannelPlan, InferencePlan, Plan, PostprocessPlan, Region
 from unetr.core.space.volume import Volume
-from unetr.infer.combine import mirror_views
 from unetr.infer.predict import Prediction, Segmenter, Wanted, predict_scores
-from unetr.infer.scores import output_values
-from unetr.infer.sweep import Route, sweep
-from unetr.infer.uncertainty import entropy
+from unetr.infer.sweep.combine import mirror_views
+from unetr.infer.sweep.scores import output_values
+from unetr.infer.sweep.slabs import Route, sweep
+from unetr.infer.sweep.uncertainty import entropy
 from unetr.prepare.preprocess import preprocess_image
 
 REGIONS = (Region(name="all", labels=(1, 2, 3), written_as=9), Region(name="core", labels=(2, 3), written_as=4))

@@ -13,7 +13,7 @@ from scipy.special import softmax
 from scipy.stats import entropy as scipy_entropy
 
 from unetr.core.plan.schema import ChannelPlan, Plan, Region
-from unetr.infer.uncertainty import ConfidenceSum, entropy
+from unetr.infer.sweep.uncertainty import ConfidenceSum, entropy
 
 
 def plan(**changes: object) -> Plan:

@@ -17,10 +17,10 @@ from unetr.core.plan.schema import ChannelPlan, Plan
 from unetr.core.space.volume import Volume
 from unetr.infer.verdict import Verdict, judge
 from unetr.io import read_volume
-from unetr.prepare.cases import open_dataset
-from unetr.prepare.fingerprint import measure_fingerprint
-from unetr.prepare.planner import make_plan
-from unetr.prepare.scan_facts import oblique_degrees, scan_facts
+from unetr.prepare.datasets.cases import open_dataset
+from unetr.prepare.measure.fingerprint import measure_fingerprint
+from unetr.prepare.measure.scan_facts import oblique_degrees, scan_facts
+from unetr.prepare.planning.planner import make_plan
 
 LEFT_ATRIA = 20
 

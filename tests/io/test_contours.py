@@ -11,7 +11,7 @@ from matplotlib.path import Path as Polygon
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
-from unetr.io.contours import mask_contours
+from unetr.io.dicom.results.contours import mask_contours
 
 Mask = NDArray[np.bool_]
 

@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from unetr.errors import MachineError
-from unetr.io.dicom import is_dicom, list_series, read_dicom
+from unetr.io.dicom.volume import is_dicom, list_series, read_dicom
 
 
 def voxels(dtype: str = "int16", shape: tuple[int, ...] = (9, 8, 6), seed: int = 0) -> Any:

@@ -15,9 +15,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from unetr.errors import InputError
-from unetr.io.dicom import is_dicom, read_dicom
-from unetr.io.dicom_seg import write_dicom_seg
-from unetr.io.rtstruct import write_rtstruct
+from unetr.io.dicom.results.rtstruct import write_rtstruct
+from unetr.io.dicom.results.seg import write_dicom_seg
+from unetr.io.dicom.volume import is_dicom, read_dicom
 
 VOXELS = np.random.default_rng(0).integers(0, 1000, (9, 8, 6), dtype=np.uint16)
 

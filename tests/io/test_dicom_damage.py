@@ -16,7 +16,7 @@ import pytest
 from pydicom.uid import JPEG2000Lossless
 
 from unetr.errors import InputError, UnetrError
-from unetr.io.dicom import is_dicom, read_dicom
+from unetr.io.dicom.volume import is_dicom, read_dicom
 
 SHAPE = (9, 8, 6)
 VOXELS = np.random.default_rng(0).integers(-1000, 1000, SHAPE, dtype=np.int16)

@@ -19,7 +19,7 @@ from pydicom.uid import (
 )
 
 from unetr.errors import InputError
-from unetr.io.dicom import is_dicom, list_series, read_dicom
+from unetr.io.dicom.volume import is_dicom, list_series, read_dicom
 
 SHAPE = (9, 8, 6)
 VOXELS = np.random.default_rng(0).integers(-1000, 1000, SHAPE, dtype=np.int16)

@@ -15,8 +15,8 @@ import pytest
 
 from unetr.core.space.volume import Volume
 from unetr.errors import InputError, MachineError
-from unetr.io.dicom import read_dicom
-from unetr.io.dicom_seg import write_dicom_seg
+from unetr.io.dicom.results.seg import write_dicom_seg
+from unetr.io.dicom.volume import read_dicom
 
 highdicom = pytest.importorskip("highdicom")
 Errors = Callable[[Path], list[str]]

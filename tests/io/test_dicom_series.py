@@ -16,7 +16,7 @@ import pytest
 from pydicom.uid import generate_uid
 
 from unetr.errors import InputError
-from unetr.io.dicom import is_dicom, list_series, read_dicom
+from unetr.io.dicom.volume import is_dicom, list_series, read_dicom
 
 
 def voxels(dtype: str = "int16", shape: tuple[int, ...] = (9, 8, 6), seed: int = 0) -> Any:
@@ -131,5 +131,5 @@ def test_is_dicom(tmp_path: Path, maker: ModuleType, save_scan: Callable[..., Pa
 
 
 def test_importing_does_not_import_pydicom() -> None:
-    code = "import sys, unetr.io.dicom; sys.exit('pydicom' in sys.modules)"
+    code = "import sys, unetr.io.dicom.volume; sys.exit('pydicom' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
 from unetr.errors import InputError
-from unetr.io.dicom import read_dicom
+from unetr.io.dicom.volume import read_dicom
 
 VOXELS = np.random.default_rng(0).integers(0, 1000, (9, 8, 6), dtype=np.uint16)
 

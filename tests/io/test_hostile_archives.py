@@ -22,7 +22,7 @@ from unetr.core.machine.memory import peak_bytes, resident_bytes
 from unetr.core.text.untrusted import UnforeseenError
 from unetr.errors import InputError
 from unetr.io import is_dicom, read_volume
-from unetr.io.dicom import read_dicom
+from unetr.io.dicom.volume import read_dicom
 
 MEGABYTE = 10**6
 KERNELS_PEAK = Path("/proc/self/clear_refs")

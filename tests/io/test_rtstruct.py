@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
 from unetr.errors import InputError, MachineError
-from unetr.io.dicom import read_dicom
-from unetr.io.rtstruct import write_rtstruct
+from unetr.io.dicom.results.rtstruct import write_rtstruct
+from unetr.io.dicom.volume import read_dicom
 
 Errors = Callable[[Path], list[str]]
 Fill = Callable[[Any, tuple[int, int]], Any]

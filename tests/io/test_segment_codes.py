@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetr.io import segment_codes
-from unetr.io.segment_codes import segment_code
+from unetr.io.dicom.results import codes as segment_codes
+from unetr.io.dicom.results.codes import segment_code
 
 LEFT, RIGHT = "7771000", "24028007"
 SNOMED = {

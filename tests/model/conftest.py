@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
-from unetr.model.build import build_network
-from unetr.model.file import ModelFile
+from unetr.model.file.model_file import ModelFile
+from unetr.model.network.build import build_network
 
 
 @pytest.fixture(scope="session")

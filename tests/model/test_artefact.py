@@ -17,11 +17,11 @@ from onnx import TensorProto, helper
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.errors import InputError
 from unetr.infer.engines import choose_engine, make_engine
-from unetr.model.artefact import open_model
-from unetr.model.build import build_network
 from unetr.model.export import EXPORTS
-from unetr.model.file import ModelFile
-from unetr.model.onnx_metadata import onnx_metadata
+from unetr.model.file.model_file import ModelFile
+from unetr.model.graph.onnx.metadata import onnx_metadata
+from unetr.model.network.build import build_network
+from unetr.model.opened import open_model
 
 
 @pytest.fixture(scope="module")

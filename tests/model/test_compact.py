@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from unetr.errors import InputError
-from unetr.model.compact import compacted, expanded
-from unetr.model.file import compact, read_model, write_model
+from unetr.model.file.compact import compacted, expanded
+from unetr.model.file.model_file import compact, read_model, write_model
 
 MATRICES = hnp.arrays(np.float32, (9, 500), elements=st.floats(-100, 100, width=32))
 

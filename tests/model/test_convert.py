@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 
 from unetr.core.plan.schema import NetworkPlan, Plan
 from unetr.errors import InputError
-from unetr.model.build import network_from
 from unetr.model.convert import CONVERTERS, convert_monai
-from unetr.model.file import read_model, write_model
+from unetr.model.file.model_file import read_model, write_model
+from unetr.model.network.build import network_from
 
 SMALL: dict[str, Any] = {
     "in_channels": 1,

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unetr.core.plan.schema import NetworkPlan
-from unetr.model.blocks import Deconvolution, InstanceNorm, PointConvolution
-from unetr.model.build import build_network
-from unetr.model.encoder import attend
-from unetr.prepare.presets import PRESETS
+from unetr.model.network.blocks import Deconvolution, InstanceNorm, PointConvolution
+from unetr.model.network.build import build_network
+from unetr.model.network.encoder import attend
+from unetr.prepare.planning.presets import PRESETS
 
 INNERMOST = torch.channels_last_3d
 

@@ -23,9 +23,9 @@ from safetensors.numpy import save_file
 
 from unetr.core.plan.fingerprint import Fingerprint, IntensityStatistics
 from unetr.errors import InputError, MachineError
-from unetr.model.build import build_network, network_from
-from unetr.model.file import ModelFile, read_model, write_model
-from unetr.model.sealed import read_sealed, write_sealed
+from unetr.model.file.model_file import ModelFile, read_model, write_model
+from unetr.model.file.sealed import read_sealed, write_sealed
+from unetr.model.network.build import build_network, network_from
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_the_digest_is_that_of_the_file_with_the_digest_blanked(path: Path) -> N
 
 def test_reading_does_not_import_torch(path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from unetr.model.file import read_model;"
+        "import sys; from pathlib import Path; from unetr.model.file.model_file import read_model;"
         "read_model(Path(sys.argv[1])); sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=True)

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.errors import InputError
 from unetr.infer.engines import choose_engine, make_engine
-from unetr.infer.window import Engine
-from unetr.model.artefact import Opened
-from unetr.model.build import build_network
-from unetr.model.file import ModelFile, describe, described
-from unetr.model.graph import build_graph
-from unetr.model.graph_builder import composed_kernel
-from unetr.model.onnx_file import onnx_parts
-from unetr.model.onnx_graph import OnnxOperations
+from unetr.infer.sweep.windows import Engine
+from unetr.model.file.model_file import ModelFile, describe, described
+from unetr.model.graph.builder import composed_kernel
+from unetr.model.graph.forward import build_graph
+from unetr.model.graph.onnx.file import onnx_parts
+from unetr.model.graph.onnx.graph import OnnxOperations
+from unetr.model.network.build import build_network
+from unetr.model.opened import Opened
 
 TINY = {"patch": 8, "width": 24, "depth": 3, "heads": 2, "mlp_width": 32, "taps": (1, 2, 3), "feature_size": 4}
 

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from unetr.core.plan.schema import NetworkPlan
-from unetr.model.build import build_network, empty_network
-from unetr.model.decoders import DECODERS
-from unetr.model.encoder import Attention, Block
-from unetr.model.patch_embedding import PatchEmbedding
+from unetr.model.network.build import build_network, empty_network
+from unetr.model.network.decoders import DECODERS
+from unetr.model.network.encoder import Attention, Block
+from unetr.model.network.patch_embedding import PatchEmbedding
 
 Small = Callable[..., NetworkPlan]
 

@@ -12,11 +12,11 @@ import torch
 from unetr.core.plan.schema import NetworkPlan, Plan
 from unetr.errors import InputError
 from unetr.infer.engines import choose_engine, make_engine
-from unetr.model.artefact import open_model
-from unetr.model.build import build_network
-from unetr.model.file import ModelFile, write_model
-from unetr.model.peers import PEERS, build_peer
-from unetr.prepare.presets import ABLATIONS, PEER_NAMES, PRESETS, network_named
+from unetr.model.file.model_file import ModelFile, write_model
+from unetr.model.network.build import build_network
+from unetr.model.network.peers import PEERS, build_peer
+from unetr.model.opened import open_model
+from unetr.prepare.planning.presets import ABLATIONS, PEER_NAMES, PRESETS, network_named
 
 
 def test_the_names_known_without_torch_are_those_of_the_adapters() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from unetr.errors import InputError
-from unetr.model.sealed import read_sealed, write_sealed
+from unetr.model.file.sealed import read_sealed, write_sealed
 
 BLANK = "0" * 64
 Entries = dict[str, Any]

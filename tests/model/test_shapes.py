@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
-from unetr.model.build import empty_network
-from unetr.model.shapes import fit_problem, network_problem, weight_shapes
-from unetr.prepare.presets import ABLATIONS, PRESETS, network_named
+from unetr.model.network.build import empty_network
+from unetr.model.network.shapes import fit_problem, network_problem, weight_shapes
+from unetr.prepare.planning.presets import ABLATIONS, PRESETS, network_named
 
 SMALL = {"patch": 8, "width": 8, "depth": 3, "heads": 2, "mlp_width": 16, "taps": (1, 2, 3), "feature_size": 2}
 OPTIONS: list[dict[str, Any]] = [

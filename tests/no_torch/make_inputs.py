@@ -13,8 +13,8 @@ import numpy as np
 
 from unetr.app.cli import app
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
-from unetr.model.build import build_network
-from unetr.model.file import ModelFile, write_model
+from unetr.model.file.model_file import ModelFile, write_model
+from unetr.model.network.build import build_network
 
 
 def main(folder: Path) -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from unetr.core.plan.fingerprint import Fingerprint
 from unetr.core.plan.schema import AugmentPlan, ChannelPlan, Plan, TrainingPlan
-from unetr.prepare.budget import Budget, fit_augmentation, fit_preset, fit_spacing
-from unetr.prepare.presets import PRESETS
-from unetr.prepare.training_memory import training_memory
+from unetr.prepare.planning.budget import Budget, fit_augmentation, fit_preset, fit_spacing
+from unetr.prepare.planning.presets import PRESETS
+from unetr.prepare.planning.training_memory import training_memory
 
 
 def hundred_cubes(side, spacing):

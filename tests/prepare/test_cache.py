@@ -12,7 +12,7 @@ from unetr.errors import InputError, MachineError
 from unetr.prepare import cache as cache_module
 from unetr.prepare import prepared as prepared_module
 from unetr.prepare.cache import build_cache, foreground_voxels
-from unetr.prepare.cases import open_dataset, read_case, read_learned
+from unetr.prepare.datasets.cases import open_dataset, read_case, read_learned
 from unetr.prepare.preprocess import preprocess_image, preprocess_label
 
 FILES = ("image.npy", "label.npy", "foreground.npy", "json")

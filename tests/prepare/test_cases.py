@@ -10,7 +10,7 @@ import pytest
 
 from unetr.core.plan.schema import Region
 from unetr.errors import InputError
-from unetr.prepare.cases import LAYOUTS, open_dataset, read_case
+from unetr.prepare.datasets.cases import LAYOUTS, open_dataset, read_case
 
 SHAPE = (14, 12, 10)
 

@@ -7,11 +7,11 @@ import pytest
 
 from unetr.core.plan.fingerprint import ContrastStatistics, IntensityStatistics
 from unetr.core.plan.schema import ChannelPlan
-from unetr.prepare.cases import open_dataset
-from unetr.prepare.channels import choose_clip, choose_normalisation
-from unetr.prepare.contrast import channel_contrast, contrast_statistics
-from unetr.prepare.fingerprint import measure_fingerprint
-from unetr.prepare.planner import make_plan
+from unetr.prepare.datasets.cases import open_dataset
+from unetr.prepare.measure.contrast import channel_contrast, contrast_statistics
+from unetr.prepare.measure.fingerprint import measure_fingerprint
+from unetr.prepare.planning.channels import choose_clip, choose_normalisation
+from unetr.prepare.planning.planner import make_plan
 from unetr.prepare.preprocess import NORMALISATIONS
 
 CLIPPED = pytest.mark.fault("clipped away before training")

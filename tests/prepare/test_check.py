@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from unetr.prepare.cases import LAYOUTS, open_dataset
-from unetr.prepare.check import check_dataset
+from unetr.prepare.checks.check import check_dataset
+from unetr.prepare.datasets.cases import LAYOUTS, open_dataset
 
 SHAPE = (14, 12, 10)
 IMAGE, LABEL = "imagesTr/case_01.nii.gz", "labelsTr/case_01.nii.gz"

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from unetr.errors import InputError
-from unetr.prepare.cases import open_dataset, prediction_inputs
-from unetr.prepare.check import check_dataset
-from unetr.prepare.folds import split_folds
+from unetr.prepare.checks.check import check_dataset
+from unetr.prepare.datasets.cases import open_dataset, prediction_inputs
+from unetr.prepare.datasets.folds import split_folds
 
 OBEYED = pytest.mark.fault("dataset.json obeyed")
 NAMES = [f"case_{number:02d}" for number in range(6)]

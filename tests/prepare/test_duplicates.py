@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from unetr.core.space.volume import Volume
 from unetr.io import write_volume
-from unetr.prepare.cases import open_dataset
-from unetr.prepare.check import check_dataset
-from unetr.prepare.duplicates import compare, find_twins, traits_of
+from unetr.prepare.checks.check import check_dataset
+from unetr.prepare.checks.duplicates import compare, find_twins, traits_of
+from unetr.prepare.datasets.cases import open_dataset
 
 DUPLICATE = pytest.mark.fault("duplicate scan")
 SHAPE = (14, 12, 10)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unetr.errors import InputError
-from unetr.prepare.dataset import Case, Dataset
-from unetr.prepare.folds import split_folds
+from unetr.prepare.datasets.dataset import Case, Dataset
+from unetr.prepare.datasets.folds import split_folds
 
 
 def _dataset(cases: list[Case]) -> Dataset:

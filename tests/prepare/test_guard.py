@@ -8,11 +8,11 @@ import pytest
 from unetr.core.plan.schema import ChannelPlan, Plan
 from unetr.errors import InputError
 from unetr.prepare.cache import build_cache, cache_problems
-from unetr.prepare.cases import open_dataset
-from unetr.prepare.check import check_dataset
-from unetr.prepare.fingerprint import measure_fingerprint
-from unetr.prepare.folds import split_folds
-from unetr.prepare.planner import make_plan
+from unetr.prepare.checks.check import check_dataset
+from unetr.prepare.datasets.cases import open_dataset
+from unetr.prepare.datasets.folds import split_folds
+from unetr.prepare.measure.fingerprint import measure_fingerprint
+from unetr.prepare.planning.planner import make_plan
 from unetr.prepare.prepared import prepare_case, prepared_problems, refuse
 
 LOST = pytest.mark.fault("lost in preparation")

@@ -12,10 +12,10 @@ import pytest
 from unetr.errors import InputError
 from unetr.evaluate.run import Pair, evaluate_pairs
 from unetr.prepare.cache import build_cache
-from unetr.prepare.cases import open_dataset
-from unetr.prepare.check import check_dataset
-from unetr.prepare.fingerprint import measure_case
-from unetr.prepare.planner import make_plan
+from unetr.prepare.checks.check import check_dataset
+from unetr.prepare.datasets.cases import open_dataset
+from unetr.prepare.measure.fingerprint import measure_case
+from unetr.prepare.planning.planner import make_plan
 
 IGNORED = 250  # a value that fits a byte and is no usual mark, so that nothing guesses it
 
@@ -214,7 +214,7 @@ def test_a_plan_has_the_dataset_s(marked, edit_json):
     path = marked("decathlon")
     declare(path, edit_json, "ignore")
     dataset = open_dataset(path)
-    from unetr.prepare.fingerprint import measure_fingerprint
+    from unetr.prepare.measure.fingerprint import measure_fingerprint
 
     assert make_plan(dataset, measure_fingerprint(dataset), preset="tiny").ignore_label == IGNORED
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unetr.errors import InputError
-from unetr.prepare.cases import Inputs, prediction_inputs
-from unetr.prepare.layouts_files import scans_in
+from unetr.prepare.datasets.cases import Inputs, prediction_inputs
+from unetr.prepare.datasets.layouts.files import scans_in
 
 # What the first 132 bytes of a DICOM file are, and enough for a path to be taken for one.
 DICOM = bytes(128) + b"DICM"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from unetr.errors import InputError
-from unetr.prepare.cases import open_dataset
+from unetr.prepare.datasets.cases import open_dataset
 
 
 def decathlon(folder: Path, **changes: Any) -> Path:

@@ -15,11 +15,11 @@ from unetr.core.plan.file import parse_plan, plan_to_yaml, read_plan
 from unetr.core.plan.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
 from unetr.core.plan.schema import Plan, TrainingPlan
 from unetr.errors import InputError
-from unetr.prepare.budget import Budget
-from unetr.prepare.cases import LAYOUTS, open_dataset
-from unetr.prepare.channels import choose_normalisation
-from unetr.prepare.fingerprint import measure_fingerprint, side_effect
-from unetr.prepare.planner import (
+from unetr.prepare.datasets.cases import LAYOUTS, open_dataset
+from unetr.prepare.measure.fingerprint import measure_fingerprint, side_effect
+from unetr.prepare.planning.budget import Budget
+from unetr.prepare.planning.channels import choose_normalisation
+from unetr.prepare.planning.planner import (
     choose_batch_size,
     choose_mirror_axes,
     choose_spacing,
@@ -27,9 +27,9 @@ from unetr.prepare.planner import (
     fill_window,
     make_plan,
 )
-from unetr.prepare.presets import PRESETS
-from unetr.prepare.template import COMMENTS, template_plan
-from unetr.prepare.training_memory import TrainingMemory, training_memory
+from unetr.prepare.planning.presets import PRESETS
+from unetr.prepare.planning.template import COMMENTS, template_plan
+from unetr.prepare.planning.training_memory import TrainingMemory, training_memory
 
 
 @pytest.fixture(scope="module")

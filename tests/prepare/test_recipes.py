@@ -13,12 +13,12 @@ from unetr.core.plan.file import plan_to_yaml
 from unetr.core.plan.schema import NetworkPlan, Plan
 from unetr.errors import InputError
 from unetr.io import read_label
-from unetr.prepare.cases import open_dataset, read_case
-from unetr.prepare.check import check_dataset
-from unetr.prepare.dataset import Case, Dataset
-from unetr.prepare.folds import split_held_out
-from unetr.prepare.recipe_files import learned_cases, write_tables
-from unetr.prepare.recipes import RECIPES, check_fits, recipe_named, recipe_plan
+from unetr.prepare.checks.check import check_dataset
+from unetr.prepare.datasets.cases import open_dataset, read_case
+from unetr.prepare.datasets.dataset import Case, Dataset
+from unetr.prepare.datasets.folds import split_held_out
+from unetr.prepare.paper.recipes import RECIPES, check_fits, recipe_named, recipe_plan
+from unetr.prepare.paper.tables import learned_cases, write_tables
 
 
 def plan_of(name: str, dataset: Dataset) -> Plan:

@@ -7,12 +7,12 @@ import pytest
 
 from unetr.core.plan.fingerprint import Fingerprint, LabelStatistics
 from unetr.core.space.geometry import resample
-from unetr.prepare.budget import Budget, fit_spacing
-from unetr.prepare.cases import open_dataset
-from unetr.prepare.fingerprint import measure_fingerprint
-from unetr.prepare.planner import make_plan
+from unetr.prepare.datasets.cases import open_dataset
+from unetr.prepare.measure.fingerprint import measure_fingerprint
+from unetr.prepare.measure.structures import measure_structures, share_at_risk, spare_structures
+from unetr.prepare.planning.budget import Budget, fit_spacing
+from unetr.prepare.planning.planner import make_plan
 from unetr.prepare.prepared import prepared_problems
-from unetr.prepare.structures import measure_structures, share_at_risk, spare_structures
 
 VANISH = pytest.mark.fault("structures vanish on a coarse grid")
 

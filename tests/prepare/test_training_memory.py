@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetr.prepare.presets import PRESETS
-from unetr.prepare.training_memory import training_memory
+from unetr.prepare.planning.presets import PRESETS
+from unetr.prepare.planning.training_memory import training_memory
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "training_memory.py"
 

@@ -11,10 +11,10 @@ import pytest
 
 from unetr.errors import InputError
 from unetr.prepare.cache import build_cache
-from unetr.prepare.cases import LAYOUTS, Dataset, open_dataset
-from unetr.prepare.fingerprint import measure_fingerprint
-from unetr.prepare.planner import make_plan
-from unetr.prepare.unlabelled import open_unlabelled
+from unetr.prepare.datasets.cases import LAYOUTS, Dataset, open_dataset
+from unetr.prepare.datasets.unlabelled import open_unlabelled
+from unetr.prepare.measure.fingerprint import measure_fingerprint
+from unetr.prepare.planning.planner import make_plan
 
 MakeDataset = Callable[..., Path]
 SaveScan = Callable[..., Path]

@@ -25,9 +25,9 @@ from unetr.app.launch import launch
 from unetr.core.plan.schema import Plan
 from unetr.errors import UnetrError
 from unetr.prepare.cache import Cache
-from unetr.train.checkpoint import averaged_weights
 from unetr.train.loop import Observer, Options, StepReport, train
-from unetr.train.run import Run, Settings, open_run
+from unetr.train.run.checkpoint import averaged_weights
+from unetr.train.run.folder import Run, Settings, open_run
 from unetr.train.team import assemble
 
 CASES = ("small", "mixed", "large")

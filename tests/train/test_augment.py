@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from unetr.core.plan.schema import AugmentPlan
-from unetr.train.augment import (
+from unetr.train.samples.augment import (
     INTENSITY_AUGMENTATIONS,
     SpatialMap,
     augment_intensities,

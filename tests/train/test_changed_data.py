@@ -17,14 +17,14 @@ from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.evaluate.results import read_results
 from unetr.io import write_volume
-from unetr.prepare.cases import Dataset, open_dataset
-from unetr.prepare.unlabelled import open_unlabelled
+from unetr.jobs.training.crossval import fold_runs, gather_folds
+from unetr.jobs.training.fit import Request, fit, prepare_run
+from unetr.prepare.datasets.cases import Dataset, open_dataset
+from unetr.prepare.datasets.unlabelled import open_unlabelled
 from unetr.train import finish as finish_module
 from unetr.train.ablate import ablate
-from unetr.train.crossval import fold_runs, gather_folds
-from unetr.train.fit import Request, fit, prepare_run
 from unetr.train.loop import Observer
-from unetr.train.run import Run, read_settings
+from unetr.train.run.folder import Run, read_settings
 
 LABELS = {"background": 0, "ball": 1, "shell": 2}
 

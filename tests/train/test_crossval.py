@@ -16,11 +16,11 @@ from unetr.core.space.volume import Volume
 from unetr.evaluate.results import read_results
 from unetr.evaluate.run import Pair
 from unetr.io import read_label, write_volume
-from unetr.model.build import build_network
-from unetr.model.file import ModelFile, read_model, write_model
-from unetr.prepare.cases import Dataset, open_dataset
-from unetr.train.crossval import fold_runs, gather_folds, try_rules
-from unetr.train.run import Run, Settings, write_settings
+from unetr.jobs.training.crossval import fold_runs, gather_folds, try_rules
+from unetr.model.file.model_file import ModelFile, read_model, write_model
+from unetr.model.network.build import build_network
+from unetr.prepare.datasets.cases import Dataset, open_dataset
+from unetr.train.run.folder import Run, Settings, write_settings
 
 PlanWith = Callable[..., Plan]
 LABELS = {"background": 0, "ball": 1, "shell": 2}

@@ -23,14 +23,14 @@ from unetr.app.options import progress
 from unetr.app.training_view import TrainingView
 from unetr.core.plan.schema import Plan
 from unetr.errors import CancelledError, MachineError, StoppedError
-from unetr.model.sealed import read_sealed
+from unetr.jobs.training.events import tensorboard
+from unetr.model.file.sealed import read_sealed
 from unetr.prepare.cache import Cache
-from unetr.train.checkpoint import KIND, TrainingState, checkpoints, restore_checkpoint, save_checkpoint
-from unetr.train.events import tensorboard
-from unetr.train.logs import append_row, cut_rows
 from unetr.train.loop import Observer, Options, StepReport, train
-from unetr.train.run import Run, open_run, read_settings
-from unetr.train.schedule import TIMED_TO
+from unetr.train.optimise.schedule import TIMED_TO
+from unetr.train.run.checkpoint import KIND, TrainingState, checkpoints, restore_checkpoint, save_checkpoint
+from unetr.train.run.folder import Run, open_run, read_settings
+from unetr.train.run.logs import append_row, cut_rows
 from unetr.train.validate import ValidationReport
 
 PlanWith = Callable[..., Plan]

@@ -13,11 +13,11 @@ from unetr.core.plan.schema import Plan
 from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.io import write_volume
-from unetr.prepare.cases import Dataset, open_dataset
-from unetr.prepare.fingerprint import measure_fingerprint
-from unetr.prepare.presets import PRESETS
-from unetr.train.fit import Request, plan_for, prepare_run
-from unetr.train.run import Run, read_settings
+from unetr.jobs.training.fit import Request, plan_for, prepare_run
+from unetr.prepare.datasets.cases import Dataset, open_dataset
+from unetr.prepare.measure.fingerprint import measure_fingerprint
+from unetr.prepare.planning.presets import PRESETS
+from unetr.train.run.folder import Run, read_settings
 
 PlanWith = Callable[..., Plan]
 LABELS = {"background": 0, "ball": 1, "shell": 2}
@@ -69,7 +69,7 @@ def test_auto_takes_the_wider_network_where_its_minutes_are_enough(
         assert plan.window == (16, 16, 16)
         return steps * 16**3 / 60 / (4 if plan.network.preset == "medium" else 1)
 
-    monkeypatch.setattr("unetr.train.fit.training_voxels_per_second", speed)
+    monkeypatch.setattr("unetr.jobs.training.fit.training_voxels_per_second", speed)
     fingerprint = measure_fingerprint(dataset)
     plan = plan_for(dataset, fingerprint, Request(minutes=1.0))
     assert plan.network == PRESETS[preset].network

@@ -12,13 +12,13 @@ import torch
 
 from unetr.core.plan.schema import Plan, Region, TrainingPlan
 from unetr.errors import InputError, StoppedError
-from unetr.model.file import read_model
+from unetr.model.file.model_file import read_model
 from unetr.prepare.cache import Cache
-from unetr.train.checkpoint import TrainingState, averaged_weights, checkpoints
 from unetr.train.loop import Observer, Options, StepReport, train
-from unetr.train.run import Run, Settings, open_run, read_settings
-from unetr.train.schedule import TIMED_TO
-from unetr.train.step import region_targets
+from unetr.train.optimise.schedule import TIMED_TO
+from unetr.train.optimise.step import region_targets
+from unetr.train.run.checkpoint import TrainingState, averaged_weights, checkpoints
+from unetr.train.run.folder import Run, Settings, open_run, read_settings
 from unetr.train.validate import ValidationReport, dice_on_grid
 
 PlanWith = Callable[..., Plan]

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unetr.core.plan.schema import NetworkPlan, Plan, TrainingPlan
-from unetr.model.build import build_network
-from unetr.train.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
-from unetr.train.optimiser import MuonAdamW, make_optimiser, orthogonalised
+from unetr.model.network.build import build_network
+from unetr.train.optimise.optimiser import MuonAdamW, make_optimiser, orthogonalised
+from unetr.train.run.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
 
 MUON = TrainingPlan(optimiser="muon", learning_rate=0.01, weight_decay=0.1)
 

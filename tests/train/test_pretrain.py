@@ -16,16 +16,16 @@ from pydantic import ValidationError
 
 from unetr.core.plan.schema import AugmentPlan, ChannelPlan, NetworkPlan, Plan, PretrainingPlan, Region, TrainingPlan
 from unetr.errors import InputError, StoppedError
-from unetr.model.build import build_network
-from unetr.model.file import ModelFile
+from unetr.model.file.model_file import ModelFile
+from unetr.model.network.build import build_network
 from unetr.prepare.cache import Cache
-from unetr.prepare.planner import without_labels
-from unetr.train.checkpoint import TrainingState
+from unetr.prepare.planning.planner import without_labels
 from unetr.train.loop import Observer, StepReport, train
-from unetr.train.masking import draw_mask, hide, normalised_patches, reconstruction, reconstruction_loss
-from unetr.train.run import Run, Settings, open_run
-from unetr.train.sample import draw_batch
-from unetr.train.transfer import transfer
+from unetr.train.optimise.transfer import transfer
+from unetr.train.run.checkpoint import TrainingState
+from unetr.train.run.folder import Run, Settings, open_run
+from unetr.train.samples.masking import draw_mask, hide, normalised_patches, reconstruction, reconstruction_loss
+from unetr.train.samples.sample import draw_batch
 
 PlanWith = Callable[..., Plan]
 BACKGROUND = {"background": 0}

@@ -11,7 +11,7 @@ import pytest
 
 from unetr.core.plan.schema import AugmentPlan, Plan, TrainingPlan
 from unetr.prepare.cache import Cache, CachedCase
-from unetr.train.sample import Batch, batches, draw_batch, draw_case, draw_sample
+from unetr.train.samples.sample import Batch, batches, draw_batch, draw_case, draw_sample
 
 PlanWith = Callable[..., Plan]
 

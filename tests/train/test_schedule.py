@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetr.train.schedule import (
+from unetr.train.optimise.schedule import (
     RESERVE,
     TIMED_TO,
     VALIDATED_AT,

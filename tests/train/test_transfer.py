@@ -12,9 +12,9 @@ import torch
 from unetr.core.plan.fingerprint import Fingerprint, IntensityStatistics
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.errors import InputError
-from unetr.model.build import build_network
-from unetr.model.file import ModelFile
-from unetr.train.transfer import plan_from, transfer
+from unetr.model.file.model_file import ModelFile
+from unetr.model.network.build import build_network
+from unetr.train.optimise.transfer import plan_from, transfer
 
 PlanWith = Callable[..., Plan]
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from unetr.evaluate.results import read_results
-from unetr.prepare.cases import open_dataset, read_case
-from unetr.prepare.check import check_dataset
+from unetr.prepare.checks.check import check_dataset
+from unetr.prepare.datasets.cases import open_dataset, read_case
 
 pytestmark = pytest.mark.fault("lossless turn of a label")
 

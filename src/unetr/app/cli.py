@@ -16,24 +16,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from unetr.app.commands import (
-    ablate,
-    check,
-    compare,
-    convert,
-    demo,
-    evaluate,
-    export,
-    info,
-    models,
-    plan,
-    predict,
-    pretrain,
-    profile,
-    recipe,
-    report,
-    train,
-)
+from unetr.app.commands.data import check, plan, recipe
+from unetr.app.commands.models import convert, export, info, models
+from unetr.app.commands.scans import demo, evaluate, predict, report
+from unetr.app.commands.training import ablate, compare, pretrain, profile, train
 from unetr.app.streams import only_own_words
 from unetr.core.machine.offline import keep_to_given_folders
 from unetr.core.text.printable import printable, printable_lines

@@ -21,7 +21,7 @@ from unetr.errors import InputError, MachineError
 
 if TYPE_CHECKING:
     from unetr.core.plan.schema import Plan
-    from unetr.prepare.digests import DataDigest
+    from unetr.prepare.datasets.digests import DataDigest
     from unetr.report.comparison import Contestant
 
 
@@ -47,8 +47,8 @@ def open_contest(contest: Contest) -> Plan:
     InputError, MachineError where it cannot be made; InputError for the folder of another comparison.
     """
     from unetr.core.plan.file import read_plan
-    from unetr.prepare.cases import open_dataset
-    from unetr.prepare.digests import data_digest
+    from unetr.prepare.datasets.cases import open_dataset
+    from unetr.prepare.datasets.digests import data_digest
 
     record, plan = contest.out / "contest.json", contest.out / "plan.yaml"
     data = data_digest(open_dataset(contest.dataset))
@@ -73,7 +73,7 @@ def _refuse_other_contest(contest: Contest, record: Path, asked: dict[str, Any],
 
     One of a version that kept no digests names its dataset by path.
     """
-    from unetr.prepare.digests import DataDigest, data_difference
+    from unetr.prepare.datasets.digests import DataDigest, data_difference
 
     try:
         there = read_json(record, "what a comparison was asked for (JSON)")
@@ -103,7 +103,7 @@ def write_plans(contest: Contest, base: Plan) -> None:
     Raises InputError where a plan is there that is another, so that no two comparisons are mixed.
     """
     from unetr.core.plan.file import read_plan, write_plan
-    from unetr.prepare.presets import network_named
+    from unetr.prepare.planning.presets import network_named
 
     for name in contest.networks:
         path = contest.out / name / "plan.yaml"
@@ -207,7 +207,7 @@ def _contestant(contest: Contest, name: str, cost: dict[str, Any]) -> Contestant
     from unetr.evaluate.results import read_results, summarise
     from unetr.report.comparison import Contestant
     from unetr.report.plots import read_log
-    from unetr.train.run import Run
+    from unetr.train.run.folder import Run
 
     runs = [Run(contest.out / name / f"fold{fold}") for fold in contest.folds]
     results = [read_results(run.predictions / "results.json") for run in runs]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from unetr.core.space.frames import Transform
-    from unetr.prepare.dataset import Dataset
+    from unetr.prepare.datasets.dataset import Dataset
 
 DatasetPath = Annotated[
     Path,
@@ -151,7 +151,7 @@ def say(text: str) -> None:
 
 def opened_dataset(path: Path) -> Dataset:
     """The dataset at a path; says what of its description is not obeyed, or read in another way. Raises InputError."""
-    from unetr.prepare.cases import open_dataset
+    from unetr.prepare.datasets.cases import open_dataset
 
     dataset = open_dataset(path)
     for note in dataset.notes if launched_rank() == 0 else ():

@@ -13,7 +13,7 @@ from unetr.errors import InputError
 if TYPE_CHECKING:
     from unetr.core.space.volume import Volume
     from unetr.infer.predict import Prediction
-    from unetr.prepare.cases import Case, Inputs
+    from unetr.prepare.datasets.cases import Case, Inputs
 
 _DICOM = ".dcm"
 
@@ -76,11 +76,11 @@ def _write_dicom(path: Path, labels: Volume, result_format: str, model: str) -> 
     from unetr import __version__
 
     if result_format == "rtstruct":
-        from unetr.io.rtstruct import write_rtstruct
+        from unetr.io.dicom.results.rtstruct import write_rtstruct
 
         write_rtstruct(path, labels, algorithm=f"unetr {model}", algorithm_version=__version__)
     else:
-        from unetr.io.dicom_seg import write_dicom_seg
+        from unetr.io.dicom.results.seg import write_dicom_seg
 
         write_dicom_seg(path, labels, algorithm=f"unetr {model}", algorithm_version=__version__)
 

@@ -15,10 +15,10 @@ from unetr.core.text.untrusted import untrusted
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
-    from unetr.infer.batch_report import Setting
     from unetr.infer.predict import Prediction, Prepared, Segmenter, Wanted
-    from unetr.infer.sweep import Route
-    from unetr.prepare.cases import Case
+    from unetr.infer.sweep.slabs import Route
+    from unetr.jobs.predict.report import Setting
+    from unetr.prepare.datasets.cases import Case
 
 # --format -> the end of a label file's name; nothing: the scan's own suffix.
 RESULT_FORMATS = {"nifti": "", "dicom-seg": ".seg.dcm", "rtstruct": ".rtstruct.dcm"}
@@ -69,7 +69,7 @@ class PredictOptions:
 
         most_bytes: what may be taken for it where another scan is segmented meanwhile, None where none is.
         """
-        from unetr.prepare.cases import read_scan
+        from unetr.prepare.datasets.cases import read_scan
 
         read = partial(
             read_scan,

@@ -15,11 +15,11 @@ from unetr.app.predict_options import PredictOptions, naming
 from unetr.errors import InputError, MachineError
 
 if TYPE_CHECKING:
-    from unetr.infer.batch import Outcome
-    from unetr.infer.batch_report import CaseRecord, FileDigest, Report
-    from unetr.infer.memory import Budget
     from unetr.infer.predict import Prediction, Prepared, Segmenter
-    from unetr.prepare.cases import Case, Inputs
+    from unetr.infer.route import Budget
+    from unetr.jobs.predict.pipeline import Outcome
+    from unetr.jobs.predict.report import CaseRecord, FileDigest, Report
+    from unetr.prepare.datasets.cases import Case, Inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def claim_outputs(job: Job, scans: Path, tables: Sequence[Path], *, overwrite: b
     """
     from unetr.core.files.digest import file_sha256
     from unetr.core.files.outputs import claim
-    from unetr.infer.batch_report import read_report
+    from unetr.jobs.predict.report import read_report
 
     # Versions that kept no list of outputs named them in the report.
     before = None if job.report_path is None else read_report(job.report_path)
@@ -98,7 +98,7 @@ def run_job(job: Job) -> dict[str, CaseRecord]:
     written before the first case and after each. Raises InputError, before anything is computed, where results of
     another model would be left among this run's; MachineError when the machine refuses: what is finished stays.
     """
-    from unetr.infer.batch import overlap
+    from unetr.jobs.predict.pipeline import overlap
 
     announce = _announcer(job)
     report = _first_report(job)
@@ -175,7 +175,7 @@ def _announcer(job: Job) -> Callable[[Budget, Prepared], None]:
 def _first_report(job: Job) -> Report:
     """Failed: the inputs' problems. Taken over: what an earlier run finished, unverified. Pending: the rest."""
     from unetr import __version__
-    from unetr.infer.batch_report import CaseRecord, Report, digest_of, read_report
+    from unetr.jobs.predict.report import CaseRecord, Report, digest_of, read_report
 
     problems = [CaseRecord(id=name, state="failed", error=error) for name, error in job.inputs.problems.items()]
     cases = {case.id: CaseRecord(id=case.id) for case in job.inputs.cases}
@@ -211,7 +211,7 @@ def _refuse_mixture(job: Job, before: Report) -> None:
 
 
 def _save(job: Job, report: Report, records: Mapping[str, CaseRecord]) -> None:
-    from unetr.infer.batch_report import write_report
+    from unetr.jobs.predict.report import write_report
 
     if job.report_path is not None:
         write_report(job.report_path, report.model_copy(update={"cases": tuple(v for _, v in sorted(records.items()))}))
@@ -220,7 +220,7 @@ def _save(job: Job, report: Report, records: Mapping[str, CaseRecord]) -> None:
 def _reader(job: Job, records: Mapping[str, CaseRecord]) -> Callable[[Case], _Loaded | CaseRecord]:
     """Reads one case after the other; each may take what the budget of the one before it, which is segmented
     meanwhile, reckons with."""
-    from unetr.infer.memory import next_scan_bytes
+    from unetr.infer.route import next_scan_bytes
 
     most: int | None = None
 
@@ -241,7 +241,7 @@ def _read(job: Job, known: CaseRecord, case: Case, most_bytes: int | None) -> _L
 
     most_bytes: see `PredictOptions.prepare`.
     """
-    from unetr.infer.batch_report import digest_of, still_valid
+    from unetr.jobs.predict.report import digest_of, still_valid
 
     if job.report_path is None:
         return _Loaded(job.options.prepare(case, job.segmenter, most_bytes), ())
@@ -257,7 +257,7 @@ def _read(job: Job, known: CaseRecord, case: Case, most_bytes: int | None) -> _L
 
 def _write(job: Job, case: Case, found: _Segmented | CaseRecord) -> CaseRecord:
     """Writes a case's files. Runs in a thread. Raises MachineError."""
-    from unetr.infer.batch_report import CaseRecord, digest_of
+    from unetr.jobs.predict.report import CaseRecord, digest_of
 
     if not isinstance(found, _Segmented):
         return found
@@ -278,7 +278,7 @@ def _write(job: Job, case: Case, found: _Segmented | CaseRecord) -> CaseRecord:
 
 def _record(outcome: Outcome[Case, CaseRecord]) -> CaseRecord:
     """What is reported of a case; a skipped one keeps the figures of the run that made it."""
-    from unetr.infer.batch_report import CaseRecord, CaseSeconds, peak_memory_mb
+    from unetr.jobs.predict.report import CaseRecord, CaseSeconds, peak_memory_mb
 
     if outcome.written is not None and outcome.written.state == "skipped":
         return outcome.written

@@ -15,8 +15,8 @@ from unetr.errors import InputError
 
 if TYPE_CHECKING:
     from unetr.evaluate.results import Results
-    from unetr.prepare.recipe_files import Tables
-    from unetr.prepare.recipes import Column, Recipe
+    from unetr.prepare.paper.recipes import Column, Recipe
+    from unetr.prepare.paper.tables import Tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ def prepare_recipe(ask: Ask) -> Tables:
     Raises InputError for a data set that is not the recipe's, before anything is written.
     """
     from unetr.core.plan.file import read_plan, write_plan
-    from unetr.prepare.presets import network_named
-    from unetr.prepare.recipe_files import learned_cases, write_tables
-    from unetr.prepare.recipes import check_fits, recipe_plan
-    from unetr.train.run import SHARED_CACHE
+    from unetr.prepare.paper.recipes import check_fits, recipe_plan
+    from unetr.prepare.paper.tables import learned_cases, write_tables
+    from unetr.prepare.planning.presets import network_named
+    from unetr.train.run.folder import SHARED_CACHE
 
     network = network_named(ask.network or "paper")
     dataset = opened_dataset(ask.data)
@@ -108,12 +108,12 @@ def run_recipe(ask: Ask, tables: Tables) -> Results:
     from unetr.core.files.outputs import claim
     from unetr.core.plan.file import read_plan
     from unetr.infer.load import model_paths
-    from unetr.prepare.cases import open_dataset
-    from unetr.prepare.recipes import FOLDS
-    from unetr.train.crossval import fold_runs
-    from unetr.train.ensemble import score_ensemble, unseen_by
-    from unetr.train.fit import Request
-    from unetr.train.run import Run, refuse_other_cases
+    from unetr.jobs.training.crossval import fold_runs
+    from unetr.jobs.training.ensemble import score_ensemble, unseen_by
+    from unetr.jobs.training.fit import Request
+    from unetr.prepare.datasets.cases import open_dataset
+    from unetr.prepare.paper.recipes import FOLDS
+    from unetr.train.run.folder import Run, refuse_other_cases
 
     dataset = open_dataset(tables.learned)
     plan = read_plan(ask.out / "plan.yaml")
@@ -179,6 +179,6 @@ def _folders(ask: Ask) -> list[Path]:
 
 
 def _labels_folder(table: Path) -> Path:
-    from unetr.prepare.layouts_files import csv_cases
+    from unetr.prepare.datasets.layouts.files import csv_cases
 
     return next(case.label.parent for case in csv_cases(table) if case.label is not None)

@@ -14,7 +14,7 @@ from unetr.errors import InputError
 
 if TYPE_CHECKING:
     from unetr.evaluate.results import Results
-    from unetr.train.run import Run
+    from unetr.train.run.folder import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def write_run_report(
     run: Run, results: Results | None, shown: Sequence[ShownCase], *, licence: str, citation: str
 ) -> Path:
     """Writes RUN/report.html and an overlay picture beside each shown prediction; returns the page's path."""
-    from unetr.train.run import read_settings
+    from unetr.train.run.folder import read_settings
 
     settings = read_settings(run)
     facts = {
@@ -44,7 +44,7 @@ def write_run_report(
 
 def write_folds_report(folder: Path, folds: Sequence[Run], results: Results, shown: Sequence[ShownCase]) -> Path:
     """Writes FOLDER/report.html about a cross-validation, whose scores are those of all folds together."""
-    from unetr.train.run import Run, read_settings
+    from unetr.train.run.folder import Run, read_settings
 
     settings = [read_settings(run) for run in folds]
     budgets = dict.fromkeys(_budget(each.steps, each.minutes, each.schedule_steps) for each in settings)
@@ -76,7 +76,7 @@ def _write(
     from unetr.core.plan.file import read_plan
     from unetr.core.space.frames import taking
     from unetr.report.page import ReportInput, WorstCase, write_report
-    from unetr.train.run import read_fingerprint
+    from unetr.train.run.folder import read_fingerprint
 
     plan = read_plan(run.plan)
     with taking(plan.transform):
@@ -109,7 +109,7 @@ def _picture(case: ShownCase) -> bytes | None:
     """The overlay of truth and prediction, also written beside the prediction; None where a file cannot be read."""
     from unetr.draw.picture import overlay, write_png
     from unetr.io import onto_grid, read_label, read_volume
-    from unetr.prepare.cases import stack_channels
+    from unetr.prepare.datasets.cases import stack_channels
 
     try:
         scan = stack_channels([(path, read_volume(path)) for path in case.scan])

@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
     from unetr.core.space.frames import Transform
     from unetr.evaluate.results import Results
-    from unetr.prepare.cases import Dataset
-    from unetr.train.fit import Request
+    from unetr.jobs.training.fit import Request
+    from unetr.prepare.datasets.cases import Dataset
     from unetr.train.loop import Observer, StepReport
-    from unetr.train.run import Run
-    from unetr.train.transfer import Transfer
+    from unetr.train.optimise.transfer import Transfer
+    from unetr.train.run.folder import Run
     from unetr.train.validate import ValidationReport
 
 
 def fit_in_view(dataset: Dataset, run: Run, request: Request) -> Results | None:
-    """`unetr.train.fit.fit` with progress and TensorBoard events. SIGTERM and Ctrl-C save the state first."""
-    from unetr.train.events import tensorboard
-    from unetr.train.fit import fit
+    """`unetr.jobs.training.fit.fit` with progress and TensorBoard events. SIGTERM and Ctrl-C save the state first."""
+    from unetr.jobs.training.events import tensorboard
+    from unetr.jobs.training.fit import fit
 
     with progress(shown=launched_rank() == 0) as bar:
         view = TrainingView(bar)
@@ -55,9 +55,9 @@ def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> 
 def _cross_validate(dataset: Dataset, folder: Path, request: Request) -> Results | None:
     from unetr.core.files.outputs import claim
     from unetr.core.plan.file import read_plan
-    from unetr.prepare.folds import split_folds
-    from unetr.train.crossval import fold_runs, gather_folds, gathered_files
-    from unetr.train.run import holds_run, read_settings, refuse_other_cases, shared_caches
+    from unetr.jobs.training.crossval import fold_runs, gather_folds, gathered_files
+    from unetr.prepare.datasets.folds import split_folds
+    from unetr.train.run.folder import holds_run, read_settings, refuse_other_cases, shared_caches
 
     count = len(split_folds(dataset, request.folds, request.seed))
     if (folder / "settings.json").exists():
@@ -170,7 +170,7 @@ def run_transform(name: str | None, request: Request, runs: Sequence[Run]) -> Tr
     Raises InputError where an option and a plan differ, since a model predicts as its plan says.
     """
     from unetr.core.plan.file import read_plan
-    from unetr.train.run import holds_run
+    from unetr.train.run.folder import holds_run
 
     chosen = transform_named(name)
     plans = [request.plan, *(read_plan(run.plan) for run in runs if holds_run(run))]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from unetr.core.plan.schema import Plan
 from unetr.errors import InputError
-from unetr.infer.combine import combined
 from unetr.infer.engines import choose_engine, make_engine
 from unetr.infer.predict import Segmenter
-from unetr.model.artefact import Opened, open_model
+from unetr.infer.sweep.combine import combined
+from unetr.model.opened import Opened, open_model
 from unetr.model.shipped import find_model
 
 MODEL_NAME = "model.safetensors"

@@ -18,17 +18,17 @@ from unetr.core.space.frames import Transform
 from unetr.core.space.geometry import Placement
 from unetr.core.space.volume import Volume
 from unetr.errors import InputError
-from unetr.infer.combine import combined, mirror_views
-from unetr.infer.memory import Budget, Demand, choose_route, next_scan_bytes, result_bytes
-from unetr.infer.postprocess import apply_rules, extent_values
-from unetr.infer.restore import Canvas, draw
-from unetr.infer.scores import output_values, probabilities
-from unetr.infer.sweep import Route, sweep
-from unetr.infer.uncertainty import ConfidenceSum
+from unetr.infer.route import Budget, Demand, choose_route, next_scan_bytes, result_bytes
+from unetr.infer.rules import apply_rules, extent_values
+from unetr.infer.sweep.combine import combined, mirror_views
+from unetr.infer.sweep.restore import Canvas, draw
+from unetr.infer.sweep.scores import output_values, probabilities
+from unetr.infer.sweep.slabs import Route, sweep
+from unetr.infer.sweep.uncertainty import ConfidenceSum
+from unetr.infer.sweep.windows import Engine, Float
 from unetr.infer.verdict import Verdict, judge
-from unetr.infer.window import Engine, Float
 from unetr.io import read_volume, write_volume
-from unetr.prepare.cases import stack_channels
+from unetr.prepare.datasets.cases import stack_channels
 from unetr.prepare.preprocess import preprocess_image
 
 if TYPE_CHECKING:

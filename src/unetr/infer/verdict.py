@@ -13,7 +13,7 @@ from typing import Literal
 from unetr.core.plan.fingerprint import Fingerprint, ScanStatistics
 from unetr.core.plan.schema import ChannelPlan, Plan
 from unetr.core.space.volume import Volume
-from unetr.prepare.scan_facts import ChannelFacts, ScanFacts, Triple, scan_facts
+from unetr.prepare.measure.scan_facts import ChannelFacts, ScanFacts, Triple, scan_facts
 
 # Thicker slices than training had lack what the network learned to see; half as much again is a usual variation.
 COARSER = 1.5

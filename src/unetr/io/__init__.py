@@ -3,7 +3,7 @@
 Importing this folder imports neither nibabel nor SimpleITK nor pydicom.
 """
 
-from unetr.io.dicom import is_dicom, read_dicom
+from unetr.io.dicom.volume import is_dicom, read_dicom
 from unetr.io.formats import FORMATS, Format, case_name, is_scan, scan_suffix
 from unetr.io.scan import check_same_grid, header_affines, onto_grid, read_label, read_volume, write_volume
 

@@ -17,7 +17,7 @@ from unetr.core.space.volume import Affine, Array, Volume, grid_distance_mm
 from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError, MachineError
 from unetr.io.checks import check_affine, trusted_volume
-from unetr.io.dicom import is_dicom, read_dicom
+from unetr.io.dicom.volume import is_dicom, read_dicom
 from unetr.io.formats import FORMATS, is_scan, scan_suffix
 from unetr.io.voxels import smallest_integer, storable, volume_sizes
 

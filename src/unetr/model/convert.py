@@ -23,8 +23,8 @@ from torch import Tensor
 from unetr.core.plan.schema import NetworkPlan, Plan
 from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
-from unetr.model.file import ModelFile
-from unetr.model.shapes import shape_problems, weight_shapes
+from unetr.model.file.model_file import ModelFile
+from unetr.model.network.shapes import shape_problems, weight_shapes
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")

@@ -12,11 +12,11 @@ import numpy as np
 
 from unetr.core.files.atomic import atomic_path, machine_error
 from unetr.errors import MachineError
-from unetr.model.artefact import NO_DIGEST, openvino_entries, seal_offset
-from unetr.model.file import ModelFile, describe, write_model
-from unetr.model.graph import build_graph
-from unetr.model.onnx_file import onnx_parts
-from unetr.model.onnx_graph import OnnxOperations
+from unetr.model.file.model_file import ModelFile, describe, write_model
+from unetr.model.graph.forward import build_graph
+from unetr.model.graph.onnx.file import onnx_parts
+from unetr.model.graph.onnx.graph import OnnxOperations
+from unetr.model.opened import NO_DIGEST, openvino_entries, seal_offset
 
 Verify = Callable[[Path], None]
 """Gets the artefact before it takes its name, and raises if it is not to."""
@@ -36,8 +36,8 @@ def export_onnx(model: ModelFile, path: Path, verify: Verify) -> None:
 def export_openvino(model: ModelFile, path: Path, verify: Verify) -> None:
     """OpenVINO IR: an .xml file, and the weights beside it in a .bin file of the same name. Raises as `export_onnx`."""
     try:
-        from unetr.model.openvino_graph import OpenVINOOperations, openvino_network
-        from unetr.model.openvino_runtime import ov
+        from unetr.model.graph.openvino.graph import OpenVINOOperations, openvino_network
+        from unetr.model.graph.openvino.runtime import ov
     except ImportError:
         raise MachineError("exporting to OpenVINO needs it installed; run: pip install openvino") from None
     operations = OpenVINOOperations()

@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from unetr.core.plan.schema import NetworkPlan
-from unetr.model.blocks import InstanceNorm
-from unetr.model.build import build_network
+from unetr.model.network.blocks import InstanceNorm
+from unetr.model.network.build import build_network
 
 
 @dataclass(frozen=True, slots=True)

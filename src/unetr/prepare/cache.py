@@ -24,11 +24,11 @@ from unetr.core.plan.schema import Plan
 from unetr.core.space.frames import with_choices
 from unetr.core.text.reading import read_json
 from unetr.errors import InputError
-from unetr.prepare.dataset import Case, Dataset
-from unetr.prepare.digests import CaseDigest, case_digest, data_digest
-from unetr.prepare.guard import Prepared, judge, untrained_labels
+from unetr.prepare.checks.guard import Prepared, judge, untrained_labels
+from unetr.prepare.checks.problems import Problem
+from unetr.prepare.datasets.dataset import Case, Dataset
+from unetr.prepare.datasets.digests import CaseDigest, case_digest, data_digest
 from unetr.prepare.prepared import prepare_case
-from unetr.prepare.problems import Problem
 
 # Raised when preprocessing changes what it computes, so that older caches are not taken for current ones.
 CACHE_VERSION = 2

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from unetr.core.plan.schema import Plan
 from unetr.core.space.frames import with_choices
 from unetr.errors import InputError
-from unetr.prepare.cases import read_learned
-from unetr.prepare.dataset import Case, Dataset
-from unetr.prepare.folds import split_folds
-from unetr.prepare.guard import Prepared, examine, judge, untrained_labels
+from unetr.prepare.checks.guard import Prepared, examine, judge, untrained_labels
+from unetr.prepare.checks.problems import Problem
+from unetr.prepare.datasets.cases import read_learned
+from unetr.prepare.datasets.dataset import Case, Dataset
+from unetr.prepare.datasets.folds import split_folds
 from unetr.prepare.preprocess import Image, preprocess_image, preprocess_label
-from unetr.prepare.problems import Problem
 
 
 def prepare_case(case: Case, dataset: Dataset, plan: Plan) -> tuple[Image, NDArray[np.int16], Prepared]:

@@ -9,8 +9,8 @@ import torch
 
 from unetr.core.machine.memory import PLENTY_BYTES, SHARE_OF_FREE, free_bytes
 from unetr.core.plan.schema import Plan
-from unetr.train.sample import Batch
-from unetr.train.step import start_trainer, training_step
+from unetr.train.optimise.step import start_trainer, training_step
+from unetr.train.samples.sample import Batch
 
 _FEWEST_STEPS, _SECONDS = 2, 4.0
 

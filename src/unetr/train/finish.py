@@ -14,10 +14,10 @@ from unetr.core.plan.schema import Plan
 from unetr.evaluate.results import Results, read_results, write_results
 from unetr.evaluate.run import Pair, evaluate_pairs
 from unetr.infer.load import load
-from unetr.model.file import ModelFile, read_model, write_model
-from unetr.prepare.cases import Case, Dataset
-from unetr.prepare.digests import refuse_changed
-from unetr.train.run import Run, Settings, read_fingerprint, read_settings
+from unetr.model.file.model_file import ModelFile, read_model, write_model
+from unetr.prepare.datasets.cases import Case, Dataset
+from unetr.prepare.datasets.digests import refuse_changed
+from unetr.train.run.folder import Run, Settings, read_fingerprint, read_settings
 
 
 def save_model(run: Run, path: Path, plan: Plan, weights: dict[str, torch.Tensor], metrics: dict[str, Any]) -> None:

@@ -10,15 +10,11 @@ from dataclasses import dataclass
 
 from unetr.core.plan.schema import Plan
 from unetr.errors import StoppedError
-from unetr.model.file import ModelFile
+from unetr.model.file.model_file import ModelFile
 from unetr.prepare.cache import Cache
-from unetr.train.checkpoint import TrainingState, averaged_weights, remove_old, restore_checkpoint, save_checkpoint
 from unetr.train.finish import save_model
-from unetr.train.logs import append_row, flush_rows, go_back, logged_seconds, logged_steps
 from unetr.train.losses import LossTerms
-from unetr.train.run import Run, Settings, write_settings
-from unetr.train.sample import Share, batches
-from unetr.train.schedule import (
+from unetr.train.optimise.schedule import (
     TIMED_FROM,
     TIMED_TO,
     again_at,
@@ -27,9 +23,13 @@ from unetr.train.schedule import (
     validation_steps,
     validations_in,
 )
-from unetr.train.step import Trainer, start_trainer, training_step
+from unetr.train.optimise.step import Trainer, start_trainer, training_step
+from unetr.train.optimise.transfer import Transfer
+from unetr.train.run.checkpoint import TrainingState, averaged_weights, remove_old, restore_checkpoint, save_checkpoint
+from unetr.train.run.folder import Run, Settings, write_settings
+from unetr.train.run.logs import append_row, flush_rows, go_back, logged_seconds, logged_steps
+from unetr.train.samples.sample import Share, batches
 from unetr.train.team import Launch
-from unetr.train.transfer import Transfer
 from unetr.train.validate import ValidationReport, validate
 
 # Cases in a validation during training; the one at the end takes all.

@@ -82,7 +82,7 @@ class Region(Record):
 class NetworkPlan(Record):
     """The shape of the network (DESIGN section 3); the defaults are the paper's configuration.
 
-    peer: a name of `model/peers.py`, for comparisons: then the other fields say nothing.
+    peer: a name of `model/network/peers.py`, for comparisons: then the other fields say nothing.
     decoder: a name of `model/decoders`; `stem` puts a convolutional stem before the transformer, too.
     layer_scale: first value of a learned factor per channel on what a block adds to its input; 0 for no factors.
     stem_skips: so many levels of the stem, finest first, reach the decoder beside the tokens; null for all.
@@ -130,7 +130,7 @@ class InferencePlan(Record):
 
 
 class PostprocessPlan(Record):
-    """What is removed of one class or region after prediction (`unetr.infer.postprocess`); the defaults remove nothing.
+    """What is removed of one class or region after prediction (`unetr.infer.rules`); the defaults remove nothing.
 
     largest_component: keep only the largest connected component. minimum_volume_ml: remove components below it.
     """
@@ -140,7 +140,7 @@ class PostprocessPlan(Record):
 
 
 class PretrainingPlan(Record):
-    """Masked-volume pretraining (`unetr.train.masking`): hidden blocks of patches are predicted from the others.
+    """Masked-volume pretraining (`train.samples.masking`): hidden blocks of patches are predicted from the others.
 
     masked_fraction: share of the blocks that are hidden. block_patches: side of a block, in patches.
     normalised_targets: what is predicted has mean 0 and standard deviation 1 in each patch and channel.

@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from unetr.errors import InputError
-from unetr.infer.finite import finite
-from unetr.infer.window import Engine
-from unetr.model.artefact import Opened
+from unetr.infer.sweep.finite import finite
+from unetr.infer.sweep.windows import Engine
+from unetr.model.opened import Opened
 
 PRECISIONS = ("auto", "fp32", "bf16")
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from unetr.core.machine.parallel import available_cores
 from unetr.errors import InputError, MachineError
-from unetr.infer.window import Engine, Float
-from unetr.model.artefact import Opened
+from unetr.infer.sweep.windows import Engine, Float
+from unetr.model.opened import Opened
 
 
 def onnx_engine(opened: Opened) -> Engine:

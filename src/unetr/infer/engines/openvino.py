@@ -13,8 +13,8 @@ from unetr import __version__
 from unetr.core.machine.parallel import available_cores
 from unetr.errors import InputError, MachineError
 from unetr.infer.engines.compiled_cache import cache_key, read_compiled, write_compiled
-from unetr.infer.window import Engine, Float
-from unetr.model.artefact import Opened
+from unetr.infer.sweep.windows import Engine, Float
+from unetr.model.opened import Opened
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 
@@ -54,7 +54,7 @@ def openvino_engine(opened: Opened, precision: str) -> Engine:
 
 def _compiled(core: Any, opened: Opened, config: dict[str, str]) -> Any:
     """From the cache, or compiled and put there."""
-    from unetr.model.openvino_runtime import ov
+    from unetr.model.graph.openvino.runtime import ov
 
     made_by = (__version__, ov.get_version(), core.get_property("CPU", "FULL_DEVICE_NAME"), sorted(config.items()))
     key = cache_key(opened, repr((made_by, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))))
@@ -74,8 +74,8 @@ def _compiled(core: Any, opened: Opened, config: dict[str, str]) -> Any:
 
 def openvino_network_of(core: Any, opened: Opened) -> Any:
     """The network of an opened model, not compiled. Raises InputError for one that OpenVINO cannot read."""
-    from unetr.model.graph import build_graph
-    from unetr.model.openvino_graph import OpenVINOOperations, is_network_of, openvino_network
+    from unetr.model.graph.forward import build_graph
+    from unetr.model.graph.openvino.graph import OpenVINOOperations, is_network_of, openvino_network
 
     if opened.kind == "model":
         operations = OpenVINOOperations()
@@ -83,7 +83,7 @@ def openvino_network_of(core: Any, opened: Opened) -> Any:
         return openvino_network(build_graph(operations, opened.plan, weights, opened.source), operations)
     try:
         if opened.kind == "openvino":
-            from unetr.model.openvino_runtime import ov
+            from unetr.model.graph.openvino.runtime import ov
 
             constants = np.frombuffer(opened.constants, np.uint8)
             network = core.read_model(opened.network, ov.Tensor(constants))
@@ -107,7 +107,7 @@ def openvino_network_of(core: Any, opened: Opened) -> Any:
 
 def _core() -> Any:
     try:
-        import unetr.model.openvino_runtime  # noqa: F401
+        import unetr.model.graph.openvino.runtime  # noqa: F401
     except ImportError:
         raise MachineError("engine openvino: OpenVINO is not installed; run: pip install openvino") from None
     return _core_of_the_process()
@@ -118,6 +118,6 @@ def _core_of_the_process() -> Any:
     # One, never given back: a CPU plugin puts its own alternate signal stack on the thread that made it and takes it
     # away when it goes. Of two that go in the order they came, the second puts back a stack that the first has
     # unmapped, and the next signal (Ctrl-C, SIGTERM) ends the process as a segmentation fault.
-    from unetr.model.openvino_runtime import ov
+    from unetr.model.graph.openvino.runtime import ov
 
     return ov.Core()

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from unetr.errors import InputError, MachineError
-from unetr.infer.window import Engine, Float
-from unetr.model.artefact import Opened
-from unetr.model.build import network_from
+from unetr.infer.sweep.windows import Engine, Float
+from unetr.model.network.build import network_from
+from unetr.model.opened import Opened
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -1,0 +1,1 @@
+"""Commands that make, score and show segmentations."""

@@ -1,0 +1,1 @@
+"""DICOM: series to a Volume, and labels to DICOM results."""

@@ -1,0 +1,1 @@
+"""From DICOM instances to one regular stack of slices. Knows headers, no pixels."""

@@ -1,0 +1,1 @@
+"""Training from a dataset: one fold, all folds, and what is measured of the result."""

@@ -1,0 +1,1 @@
+"""The model file: how arrays are sealed, compacted and kept with their plan. Needs no torch."""

@@ -1,0 +1,1 @@
+"""The network as an ONNX file: made, read and checked."""

@@ -1,0 +1,1 @@
+"""The network in OpenVINO: made, and checked before OpenVINO reads it."""

@@ -1,0 +1,93 @@
+"""From a plan to a network. The only place that reads NetworkPlan to put the three parts together."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from unetr.core.plan.schema import NetworkPlan
+from unetr.errors import InputError
+from unetr.model.file.model_file import ModelFile
+from unetr.model.network.decoders import DECODERS
+from unetr.model.network.encoder import Block, Encoder
+from unetr.model.network.initialise import initialise
+from unetr.model.network.patch_embedding import PatchEmbedding, patch_grid
+from unetr.model.network.peers import build_peer
+from unetr.model.network.shapes import fit_problem, network_problem, shape_problems
+from unetr.model.network.stem import stem, stem_channels
+from unetr.model.network.unetr import UNETR
+
+
+def build_network(
+    network: NetworkPlan, in_channels: int, outputs: int, window: tuple[int, int, int], seed: int = 0
+) -> nn.Module:
+    """A network with fresh weights, on the CPU, in float32; the same seed gives the same bits.
+
+    window: voxels H, W, D that the positional embeddings are learned for. The global random state is not touched.
+    Raises ValueError for configurations that cannot exist.
+    """
+    if network.peer is not None:
+        return build_peer(network.peer, in_channels, outputs, window, seed)
+    model = empty_network(network, in_channels, outputs, window).to_empty(device="cpu")
+    initialise(model, torch.Generator().manual_seed(seed))
+    return model
+
+
+def empty_network(network: NetworkPlan, in_channels: int, outputs: int, window: tuple[int, int, int]) -> nn.Module:
+    """The same network on the meta device: shapes without memory, for weights that come from elsewhere.
+
+    A peer's is on the CPU and has weights, since some peers compute constants when they are made.
+    """
+    if network.peer is not None:
+        return build_peer(network.peer, in_channels, outputs, window)
+    problem = network_problem(network)
+    if problem:
+        raise ValueError(problem)
+    has_stem = network.decoder == "stem"
+    with torch.device("meta"):
+        embedding = PatchEmbedding(
+            in_channels,
+            network.width,
+            network.patch,
+            patch_grid(window, network.patch),
+            network.projection,
+            network.dropout,
+            stem_channels(network)[-1] if has_stem else None,
+        )
+        blocks = [
+            Block(
+                network.width,
+                network.heads,
+                network.mlp_width,
+                network.qkv_bias,
+                network.dropout,
+                network.layer_scale,
+            )
+            for _ in range(network.depth)
+        ]
+        encoder = Encoder(blocks, network.taps, network.width, network.final_norm)
+        decoder = DECODERS[network.decoder](network, in_channels, outputs)
+        return UNETR(embedding, encoder, decoder, stem(network, in_channels) if has_stem else None)
+
+
+def network_from(model: ModelFile) -> nn.Module:
+    """The network of a model file, in evaluation mode, sharing memory with the file's arrays.
+
+    Raises InputError that lists every missing, unexpected and mis-shaped weight.
+    """
+    plan = model.plan
+    weights = {name: torch.as_tensor(array) for name, array in model.weights.items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    problem = "" if plan.network.peer else fit_problem(plan, found)
+    if problem:
+        raise InputError(f"{model.source}: {problem}")
+    try:
+        network = empty_network(plan.network, len(plan.channels), plan.outputs, plan.window)
+    except ValueError as error:
+        raise InputError(f"{model.source}: {error}") from None
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    problems = shape_problems(expected, found)
+    if problems:
+        raise InputError(f"{model.source}: the weights do not fit the plan's network: {'; '.join(problems)}")
+    network.load_state_dict(weights, assign=True)
+    return network.eval()

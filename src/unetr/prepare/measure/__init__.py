@@ -1,0 +1,1 @@
+"""Facts about scans and datasets, measured. Decides nothing."""

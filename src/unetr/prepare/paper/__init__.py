@@ -1,0 +1,1 @@
+"""The tasks of the UNETR paper: their data, settings and published scores."""

@@ -1,0 +1,1 @@
+"""One optimiser step and what it needs: optimiser, schedule, first weights."""

@@ -1,0 +1,1 @@
+"""From a cached case to a training sample: window, augmentation, masks."""
