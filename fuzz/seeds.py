@@ -52,8 +52,8 @@ def raw_mha() -> bytes:
 
 
 def dicom_maker() -> ModuleType:
-    """tests/io/dicom_maker.py."""
-    path = Path(__file__).resolve().parents[1] / "tests/io/dicom_maker.py"
+    """tests/io/dicom/dicom_maker.py."""
+    path = Path(__file__).resolve().parents[1] / "tests/io/dicom/dicom_maker.py"
     spec = importlib.util.spec_from_file_location("dicom_maker", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -200,5 +200,5 @@ def decode():
 
 @pytest.fixture(scope="session")
 def maker() -> ModuleType:
-    """tests/io/dicom_maker.py: writes DICOM series."""
-    return _load("io/dicom_maker")
+    """tests/io/dicom/dicom_maker.py: writes DICOM series."""
+    return _load("io/dicom/dicom_maker")

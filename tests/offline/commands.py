@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tests.datasets import save_scan, write_btcv, write_dataset
-from tests.io.dicom_maker import write_series
+from tests.io.dicom.dicom_maker import write_series
 
 from unetr.core.plan.file import write_plan
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan, TrainingPlan

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from unetr.prepare.planning.presets import PRESETS
 from unetr.prepare.planning.training_memory import training_memory
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "training_memory.py"
+BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "training_memory.py"
 
 
 @given(st.sampled_from(sorted(PRESETS)), st.integers(1, 200), st.integers(1, 10**8))
