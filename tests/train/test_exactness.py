@@ -19,7 +19,7 @@ from benchmarks.write_calls import Before, Call, DiskFull, Nth, refuse, watching
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.train.test_loop import bits, rows, settings, start
 
-from unetr.app.options import progress
+from unetr.app.progress import progress
 from unetr.app.training_view import TrainingView
 from unetr.core.plan.schema import Plan
 from unetr.errors import CancelledError, MachineError, StoppedError

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unetr.app.options import progress, say
+from unetr.app.printing import say
+from unetr.app.progress import progress
 from unetr.core.files.atomic import write_text
 from unetr.core.files.digest import size_and_sha256
 from unetr.core.machine.child import child_environment, python_module

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unetr.app.options import progress, say, write_line
 from unetr.app.predict_files import write_prediction
 from unetr.app.predict_options import PredictOptions, naming
+from unetr.app.printing import say, write_line
+from unetr.app.progress import progress
 from unetr.errors import InputError, MachineError
 
 if TYPE_CHECKING:

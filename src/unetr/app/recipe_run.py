@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unetr.app.options import opened_dataset, progress, say
+from unetr.app.options import opened_dataset
+from unetr.app.printing import say
+from unetr.app.progress import progress
 from unetr.app.training_view import cross_validate_in_view, fit_in_view
 from unetr.errors import InputError
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unetr.app.options import say
+from unetr.app.printing import say
 from unetr.errors import InputError
 
 if TYPE_CHECKING:

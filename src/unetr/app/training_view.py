@@ -13,7 +13,9 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from unetr.app.launch import launched_rank
-from unetr.app.options import counted, number, print_json, print_table, progress, say, transform_named
+from unetr.app.options import transform_named
+from unetr.app.printing import counted, number, print_json, print_table, say
+from unetr.app.progress import progress
 from unetr.app.streams import own_err
 from unetr.errors import CancelledError, InputError, StoppedError
 

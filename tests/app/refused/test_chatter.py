@@ -15,7 +15,8 @@ import pytest
 NOISY = """
 import ctypes, logging, os, sys, warnings
 from unetr.app import cli
-from unetr.app.options import print_json, progress, say
+from unetr.app.printing import print_json, say
+from unetr.app.progress import progress
 from unetr.errors import InputError
 
 def chatter():

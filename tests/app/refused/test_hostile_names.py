@@ -19,7 +19,8 @@ import pytest
 import yaml
 from rich.progress import Progress
 
-from unetr.app.options import print_json, print_table, progress, say, write_line
+from unetr.app.printing import print_json, print_table, say, write_line
+from unetr.app.progress import progress
 
 Command = Callable[..., Any]
 

@@ -8,17 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import (
-    DatasetPath,
-    Json,
-    TransformName,
-    counted,
-    print_json,
-    print_table,
-    progress,
-    say,
-    transform_named,
-)
+from unetr.app.options import DatasetPath, Json, TransformName, transform_named
+from unetr.app.printing import counted, print_json, print_table, say
+from unetr.app.progress import progress
 from unetr.core.space.frames import taking
 from unetr.errors import InputError
 

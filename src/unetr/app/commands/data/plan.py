@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import (
-    Overwrite,
-    TransformName,
-    finite,
-    opened_dataset,
-    progress,
-    say,
-    transform_named,
-    write_out,
-)
+from unetr.app.options import Overwrite, TransformName, finite, opened_dataset, transform_named
+from unetr.app.printing import say, write_out
+from unetr.app.progress import progress
 from unetr.core.space.frames import taking
 from unetr.errors import InputError
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import Json, Overwrite, counted, finite, number, print_json, print_table, say, write_line
+from unetr.app.options import Json, Overwrite, finite
+from unetr.app.printing import counted, number, print_json, print_table, say, write_line
 from unetr.app.training_view import scores_kept
 from unetr.errors import InputError
 

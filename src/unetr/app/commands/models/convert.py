@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import Overwrite, say
+from unetr.app.options import Overwrite
+from unetr.app.printing import say
 from unetr.errors import InputError
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import ModelPath, Overwrite, say
+from unetr.app.options import ModelPath, Overwrite
+from unetr.app.printing import say
 from unetr.core.machine.child import child_environment, python_module
 from unetr.errors import InputError, MachineError
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unetr.app.options import Json, TransformName, print_json, print_table, say, transform_named
+from unetr.app.options import Json, TransformName, transform_named
+from unetr.app.printing import print_json, print_table, say
 from unetr.errors import InputError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import Json, number, print_json, print_table, write_out
+from unetr.app.options import Json
+from unetr.app.printing import number, print_json, print_table, write_out
 from unetr.core.text.printable import printable_lines
 from unetr.errors import InputError
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import Json, Overwrite, finite, print_json, say
+from unetr.app.options import Json, Overwrite, finite
+from unetr.app.printing import print_json, say
 from unetr.app.training_view import fit_in_view, print_scores
 
 # What the demonstration writes beside the run, whose folder looks after itself.

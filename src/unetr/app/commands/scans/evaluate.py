@@ -8,19 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unetr.app.options import (
-    Json,
-    Overwrite,
-    TransformName,
-    counted,
-    finite,
-    number,
-    print_json,
-    print_table,
-    progress,
-    say,
-    transform_named,
-)
+from unetr.app.options import Json, Overwrite, TransformName, finite, transform_named
+from unetr.app.printing import counted, number, print_json, print_table, say
+from unetr.app.progress import progress
 from unetr.app.training_view import print_scores
 from unetr.core.space.frames import taking
 from unetr.errors import BatchError, InputError

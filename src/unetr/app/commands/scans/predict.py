@@ -10,19 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import (
-    Device,
-    Engine,
-    Json,
-    Overwrite,
-    Precision,
-    TransformName,
-    print_json,
-    print_table,
-    say,
-    transform_named,
-    write_line,
-)
+from unetr.app.options import Device, Engine, Json, Overwrite, Precision, TransformName, transform_named
+from unetr.app.printing import print_json, print_table, say, write_line
 from unetr.errors import BatchError, InputError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import Overwrite, say
+from unetr.app.options import Overwrite
+from unetr.app.printing import say
 from unetr.core.space.frames import taking
 from unetr.errors import InputError
 

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import Json, number, print_json, print_table, progress
+from unetr.app.options import Json
+from unetr.app.printing import number, print_json, print_table
+from unetr.app.progress import progress
 
 
 def ablate(

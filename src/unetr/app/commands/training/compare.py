@@ -9,18 +9,8 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import (
-    DatasetPath,
-    Json,
-    Overwrite,
-    TransformName,
-    finite,
-    opened_dataset,
-    print_json,
-    print_table,
-    say,
-    transform_named,
-)
+from unetr.app.options import DatasetPath, Json, Overwrite, TransformName, finite, opened_dataset, transform_named
+from unetr.app.printing import print_json, print_table, say
 from unetr.core.space.frames import taking
 from unetr.errors import BatchError, InputError
 
@@ -47,7 +37,7 @@ def compare(
     Example: unetr compare Task04_Hippocampus -o compared --networks paper,nnunet-plain --minutes 20
     """
     from unetr.app.compare_run import Contest, conditions, gather, open_contest, run_contest, write_plans
-    from unetr.app.options import defined
+    from unetr.app.printing import defined
     from unetr.core.files.atomic import atomic_path, write_text
     from unetr.core.files.lock import locked
     from unetr.core.files.outputs import claim

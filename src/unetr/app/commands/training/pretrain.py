@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from unetr.app.launch import launch, launched_rank
-from unetr.app.options import Json, Overwrite, Sharded, TransformName, finite, print_json, say, training_minutes
+from unetr.app.options import Json, Overwrite, Sharded, TransformName, finite, training_minutes
+from unetr.app.printing import print_json, say
 from unetr.app.training_view import fit_in_view, run_transform
 from unetr.core.space.frames import taking
 from unetr.errors import InputError

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import Json, print_json, print_table, progress
+from unetr.app.options import Json
+from unetr.app.printing import print_json, print_table
+from unetr.app.progress import progress
 from unetr.errors import InputError
 
 if TYPE_CHECKING:

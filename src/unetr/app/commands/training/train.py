@@ -16,10 +16,9 @@ from unetr.app.options import (
     TransformName,
     finite,
     opened_dataset,
-    print_json,
-    say,
     training_minutes,
 )
+from unetr.app.printing import print_json, say
 from unetr.app.training_view import cross_validate_in_view, fit_in_view, print_scores, run_transform, scores_kept
 from unetr.core.space.frames import taking
 from unetr.errors import InputError
