@@ -1,6 +1,6 @@
 """The kinds of faults that tests look for, the number of inputs tried for each, and what fell through.
 
-    uv run python benchmarks/faults.py [--out docs/faults.md]
+    uv run python benchmarks/faults.py [--out docs/lab/faults.md]
 
 Runs the tests that are marked `fault(kind)`; each parametrised input counts. A test that did not pass, and one that was
 skipped, is shown. Inputs that hypothesis makes within one test count as one.

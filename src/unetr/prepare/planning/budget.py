@@ -20,14 +20,14 @@ from unetr.prepare.planning.training_memory import training_memory
 # Fewer passes over the data than this within a training's budget, and coarser voxels are the better use of it.
 _FEWEST_PASSES = 4.0
 # A training with next to no passes needs windows that see this share of a volume; one with so many passes has the time
-# to learn what belongs where from small ones (docs/benchmarks.md, left atrium).
+# to learn what belongs where from small ones (docs/lab/benchmarks.md, left atrium).
 _SHARE_SEEN = 0.75
 _PASSES_FOR_DETAIL = 40.0
 # A training that has the time for this many steps of `small` gains more from fewer steps of `medium`: the hippocampus
-# does from 7000 on (docs/decisions.md).
+# does from 7000 on (docs/lab/decisions.md).
 _STEPS_FOR_WIDER = 5000.0
 # A training that sees so many windows of each case, of fewer cases than this, learns them by heart; between the left
-# atrium's 80 cases, which more augmentation helps, and the hippocampus's 208, which it harms (docs/decisions.md).
+# atrium's 80 cases, which more augmentation helps, and the hippocampus's 208, which it harms (docs/lab/decisions.md).
 _WINDOWS_FOR_MORE = 30.0
 _MANY_CASES = 120
 # Coarser than this many times the chosen spacing, and small structures are gone, whatever the budget.

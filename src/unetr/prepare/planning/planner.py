@@ -201,7 +201,7 @@ def choose_mirror_axes(labels: list[LabelStatistics], cases: int) -> tuple[tuple
     For each label and axis, the effect size of its position is |mean| / standard deviation over cases of the signed
     distance from the centroid of all foreground to the label's centroid. At MIRROR_EFFECT or more the label is told
     from the others by its side, and a mirrored scan would teach the wrong label. A label alone cannot be tested so, and
-    is not mirrored: what surrounds it may be told from it by its side as well (docs/decisions.md, left atrium).
+    is not mirrored: what surrounds it may be told from it by its side as well (docs/lab/decisions.md, left atrium).
     """
     if cases < _MIRROR_CASES:
         return (), f"none: {cases} cases are too few to test whether labels are told apart by their side"

@@ -47,7 +47,7 @@ _STEM_TRAINING = TrainingPlan(learning_rate=2e-3, optimiser="muon")
 _TINY_TRAINING = TrainingPlan(learning_rate=5e-3)
 
 # What a training is given instead of its preset's augmentation when it sees each case so often that it learns them by
-# heart (docs/decisions.md, augmentation).
+# heart (docs/lab/decisions.md, augmentation).
 MORE_AUGMENTATION = AugmentPlan(
     rotate_degrees=20.0,
     scale=0.25,
