@@ -78,7 +78,7 @@ def _parsed(path: Path) -> Page:
 
 def _elsewhere(url: str) -> bool:
     parts = urlsplit(url)
-    return bool(parts.scheme or parts.netloc) and parts.scheme != "data" or url in _FETCHED
+    return (bool(parts.scheme or parts.netloc) and parts.scheme != "data") or url in _FETCHED
 
 
 def _target(path: Path, url: str) -> tuple[Path, str]:

@@ -2,8 +2,8 @@
 
 A compiled network decides what a prediction says as much as the model does, so it is kept nowhere that others can
 write to: not beside the model, not in this package. Only where it saves time: a blob holds all weights, and above
-LARGEST_BYTES reading it takes longer than compiling (docs/lab/decisions.md). Whatever goes wrong with it, the network is
-compiled.
+LARGEST_BYTES reading it takes longer than compiling (docs/lab/decisions.md). Whatever goes wrong with it, the network
+is compiled.
 """
 
 from __future__ import annotations
