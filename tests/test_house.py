@@ -1,0 +1,121 @@
+"""The sizes of rooms, files and functions, and the directions of imports: what is reached stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from benchmarks import house
+
+TREE = Path(__file__).resolve().parents[1]
+
+# What is larger than it should be. Names leave these lists; none is added.
+LARGE_FOLDERS = {"unetr", "unetr/app", "unetr/train", "unetr/model/network"}
+LONG_FUNCTIONS = {
+    "predict",
+    "train",
+    "recipe",
+    "evaluate",
+    "pretrain",
+    "compare",
+    "run_job",
+    "evaluate_pairs",
+    "overlap",
+    "main",
+    "watching",
+}
+LONG_FILES = {
+    "src/unetr/app/predict_run.py",
+    "src/unetr/io/dicom/pixels.py",
+    "tests/app/test_commands.py",
+    "tests/app/test_folders.py",
+    "tests/infer/test_batch.py",
+    "tests/infer/test_compiled_cache.py",
+    "tests/infer/test_verdict.py",
+    "tests/malformed.py",
+    "tests/model/test_artefact.py",
+    "tests/prepare/datasets/test_descriptions.py",
+    "tests/prepare/planning/test_planner.py",
+    "tests/train/test_exactness.py",
+    "tests/train/test_pretrain.py",
+}
+MANY_PARAMETERS = {"src/unetr/infer/predict.py:predict"}
+WIDE_PAGES = {
+    "CHANGELOG.md",
+    "README.md",
+    "SECURITY.md",
+    *(
+        f"docs/{name}.md"
+        for name in (
+            "architecture",
+            "benchmarks",
+            "decisions",
+            "paper",
+            "prediction",
+            "pretraining",
+            "training",
+            "trust",
+        )
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def found() -> set[house.Import]:
+    return house.imports(TREE)
+
+
+def test_no_import_points_upward(found: set[house.Import]) -> None:
+    assert house.upward(TREE, found) == []
+
+
+def test_no_files_import_each_other(found: set[house.Import]) -> None:
+    assert house.cycles(found) == []
+
+
+def test_a_folder_can_be_held_in_mind() -> None:
+    assert {folder for folder, count in house.entries(TREE).items() if count > 9} <= LARGE_FOLDERS
+
+
+def test_a_function_fits_a_screen() -> None:
+    long = {f"{one.file}:{one.name}" for one in house.functions(TREE) if one.lines > 50}
+    assert {name for name in long if name.partition(":")[2] not in LONG_FUNCTIONS} == set()
+
+
+def test_a_function_takes_few_parameters() -> None:
+    """Of the package; those that typer reads from the command line are left out."""
+    many = {
+        f"{one.file}:{one.name}" for one in house.functions(TREE, "src") if one.parameters > 8 and not one.is_command
+    }
+    assert many <= MANY_PARAMETERS
+
+
+def test_a_file_fits_a_few_screens() -> None:
+    assert set(house.long_files(TREE, 300)) <= LONG_FILES
+
+
+def test_pages_can_be_read_side_by_side() -> None:
+    assert set(house.long_lines(TREE, 120)) <= WIDE_PAGES
+
+
+def test_an_import_upward_and_a_cycle_would_be_found(tmp_path: Path) -> None:
+    """The checks above rest on it that these are seen, also within a function."""
+    package = tmp_path / "src" / "unetr"
+    for room in ("core", "app"):
+        (package / room).mkdir(parents=True)
+        (package / room / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    (package / "core" / "low.py").write_text("def lazy():\n    from unetr.app import high\n", encoding="utf-8")
+    (package / "app" / "high.py").write_text("from unetr.core.low import lazy\n", encoding="utf-8")
+    layers = '[[tool.importlinter.contracts]]\ntype = "layers"\nlayers = ["unetr.app", "unetr.core"]\n'
+    (tmp_path / "pyproject.toml").write_text(layers, encoding="utf-8")
+    found = house.imports(tmp_path)
+    climb = house.Import("src/unetr/core/low.py", "src/unetr/app/high.py")
+    assert house.upward(tmp_path, found) == [climb]
+    assert house.cycles(found) == [["src/unetr/app/high.py", "src/unetr/core/low.py"]]
+
+
+def test_tables_and_code_may_be_wide(tmp_path: Path) -> None:
+    wide = "word " * 40
+    (tmp_path / "page.md").write_text(f"{wide}\n| {wide} |\n```\n{wide}\n```\n", encoding="utf-8")
+    assert house.long_lines(tmp_path, 120) == {"page.md": [len(wide)]}
