@@ -28,7 +28,7 @@ def template() -> dict[str, Any]:
 def test_the_demonstration_on_a_part_of_the_brain(
     unetr: Command, template: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unetr.app import brain_template
+    from unetr.jobs.demo import brain_template
 
     whole = brain_template.read_template()
     box = (slice(60, 108), slice(60, 172), slice(70, 110))
@@ -67,7 +67,7 @@ def test_the_demonstration_on_a_part_of_the_brain(
 
 
 def test_the_truth_of_the_demonstration_is_the_likeliest_tissue(template: dict[str, Any]) -> None:
-    from unetr.app.brain_template import read_template
+    from unetr.jobs.demo.brain_template import read_template
 
     _, label = read_template()
     grey, white = (np.asanyarray(template[kind].dataobj).astype(int) for kind in ("gm", "wm"))

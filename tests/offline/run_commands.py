@@ -18,7 +18,7 @@ MARK = "/watched-command/"
 
 def small_template() -> None:
     """`unetr demo` on a piece of the brain: the whole takes minutes and writes the same files."""
-    from unetr.app import brain_template
+    from unetr.jobs.demo import brain_template
     from unetr.core.machine.offline import keep_to_given_folders
 
     keep_to_given_folders()  # as the command does, before anything is read

@@ -51,7 +51,7 @@ def demo(
 
 
 def _demonstrate(out: Path, minutes: float, seed: int, as_json: bool) -> None:
-    from unetr.app.brain_template import CITATION, LICENCE, NAMES, write_brain_parts
+    from unetr.jobs.demo.brain_template import CITATION, LICENCE, NAMES, write_brain_parts
     from unetr.app.run_report import ShownCase, write_run_report
     from unetr.evaluate.results import write_results
     from unetr.evaluate.run import Pair, evaluate_pairs
