@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,70 @@ def test_the_demonstration_on_a_part_of_the_brain(
         assert np.array_equal(np.asanyarray(image.dataobj), original)
     assert rows[front][0] - rows[back][1] >= 16
     assert nibabel.load(said["label_file"]).shape == back.shape
+
+
+@pytest.fixture(scope="module")
+def first_look(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    from unetr.core.observer import Observer
+    from unetr.jobs.demo.shipped_scan import segment_shipped_scan
+
+    return segment_shipped_scan(tmp_path_factory.mktemp("first"), Observer())
+
+
+def test_the_first_look_needs_no_torch(unetr: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("torch", "lightning_fabric", "nilearn"):
+        monkeypatch.setitem(sys.modules, name, None)
+    outcome = unetr("demo", "-o", tmp_path, "--json")
+    assert outcome.code == 0, outcome
+    said = json.loads(outcome.out)
+    assert list(said) == ["first_look"]
+    assert 0.88 < said["first_look"]["mean_dice"] < 0.9  # the card's mean is 0.8845
+    refused = unetr("demo", "-o", tmp_path / "other", "--train")
+    assert refused.code == 4 and "unetr[demo]" in refused.err and "nilearn" in refused.err
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_first_look_scores_what_it_wrote(first_look: Any) -> None:
+    folder = first_look.label_file.parent
+    prediction, truth = (
+        np.asanyarray(nibabel.load(folder / f"{name}.nii.gz").dataobj) for name in ("prediction", "truth")
+    )
+    dice = [
+        2
+        * np.count_nonzero((prediction == value) & (truth == value))
+        / (np.count_nonzero(prediction == value) + np.count_nonzero(truth == value))
+        for value in (1, 2)
+    ]
+    assert first_look.results.mean_dice == pytest.approx(np.mean(dice))
+    assert first_look.picture.read_bytes().startswith(b"\x89PNG")
+    page = first_look.page.read_text(encoding="utf-8")
+    assert "CC-BY-SA 4.0" in page and "Antonelli" in page and "95 % interval" not in page
+
+
+def test_the_shipped_scan_is_the_decathlons_and_held_out(first_look: Any, shared_data: Path) -> None:
+    from unetr.jobs.demo.shipped_scan import CASE
+    from unetr.prepare.datasets.cases import open_dataset
+    from unetr.prepare.datasets.folds import split_folds
+
+    task = shared_data / "Task04_Hippocampus"
+    folder = first_look.label_file.parent
+    assert (folder / "scan.nii.gz").read_bytes() == (task / f"imagesTr/{CASE}.nii.gz").read_bytes()
+    assert (folder / "truth.nii.gz").read_bytes() == (task / f"labelsTr/{CASE}.nii.gz").read_bytes()
+    assert CASE in split_folds(open_dataset(task), 5, 0)[0]  # the fold that the model's card names
+
+
+def test_the_first_look_can_be_stopped(tmp_path: Path) -> None:
+    from unetr.core.observer import Observer
+    from unetr.errors import StoppedError
+    from unetr.jobs.demo.shipped_scan import segment_shipped_scan
+
+    class Impatient(Observer):
+        def should_stop(self) -> bool:
+            return True
+
+    with pytest.raises(StoppedError):
+        segment_shipped_scan(tmp_path, Impatient())
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_truth_of_the_demonstration_is_the_likeliest_tissue(template: dict[str, Any]) -> None:

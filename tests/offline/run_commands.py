@@ -18,8 +18,8 @@ MARK = "/watched-command/"
 
 def small_template() -> None:
     """`unetr demo` on a piece of the brain: the whole takes minutes and writes the same files."""
-    from unetr.jobs.demo import brain_template
     from unetr.core.machine.offline import keep_to_given_folders
+    from unetr.jobs.demo import brain_template
 
     keep_to_given_folders()  # as the command does, before anything is read
     whole = brain_template.read_template()

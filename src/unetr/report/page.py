@@ -83,9 +83,9 @@ def write_report(report: ReportInput, path: Path) -> None:
 def report_html(report: ReportInput) -> str:
     """The page as text."""
     title = report.title or f"{report.plan.dataset}: UNETR report"
+    scored = [("Scores", _scores_section(report.results)), ("Cases", _cases_section(report))]
     sections = [
-        ("Scores", _scores_section(report.results)),
-        ("Cases", _cases_section(report)),
+        *(reversed(scored) if report.results is not None and _of_one_case(report.results) else scored),
         ("Training", _training_section(report)),
         ("Plan", plan_section(report.plan)),
         ("Data", data_section(report.plan, report.fingerprint, report.data_description)),
@@ -105,14 +105,17 @@ def _lead(report: ReportInput) -> Html:
     network = f"{plan.network.preset} ({plan.network.decoder} decoder)"
     tiles = [("network", network), ("window", "×".join(str(n) for n in plan.window))]
     if results is not None:
-        tiles = [
-            ("mean foreground Dice", number(results.mean_dice, 3)),
-            ("95 % interval over cases", _interval(results)),
-            ("cases scored", str(len(results.cases))),
-            *tiles,
-        ]
+        spread = [("95 % interval over cases", _interval(results)), ("cases scored", str(len(results.cases)))]
+        each = [(f"Dice of {summary.label}", number(summary.metrics["dice"].mean, 3)) for summary in results.classes]
+        one = _of_one_case(results)
+        tiles = [("mean foreground Dice", number(results.mean_dice, 3)), *(each[:4] if one else spread), *tiles]
     parts = [element("div", joined([element("b", value), element("span", name)]), "tile") for name, value in tiles]
     return element("div", joined(parts), "tiles")
+
+
+def _of_one_case(results: Results) -> bool:
+    """Of one case there is no distribution to show, and no worst case."""
+    return len(results.cases) == 1
 
 
 def _interval(results: Results) -> str:
@@ -131,6 +134,9 @@ def _anchor(name: str) -> str:
 def _scores_section(results: Results | None) -> Html:
     if results is None or not results.classes:
         return Html("")
+    if _of_one_case(results):
+        explanation = "Dice, IoU and surface Dice: 1 is perfect; distances: 0 is perfect. Background is no class."
+        return joined([element("p", explanation), _case_table(results)])
     nsd = f"surface Dice at {results.tolerance_mm:g} mm"
     header = ["class", "Dice", "median", "std", "IoU", "HD95 (mm)", "ASSD (mm)", nsd]
     digits = {"iou": 3, "hd95_mm": 2, "assd_mm": 2, "nsd": 3}
@@ -184,18 +190,21 @@ def _undefined(results: Results) -> Html:
 
 def _cases_section(report: ReportInput) -> Html:
     parts: list[Html] = []
+    one = report.results is not None and _of_one_case(report.results)
     if report.worst_cases:
-        parts.append(element("p", "The cases with the lowest mean Dice over classes: truth above, prediction below."))
+        which = "" if one else "The cases with the lowest mean Dice over classes. "
+        parts.append(element("p", f"{which}Truth above, prediction below."))
     for case in report.worst_cases:
         caption = element("figcaption", joined([element("b", case.name), f"mean Dice {number(case.dice, 3)}"]))
         image = picture(case.png, f"Truth and prediction of {case.name}")
         parts.append(element("figure", joined([image, caption])))
-    if report.results is not None and report.results.scores:
-        parts.append(_all_scores(report.results))
+    if report.results is not None and report.results.scores and not one:
+        summary = element("summary", f"All {len(report.results.cases)} cases")
+        parts.append(element("details", joined([summary, _case_table(report.results)])))
     return joined(parts)
 
 
-def _all_scores(results: Results) -> Html:
+def _case_table(results: Results) -> Html:
     header = ["case", "class", "Dice", "IoU", "HD95 (mm)", "ASSD (mm)", "surface Dice", "predicted (ml)", "truth (ml)"]
     rows = [
         [
@@ -211,8 +220,7 @@ def _all_scores(results: Results) -> Html:
         ]
         for score in results.scores
     ]
-    summary = element("summary", f"All {len(results.cases)} cases")
-    return element("details", joined([summary, table(header, rows, "numbers")]))
+    return table(header, rows, "numbers")
 
 
 def _training_section(report: ReportInput) -> Html:

@@ -1,18 +1,22 @@
-"""unetr demo: the whole path on a real scan in a few minutes."""
+"""unetr demo: the shipped model on a real scan in seconds, then the whole path of a training in minutes."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from unetr.app.options import Json, Overwrite, finite
 from unetr.app.printing import print_json, say
 from unetr.app.training_view import fit_in_view, print_scores
+from unetr.errors import MachineError
 
-# What the demonstration writes beside the run, whose folder looks after itself.
+if TYPE_CHECKING:
+    from unetr.jobs.demo.shown import Shown
+
+# What the training part writes beside the run, whose folder looks after itself.
 _FILES = (
     "dataset/images/front.nii.gz",
     "dataset/labels/front.nii.gz",
@@ -31,31 +35,70 @@ def demo(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for everything that the demonstration writes.")
     ] = Path("unetr-demo"),
+    train: Annotated[
+        bool | None,
+        typer.Option("--train/--no-train", help="With or without the training; where it is installed by default."),
+    ] = None,
     minutes: Annotated[float, typer.Option(help="Length of the training.", min=0.05, callback=finite)] = 3.0,
     seed: Annotated[int, typer.Option(help="Seed of weights and samples.", min=0)] = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Train on the front of a real brain, segment its back, score and show the result. No download.
+    """Segment a real scan with the shipped model; then train on half of a brain and segment the other half.
 
-    The scan is the ICBM152 T1 template with its grey and white matter maps, from the nilearn package.
+    The first takes seconds and the base package. The second takes minutes and the extra `demo`; its scan is the ICBM152
+    T1 template with its grey and white matter maps, from the nilearn package. Nothing is downloaded.
 
     Example: unetr demo
     """
     from unetr.core.files.lock import locked
     from unetr.core.files.outputs import claim
+    from unetr.core.observer import Observer
+    from unetr.jobs.demo.installed import missing_for_training
+    from unetr.jobs.demo.shipped_scan import segment_shipped_scan, shipped_scan_files
 
+    missing = " and ".join(missing_for_training())
+    if train and missing:
+        raise MachineError(f"the training needs {missing}, not installed here; run: pip install 'unetr[demo]'")
+    trains = not missing if train is None else train
+    first, told = out / "hippocampus", {}
     with locked(out, say):
-        claim([out / name for name in _FILES], overwrite=overwrite)
-        _demonstrate(out, minutes, seed, as_json)
+        claim([*shipped_scan_files(first), *(out / name for name in _FILES if trains)], overwrite=overwrite)
+        say("segmenting a hippocampus with the shipped model, which has not learned from this scan")
+        shown = segment_shipped_scan(first, Observer())
+        told["first_look"] = _told(shown) | {"seconds": shown.seconds}
+        if not as_json:
+            _print_shown(shown, f"{shown.seconds:.0f} seconds")
+        if trains:
+            shown = _train_on_brain(out, minutes, seed)
+            told |= _told(shown) | {"minutes": shown.seconds / 60}
+            if not as_json:
+                _print_shown(shown, f"{shown.seconds / 60:.1f} minutes")
+    if as_json:
+        print_json(told)
+    elif train is None and missing:
+        say(f"to see a training as well, which needs {missing}: pip install 'unetr[demo]'")
 
 
-def _demonstrate(out: Path, minutes: float, seed: int, as_json: bool) -> None:
-    from unetr.jobs.demo.brain_template import CITATION, LICENCE, NAMES, write_brain_parts
+def _told(shown: Shown) -> dict[str, Any]:
+    files = {"label_file": str(shown.label_file), "picture": str(shown.picture), "report": str(shown.page)}
+    return {"mean_dice": shown.results.mean_dice, **files}
+
+
+def _print_shown(shown: Shown, duration: str) -> None:
+    print_scores(shown.results)
+    for what, path in (("label file", shown.label_file), ("picture", shown.picture), ("report", shown.page)):
+        say(f"{what + ':':<12}{path}")
+    say(f"done in {duration}\n")
+
+
+def _train_on_brain(out: Path, minutes: float, seed: int) -> Shown:
     from unetr.app.run_report import ShownCase, write_run_report
     from unetr.evaluate.results import write_results
     from unetr.evaluate.run import Pair, evaluate_pairs
     from unetr.infer.load import load
+    from unetr.jobs.demo.brain_template import CITATION, LICENCE, NAMES, write_brain_parts
+    from unetr.jobs.demo.shown import Shown
     from unetr.jobs.training.fit import Request
     from unetr.prepare.datasets.cases import open_dataset
     from unetr.train.run.folder import Run
@@ -74,12 +117,4 @@ def _demonstrate(out: Path, minutes: float, seed: int, as_json: bool) -> None:
     shown = ShownCase("back", (data.test_scan,), label_file, data.test_label)
     report = write_run_report(run, results, [shown], licence=LICENCE, citation=CITATION)
     picture = label_file.with_name("back.png")
-    minutes_taken = (time.monotonic() - started) / 60
-    if as_json:
-        files = {"label_file": str(label_file), "picture": str(picture), "report": str(report)}
-        print_json({"mean_dice": results.mean_dice, "minutes": minutes_taken, **files})
-        return
-    print_scores(results)
-    for what, path in (("label file: ", label_file), ("picture:    ", picture), ("report:     ", report)):
-        say(f"{what}{path}")
-    say(f"done in {minutes_taken:.1f} minutes")
+    return Shown(results, label_file, picture, report, time.monotonic() - started)
