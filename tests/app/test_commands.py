@@ -303,7 +303,7 @@ def test_signals_while_predicting(
     assert list(tmp_path.iterdir()) == []
 
 
-SAVED = ("stopped after step 1; run the same command", ["step-00000001.safetensors"])
+SAVED = ("stopped after step 1; start it again", ["step-00000001.safetensors"])
 AT_ONCE = ("stopped at once", [])
 
 

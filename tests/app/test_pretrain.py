@@ -105,7 +105,7 @@ def test_stopped_by_sigterm_and_resumed_is_the_run_that_was_left_alone(
     command = ("pretrain", dataset / "images", "-o", tmp_path / "run", *options)
     with monkeypatch.context() as patched:
         patched.setattr(loop, "training_step", signalled)
-        assert_refused(unetr(*command), 143, "stopped after step 3; run the same command")
+        assert_refused(unetr(*command), 143, "stopped after step 3; start it again")
     assert unetr(*command).code == 0
     for name in ("model.safetensors", "log.csv", "plan.yaml", f"checkpoints/step-{STEPS:08d}.safetensors"):
         assert (tmp_path / "run" / name).read_bytes() == (pretrained[0] / name).read_bytes(), name

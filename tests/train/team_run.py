@@ -20,12 +20,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from tests.train.listener import Listener
 
 from unetr.app.launch import launch
 from unetr.core.plan.schema import Plan
 from unetr.errors import UnetrError
 from unetr.prepare.cache import Cache
-from unetr.train.loop import Observer, Options, StepReport, train
+from unetr.train.loop import Options, train
+from unetr.train.observer import StepReport
 from unetr.train.run.checkpoint import averaged_weights
 from unetr.train.run.folder import Run, Settings, open_run
 from unetr.train.team import assemble
@@ -65,7 +67,7 @@ def one_process(folder: Path, scenario: dict[str, Any], cache: Cache) -> None:
                     time.sleep(0.01)
 
         options = Options(checkpoint_steps=2, launch=here)
-        weights = averaged_weights(train(run, cache, plan, asked, Observer(on_step), options))
+        weights = averaged_weights(train(run, cache, plan, asked, Listener(on_step=on_step), options))
     if team.leads:
         np.savez(folder / "weights.npz", **{name: tensor.numpy() for name, tensor in weights.items()})
 

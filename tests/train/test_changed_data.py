@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.train.listener import Listener
 
 from unetr.core.files.atomic import write_text
 from unetr.core.plan.schema import Plan
@@ -23,7 +24,7 @@ from unetr.prepare.datasets.cases import Dataset, open_dataset
 from unetr.prepare.datasets.unlabelled import open_unlabelled
 from unetr.train import finish as finish_module
 from unetr.train.ablate import ablate
-from unetr.train.loop import Observer
+from unetr.train.observer import TrainingObserver
 from unetr.train.run.folder import Run, read_settings
 
 LABELS = {"background": 0, "ball": 1, "shell": 2}
@@ -97,23 +98,23 @@ def test_changed_data_is_refused_on_resume(
 ) -> None:
     make, complaint = CHANGES[change]
     run, asked = Run(tmp_path / "run"), Request(plan=request_.plan, steps=2, folds=2, fold=fold)
-    prepare_run(open_dataset(data), run, asked, ignore)
+    prepare_run(open_dataset(data), run, asked, TrainingObserver())
     before = run.settings.read_bytes()
-    prepare_run(open_dataset(data), run, asked, ignore)  # as it was
+    prepare_run(open_dataset(data), run, asked, TrainingObserver())  # as it was
     make(data)
     with pytest.raises(InputError, match=complaint):
-        prepare_run(open_dataset(data), run, asked, ignore)
+        prepare_run(open_dataset(data), run, asked, TrainingObserver())
     assert run.settings.read_bytes() == before
 
 
 def test_moved_dataset_resumes_and_is_found_again(data: Path, tmp_path: Path, request_: Request) -> None:
     run = Run(tmp_path / "runs/a")
-    _, settings = prepare_run(open_dataset(data), run, request_, ignore)
+    _, settings = prepare_run(open_dataset(data), run, request_, TrainingObserver())
     assert settings.dataset == str(Path("../../data"))
     moved = data.rename(tmp_path / "elsewhere")
     for path in moved.rglob("*"):
         os.utime(path)
-    _, resumed = prepare_run(open_dataset(moved), run, request_, ignore)
+    _, resumed = prepare_run(open_dataset(moved), run, request_, TrainingObserver())
     assert resumed == read_settings(run)
     assert resumed == settings.model_copy(update={"dataset": str(Path("../../elsewhere"))})
     assert str(tmp_path) not in run.settings.read_text()
@@ -121,43 +122,43 @@ def test_moved_dataset_resumes_and_is_found_again(data: Path, tmp_path: Path, re
 
 def test_unlabelled_scans_are_known_by_content_too(data: Path, tmp_path: Path, plan_with: Callable[..., Plan]) -> None:
     run, asked = Run(tmp_path / "run"), Request(preset="tiny", steps=2, fold=None)
-    prepare_run(open_unlabelled(data / "images", ["MRI"]), run, asked, ignore)
+    prepare_run(open_unlabelled(data / "images", ["MRI"]), run, asked, TrainingObserver())
     same_size_and_time(data / "images/case1.nii.gz")
     with pytest.raises(InputError, match="the scan of 1 case changed"):
-        prepare_run(open_unlabelled(data / "images", ["MRI"]), run, asked, ignore)
+        prepare_run(open_unlabelled(data / "images", ["MRI"]), run, asked, TrainingObserver())
 
 
 def test_plan_that_was_edited_in_the_run_is_refused(data: Path, tmp_path: Path, request_: Request) -> None:
     run, asked = Run(tmp_path / "run"), Request(preset="tiny", steps=2, folds=2)
-    prepare_run(open_dataset(data), run, asked, ignore)
+    prepare_run(open_dataset(data), run, asked, TrainingObserver())
     text = run.plan.read_text()
     run.plan.write_text(text.replace("overlap: 0.5", "overlap: 0.25"))
     with pytest.raises(InputError, match=r"plan\.yaml: was edited since the run began"):
-        prepare_run(open_dataset(data), run, asked, ignore)
+        prepare_run(open_dataset(data), run, asked, TrainingObserver())
     run.plan.write_text(text)
-    prepare_run(open_dataset(data), run, asked, ignore)
+    prepare_run(open_dataset(data), run, asked, TrainingObserver())
     run.plan.unlink()
     with pytest.raises(InputError, match=r"plan\.yaml: no such file"):
-        prepare_run(open_dataset(data), run, asked, ignore)
+        prepare_run(open_dataset(data), run, asked, TrainingObserver())
 
 
 def test_run_of_a_version_without_digests_goes_on_with_a_note(data: Path, tmp_path: Path, request_: Request) -> None:
     run, notes = Run(tmp_path / "run"), []
-    prepare_run(open_dataset(data), run, request_, ignore)
+    prepare_run(open_dataset(data), run, request_, TrainingObserver())
     old = json.loads(run.settings.read_text()) | {"dataset": str(data)}
     del old["data"], old["plan_digest"]
     run.settings.write_text(json.dumps(old))
-    fit(open_dataset(data), run, request_, Observer(on_note=notes.append), ignore)
+    fit(open_dataset(data), run, request_, Listener(on_note=notes.append))
     assert len(notes) == 1 and "kept no digests" in notes[0]
     assert read_settings(run).data is None
     moved = data.rename(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="dataset: there"):
-        fit(open_dataset(moved), run, request_, Observer(), ignore)
+        fit(open_dataset(moved), run, request_, TrainingObserver())
 
 
 def test_finished_run_never_shows_old_scores_as_current(data: Path, tmp_path: Path, request_: Request) -> None:
     run = Run(tmp_path / "run")
-    first = fit(open_dataset(data), run, request_, Observer(), ignore)
+    first = fit(open_dataset(data), run, request_, TrainingObserver())
     assert first is not None
     # Scores that something else wrote there, as `unetr evaluate` with other labels does, are not the run's.
     scores = run.predictions / "results.json"
@@ -165,14 +166,14 @@ def test_finished_run_never_shows_old_scores_as_current(data: Path, tmp_path: Pa
     others = json.dumps(json.loads(kept) | {"scores": json.loads(kept)["scores"][:1]})
     scores.write_text(others)
     with pytest.raises(InputError, match=r"results\.json: was changed since unetr wrote it"):
-        fit(open_dataset(data), run, request_, Observer(), ignore)
+        fit(open_dataset(data), run, request_, TrainingObserver())
     write_text(scores, others)
-    again = fit(open_dataset(data), run, request_, Observer(), ignore)
+    again = fit(open_dataset(data), run, request_, TrainingObserver())
     assert again == first == read_results(scores)
     victim = first.cases[0]
     same_size_and_time(data / f"labels/{victim}.nii.gz")
     with pytest.raises(InputError, match=rf"holds a run of other data: the label of 1 case changed \({victim}\)"):
-        fit(open_dataset(data), run, request_, Observer(), ignore)
+        fit(open_dataset(data), run, request_, TrainingObserver())
     assert ablate(run.folder, ignore)["nothing"].mean_dice >= 0  # of the prepared cases, which are as they were
     record = run.cache / f"{victim}.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | {"key": "another"}))
@@ -197,11 +198,11 @@ def test_label_that_changes_during_the_training_is_not_scored(
 
     if when == "while":
         monkeypatch.setattr(finish_module, "evaluate_pairs", evaluate_changed)
-    observer = Observer()
+    observer = TrainingObserver()
     if when == "before":
-        observer = Observer(on_step=lambda report: change() if report.step == 1 else None)
+        observer = Listener(on_step=lambda report: change() if report.step == 1 else None)
     with pytest.raises(InputError, match=r"model\.safetensors is written, but not scored: .* label of 2 cases changed"):
-        fit(open_dataset(data), run, request_, observer, ignore)
+        fit(open_dataset(data), run, request_, observer)
     assert run.model.exists() and not (run.predictions / "results.json").exists()
 
 
@@ -209,7 +210,7 @@ def test_folds_of_different_data_are_not_gathered(data: Path, tmp_path: Path, re
     runs = fold_runs(tmp_path / "all", 2)
     dataset: Dataset = open_dataset(data)
     for fold, run in enumerate(runs):
-        fit(dataset, run, Request(plan=request_.plan, steps=2, folds=2, fold=fold), Observer(), ignore)
+        fit(dataset, run, Request(plan=request_.plan, steps=2, folds=2, fold=fold), TrainingObserver())
         if fold == 0:
             same_size_and_time(data / "labels/case1.nii.gz")
     with pytest.raises(InputError, match="fold0: holds a run of other data"):

@@ -17,16 +17,18 @@ import pytest
 import torch
 from benchmarks.write_calls import Before, Call, DiskFull, Nth, refuse, watching
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tests.train.listener import Listener
 from tests.train.test_loop import bits, rows, settings, start
 
 from unetr.app.progress import progress
 from unetr.app.training_view import TrainingView
 from unetr.core.plan.schema import Plan
 from unetr.errors import CancelledError, MachineError, StoppedError
-from unetr.jobs.training.events import tensorboard
+from unetr.jobs.training.events import TensorBoard
 from unetr.model.file.sealed import read_sealed
 from unetr.prepare.cache import Cache
-from unetr.train.loop import Observer, Options, StepReport, train
+from unetr.train.loop import Options, train
+from unetr.train.observer import StepReport, TrainingObserver
 from unetr.train.optimise.schedule import TIMED_TO
 from unetr.train.run.checkpoint import KIND, TrainingState, checkpoints, restore_checkpoint, save_checkpoint
 from unetr.train.run.folder import Run, open_run, read_settings
@@ -134,16 +136,31 @@ def test_a_header_that_does_not_read_back_is_refused_in_one_line(tmp_path: Path)
 def test_events_read_back_and_a_full_disk_is_one_line(tmp_path: Path) -> None:
     report = StepReport(7, 9, 0.5, 0.25, 0.25, 1e-3, 2.0, 0.1, 0.0)
     seen: list[object] = []
-    with tensorboard(tmp_path, Observer(on_step=seen.append, on_validation=seen.append)) as observer:
+    observer = TensorBoard(tmp_path, Listener(on_step=seen.append, on_validation=seen.append))
+    observer.on_step(report)
+    observer.on_validation(ValidationReport(7, 0.75, {"ball": 0.5}))
+    read = EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.value) for event in read.Scalars("train/loss")] == [(7, 0.5)]
+    assert [(event.step, event.value) for event in read.Scalars("dice/ball")] == [(7, 0.5)]
+    full = FAULTS["the disk is full"](2)
+    with watching(tmp_path, full), pytest.raises(MachineError, match=r"tfevents.*: the disk is full"):
         observer.on_step(report)
-        observer.on_validation(ValidationReport(7, 0.75, {"ball": 0.5}))
-        read = EventAccumulator(str(tmp_path)).Reload()
-        assert [(event.step, event.value) for event in read.Scalars("train/loss")] == [(7, 0.5)]
-        assert [(event.step, event.value) for event in read.Scalars("dice/ball")] == [(7, 0.5)]
-        full = FAULTS["the disk is full"](2)
-        with watching(tmp_path, full), pytest.raises(MachineError, match=r"tfevents.*: the disk is full"):
-            observer.on_step(report)
     assert len(seen) == 2
+
+
+def test_events_hand_on_whatever_an_observer_hears(tmp_path: Path) -> None:
+    """Every method of an observer, also one that is added later."""
+    names = [name for name in dir(TrainingObserver) if not name.startswith("_")]
+    report = StepReport(7, 9, 0.5, 0.25, 0.25, 1e-3, 2.0, 0.1, 0.0)
+    given = {"on_step": (report,), "on_validation": (ValidationReport(7, 0.75, {}),), "on_stage": ("checking", 1, 2)}
+    heard: list[object] = []
+    tellers = {name: lambda *words, name=name: heard.append((name, *words)) for name in names}
+    observer = TensorBoard(tmp_path, Listener(**tellers))
+    for name in names:
+        words = given.get(name, () if name == "should_stop" else ("something",))
+        getattr(observer, name)(*words)
+        assert heard.pop() == (name, *words)
+    assert {"on_step", "on_validation", "on_transfer", "on_note", "on_stage", "should_stop"} <= set(names)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -185,13 +202,13 @@ def test_a_run_killed_while_its_plan_was_written_is_begun_again(tmp_path: Path, 
 def test_what_kills_left_is_gone_after_resuming(tmp_path: Path, cache: Cache, plan_with: PlanWith) -> None:
     """Temporary files, and a checkpoint more than two; the rest of the run's folder is as it was."""
     run, asked = start(tmp_path / "run", plan_with(), settings(steps=4, schedule_steps=4))
-    train(run, cache, plan_with(), asked, Observer(), Options(checkpoint_steps=2))
+    train(run, cache, plan_with(), asked, TrainingObserver(), Options(checkpoint_steps=2))
     before = contents(run.folder)
     (run.checkpoints / "step-00000001.safetensors").write_bytes(b"killed before it was removed")
     for folder in (run.folder, run.checkpoints, run.predictions):
         folder.mkdir(exist_ok=True)
         (folder / ".unetr-0123456789ab.safetensors").write_bytes(b"half")
-    train(run, cache, plan_with(), asked, Observer())
+    train(run, cache, plan_with(), asked, TrainingObserver())
     assert contents(run.folder) == before
 
 
@@ -213,7 +230,7 @@ def test_no_checkpoint_is_ahead_of_its_log_on_the_disk(tmp_path: Path, cache: Ca
     run, asked = start(tmp_path / "run", plan_with(), settings(steps=4, schedule_steps=4))
     calls: list[Call] = []
     with watching(run.folder, calls.append):
-        train(run, cache, plan_with(), asked, Observer(), Options(checkpoint_steps=2))
+        train(run, cache, plan_with(), asked, TrainingObserver(), Options(checkpoint_steps=2))
     of_log = ["row" if call.kind == "write" else call.kind for call in calls if call.path == run.log]
     assert of_log.count("flush") == 2
     done = [
@@ -259,10 +276,10 @@ def test_a_stop_before_the_number_of_steps_is_known_loses_no_step(
     plan, seen = plan_with(), list[StepReport]()
     run, asked = start(tmp_path / "run", plan, settings(steps=None, schedule_steps=None, minutes=0.02))
     with pytest.raises(StoppedError):
-        train(run, cache, plan, asked, Observer(on_step=seen.append, should_stop=lambda: len(seen) == 5))
+        train(run, cache, plan, asked, Listener(on_step=seen.append, should_stop=lambda: len(seen) == 5))
     assert [path.name for path in checkpoints(run.checkpoints)] == ["step-00000005.safetensors"]
     assert read_settings(run).schedule_steps is None
-    state = train(run, cache, plan, open_run(run, plan, asked, None), Observer(on_step=seen.append))
+    state = train(run, cache, plan, open_run(run, plan, asked, None), Listener(on_step=seen.append))
     fixed = read_settings(run)
     assert [report.step for report in seen] == list(range(1, state.step + 1))
     assert (fixed.schedule_steps, fixed.schedule_from) == (state.step, 5 + TIMED_TO)
@@ -274,7 +291,7 @@ def test_a_stop_within_a_validation_does_not_wait_for_its_end(
     """The first validation is after step 4 of 12 and has two cases; the stop comes while the first is predicted."""
     plan, two = plan_with(), settings(validation_cases=("small", "mixed"), training_cases=("large",))
     run, asked = start(tmp_path / "whole", plan, two)
-    whole = train(run, cache, plan, asked, Observer())
+    whole = train(run, cache, plan, asked, TrainingObserver())
     parts, asked = start(tmp_path / "parts", plan, two)
     asks: list[bool] = []
 
@@ -283,14 +300,14 @@ def test_a_stop_within_a_validation_does_not_wait_for_its_end(
         return asks[-1]
 
     with pytest.raises(StoppedError, match="stopped after step 4"):
-        train(parts, cache, plan, asked, Observer(should_stop=within))
+        train(parts, cache, plan, asked, Listener(should_stop=within))
     assert len(asks) == 6  # before either case, and once more after the step
     assert [path.name for path in checkpoints(parts.checkpoints)] == ["step-00000004.safetensors"]
     assert not parts.validation_log.exists()
     with pytest.raises(StoppedError, match="stopped in the validation after step 4"):  # and so again
-        train(parts, cache, plan, asked, Observer(should_stop=lambda: True))
+        train(parts, cache, plan, asked, Listener(should_stop=lambda: True))
     assert [path.name for path in checkpoints(parts.checkpoints)] == ["step-00000004.safetensors"]
-    resumed = train(parts, cache, plan, asked, Observer())
+    resumed = train(parts, cache, plan, asked, TrainingObserver())
     assert bits(resumed) == bits(whole) and resumed.best_dice == whole.best_dice
     assert parts.validation_log.read_bytes() == run.validation_log.read_bytes()
     assert parts.best.read_bytes() == run.best.read_bytes()
@@ -300,9 +317,9 @@ def test_the_time_before_a_stop_is_taken_off_the_minutes(tmp_path: Path, cache: 
     plan, seen = plan_with(), list[StepReport]()
     run, asked = start(tmp_path / "run", plan, settings(steps=None, schedule_steps=None, minutes=5.0))
     with pytest.raises(StoppedError):
-        train(run, cache, plan, asked, Observer(on_step=seen.append, should_stop=lambda: len(seen) == 2))
+        train(run, cache, plan, asked, Listener(on_step=seen.append, should_stop=lambda: len(seen) == 2))
     run.timing.write_text("step,seconds,wait_seconds\n1,200.0,0.0\n2,99.0,0.0\n")  # of 300
-    state = train(run, cache, plan, open_run(run, plan, asked, None), Observer())
+    state = train(run, cache, plan, open_run(run, plan, asked, None), TrainingObserver())
     assert state.step == read_settings(run).schedule_steps == 2 + TIMED_TO + 1
 
 
@@ -313,10 +330,10 @@ def test_killed_after_the_number_of_steps_was_fixed_and_begun_again_is_the_same_
     plan = plan_with()
     plan = plan.model_copy(update={"training": plan.training.model_copy(update={"warmup_steps": 10})})
     run, asked = start(tmp_path / "whole", plan, settings(steps=None, schedule_steps=None, minutes=0.05))
-    whole = train(run, cache, plan, asked, Observer())
+    whole = train(run, cache, plan, asked, TrainingObserver())
     again = Run(tmp_path / "again")
     open_run(again, plan, read_settings(run), None)  # all that is left is what was written when the number was fixed
-    resumed = train(again, cache, plan, open_run(again, plan, asked, None), Observer())
+    resumed = train(again, cache, plan, open_run(again, plan, asked, None), TrainingObserver())
     assert bits(resumed) == bits(whole)
     assert again.log.read_bytes() == run.log.read_bytes()
     assert rows(again.validation_log) == rows(run.validation_log) != []
@@ -328,8 +345,8 @@ def test_a_second_sigterm_lets_the_first_one_save_and_ctrl_c_does_not() -> None:
         view = TrainingView(bar)
         with view.watching_signals():
             for _ in range(2):
-                assert view.observer().should_stop() == (_ > 0)
+                assert view.should_stop() == (_ > 0)
                 os.kill(os.getpid(), signal.SIGTERM)
-            assert view.observer().should_stop()
+            assert view.should_stop()
         with pytest.raises(CancelledError, match="at once"), view.watching_signals():
             os.kill(os.getpid(), signal.SIGINT)

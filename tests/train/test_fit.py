@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unetr.core.observer import Observer
 from unetr.core.plan.schema import Plan
 from unetr.core.space.volume import Volume
 from unetr.errors import InputError
@@ -37,8 +38,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def prepare(dataset: Dataset, folder: Path, **asked: object) -> tuple[Plan, object]:
-    stages: list[str] = []
-    return prepare_run(dataset, Run(folder), Request(**asked), lambda name, done, of: stages.append(name))  # type: ignore[arg-type]
+    return prepare_run(dataset, Run(folder), Request(**asked), Observer())  # type: ignore[arg-type]
 
 
 def test_a_new_run_has_its_folds_and_budget_written_down(dataset: Dataset, tmp_path: Path) -> None:

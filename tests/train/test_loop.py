@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.train.listener import Listener
 
 from unetr.core.plan.schema import Plan, Region, TrainingPlan
 from unetr.errors import InputError, StoppedError
 from unetr.model.file.model_file import read_model
 from unetr.prepare.cache import Cache
-from unetr.train.loop import Observer, Options, StepReport, train
+from unetr.train.loop import Options, train
+from unetr.train.observer import StepReport, TrainingObserver
 from unetr.train.optimise.schedule import TIMED_TO
 from unetr.train.optimise.step import region_targets
 from unetr.train.run.checkpoint import TrainingState, averaged_weights, checkpoints
@@ -68,14 +70,14 @@ def test_a_stopped_and_resumed_run_is_bit_identical(
     plan = plan_with()
     plan = plan.model_copy(update={"network": plan.network.model_copy(update={"dropout": dropout})})
     run, asked = start(tmp_path / "whole", plan, settings())
-    whole = train(run, cache, plan, asked, Observer())
+    whole = train(run, cache, plan, asked, TrainingObserver())
     run2, asked = start(tmp_path / "parts", plan, settings())
     reports: list[StepReport] = []
     for stop_after in (2, 7):
-        observer = Observer(on_step=reports.append, should_stop=lambda at=stop_after: reports[-1].step >= at)
+        observer = Listener(on_step=reports.append, should_stop=lambda at=stop_after: reports[-1].step >= at)
         with pytest.raises(StoppedError):
             train(run2, cache, plan, asked, observer)
-    resumed = train(run2, cache, plan, asked, Observer())
+    resumed = train(run2, cache, plan, asked, TrainingObserver())
     assert bits(resumed) == bits(whole)
     assert resumed.best_dice == whole.best_dice
     assert run2.log.read_bytes() == run.log.read_bytes()
@@ -91,7 +93,7 @@ def test_without_an_average_the_weights_are_those_of_the_last_step(
     plan = plan_with()
     plan = plan.model_copy(update={"training": plan.training.model_copy(update={"ema_decay": decay})})
     run, asked = start(tmp_path / "run", plan, settings(steps=3, schedule_steps=3, validation_cases=()))
-    state = train(run, cache, plan, asked, Observer())
+    state = train(run, cache, plan, asked, TrainingObserver())
     averaged, weights = averaged_weights(state), state.network.state_dict()
     assert all(torch.equal(averaged[name], weights[name]) for name in weights) == (decay == 0)
 
@@ -100,12 +102,12 @@ def test_steps_after_the_last_checkpoint_are_done_again(tmp_path: Path, cache: C
     """As after SIGKILL: the log is ahead of the checkpoint, its last row is cut short."""
     plan = plan_with()
     run, asked = start(tmp_path / "whole", plan, settings())
-    whole = train(run, cache, plan, asked, Observer(), Options(checkpoint_steps=5))
+    whole = train(run, cache, plan, asked, TrainingObserver(), Options(checkpoint_steps=5))
     expected = run.log.read_bytes()
     checkpoints(run.checkpoints)[-1].unlink() if len(checkpoints(run.checkpoints)) > 1 else None
     with run.log.open("ab") as handle:
         handle.write(b"13,0.5,0.2")
-    again = train(run, cache, plan, asked, Observer(), Options(checkpoint_steps=5))
+    again = train(run, cache, plan, asked, TrainingObserver(), Options(checkpoint_steps=5))
     assert bits(again) == bits(whole)
     assert run.log.read_bytes() == expected
 
@@ -113,13 +115,13 @@ def test_steps_after_the_last_checkpoint_are_done_again(tmp_path: Path, cache: C
 def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path: Path, cache: Cache, plan_with: PlanWith) -> None:
     plan = plan_with()
     run, asked = start(tmp_path / "run", plan, settings())
-    whole = train(run, cache, plan, asked, Observer(), Options(checkpoint_steps=4))
+    whole = train(run, cache, plan, asked, TrainingObserver(), Options(checkpoint_steps=4))
     newest = checkpoints(run.checkpoints)[-1]
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
     seen: list[StepReport] = []
-    again = train(run, cache, plan, asked, Observer(on_step=seen.append), Options(checkpoint_steps=4))
+    again = train(run, cache, plan, asked, Listener(on_step=seen.append), Options(checkpoint_steps=4))
     assert seen[0].step == 9
     assert bits(again) == bits(whole)
 
@@ -127,7 +129,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path: Path, cache: Cache
 def test_only_the_last_two_checkpoints_are_kept(tmp_path: Path, cache: Cache, plan_with: PlanWith) -> None:
     plan = plan_with()
     run, asked = start(tmp_path / "run", plan, settings())
-    train(run, cache, plan, asked, Observer(), Options(checkpoint_steps=2))
+    train(run, cache, plan, asked, TrainingObserver(), Options(checkpoint_steps=2))
     assert [path.name for path in checkpoints(run.checkpoints)] == [
         "step-00000010.safetensors",
         "step-00000012.safetensors",
@@ -138,7 +140,7 @@ def test_the_loss_goes_down_and_the_log_says_so(tmp_path: Path, cache: Cache, pl
     plan = plan_with(training=TrainingPlan(batch_size=2, learning_rate=3e-3, warmup_steps=2))
     run, asked = start(tmp_path / "run", plan, settings(steps=60, schedule_steps=60))
     seen: list[ValidationReport] = []
-    train(run, cache, plan, asked, Observer(on_validation=seen.append))
+    train(run, cache, plan, asked, Listener(on_validation=seen.append))
     losses = [float(row["loss"]) for row in rows(run.log)]
     assert len(losses) == 60
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:5])
@@ -152,11 +154,11 @@ def test_the_loss_goes_down_and_the_log_says_so(tmp_path: Path, cache: Cache, pl
 def test_minutes_become_a_fixed_number_of_steps(tmp_path: Path, cache: Cache, plan_with: PlanWith) -> None:
     plan = plan_with()
     run, asked = start(tmp_path / "run", plan, settings(steps=None, schedule_steps=None, minutes=0.05))
-    state = train(run, cache, plan, asked, Observer())
+    state = train(run, cache, plan, asked, TrainingObserver())
     fixed = read_settings(run).schedule_steps
     assert fixed == state.step
     assert fixed > TIMED_TO
-    resumed = train(run, cache, plan, open_run(run, plan, asked, None), Observer())
+    resumed = train(run, cache, plan, open_run(run, plan, asked, None), TrainingObserver())
     assert resumed.step == fixed
 
 
@@ -168,7 +170,7 @@ def test_a_loss_that_is_not_finite_names_the_cases(tmp_path: Path, cache: Cache,
     np.save(path, image)
     run, asked = start(tmp_path / "run", plan, settings(training_cases=("mixed",)))
     with pytest.raises(InputError, match="mixed") as caught:
-        train(run, cache, plan, asked, Observer())
+        train(run, cache, plan, asked, TrainingObserver())
     assert "not finite" in str(caught.value)
 
 
@@ -195,7 +197,7 @@ def test_regions_train_and_their_targets_are_unions(tmp_path: Path, cache: Cache
     assert targets[0, 1].flatten().tolist() == [0, 1, 0, -1]
     run, asked = start(tmp_path / "run", plan, settings(steps=4, schedule_steps=4))
     seen: list[ValidationReport] = []
-    train(run, cache, plan, asked, Observer(on_validation=seen.append))
+    train(run, cache, plan, asked, Listener(on_validation=seen.append))
     assert set(seen[0].dice) == {"all", "core"}
 
 
@@ -211,7 +213,7 @@ def test_dice_on_the_grid_by_hand(plan_with: PlanWith) -> None:
 def test_shipped_weights_are_the_averages(tmp_path: Path, cache: Cache, plan_with: PlanWith) -> None:
     plan = plan_with()
     run, asked = start(tmp_path / "run", plan, settings(steps=8, schedule_steps=8))
-    state = train(run, cache, plan, asked, Observer())
+    state = train(run, cache, plan, asked, TrainingObserver())
     shipped = averaged_weights(state)
     name, parameter = next(iter(state.network.named_parameters()))
     assert not torch.equal(shipped[name], parameter)
@@ -229,7 +231,7 @@ def test_the_number_of_steps_is_measured_once_more_and_a_kill_changes_nothing(
     monkeypatch.setattr("unetr.train.loop.again_at", lambda _: 30)
     run, asked = start(tmp_path / "run", plan, settings(steps=None, schedule_steps=None, minutes=5.0))
     seen: list[StepReport] = []
-    whole = train(run, cache, plan, asked, Observer(on_step=seen.append), Options(checkpoint_steps=27))
+    whole = train(run, cache, plan, asked, Listener(on_step=seen.append), Options(checkpoint_steps=27))
     fixed = read_settings(run)
     assert (fixed.first_from, fixed.first_steps, fixed.schedule_from, fixed.schedule_steps) == (24, 40, 30, 50)
     assert fixed.again_at is None and whole.step == 50
@@ -238,6 +240,6 @@ def test_the_number_of_steps_is_measured_once_more_and_a_kill_changes_nothing(
     checkpoints(run.checkpoints)[-1].unlink()
     (left,) = checkpoints(run.checkpoints)
     assert left.name == "step-00000027.safetensors"  # as after a kill, before the second estimate
-    again = train(run, cache, plan, open_run(run, plan, asked, None), Observer(), Options(checkpoint_steps=27))
+    again = train(run, cache, plan, open_run(run, plan, asked, None), TrainingObserver(), Options(checkpoint_steps=27))
     assert bits(again) == bits(whole) and run.log.read_bytes() == expected
     assert read_settings(run) == fixed

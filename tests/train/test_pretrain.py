@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from tests.train.listener import Listener
 
 from unetr.core.plan.schema import AugmentPlan, ChannelPlan, NetworkPlan, Plan, PretrainingPlan, Region, TrainingPlan
 from unetr.errors import InputError, StoppedError
@@ -20,7 +21,8 @@ from unetr.model.file.model_file import ModelFile
 from unetr.model.network.build import build_network
 from unetr.prepare.cache import Cache
 from unetr.prepare.planning.planner import without_labels
-from unetr.train.loop import Observer, StepReport, train
+from unetr.train.loop import train
+from unetr.train.observer import StepReport, TrainingObserver
 from unetr.train.optimise.transfer import transfer
 from unetr.train.run.checkpoint import TrainingState
 from unetr.train.run.folder import Run, Settings, open_run
@@ -301,12 +303,12 @@ def test_a_stopped_and_resumed_pretraining_is_bit_identical(
 ) -> None:
     plan = pretraining_plan()
     run, asked = start(tmp_path / "whole", plan, 8, cache.ids)
-    whole = train(run, cache, plan, asked, Observer())
+    whole = train(run, cache, plan, asked, TrainingObserver())
     parts, asked = start(tmp_path / "parts", plan, 8, cache.ids)
     reports: list[StepReport] = []
     with pytest.raises(StoppedError):
-        train(parts, cache, plan, asked, Observer(on_step=reports.append, should_stop=lambda: reports[-1].step >= 3))
-    resumed = train(parts, cache, plan, asked, Observer())
+        train(parts, cache, plan, asked, Listener(on_step=reports.append, should_stop=lambda: reports[-1].step >= 3))
+    resumed = train(parts, cache, plan, asked, TrainingObserver())
     assert bits(resumed) == bits(whole)
     assert parts.log.read_bytes() == run.log.read_bytes()
     header, *rows = csv.reader(run.log.read_text().splitlines())
@@ -339,7 +341,7 @@ def test_structure_is_learned(tmp_path: Path, pretraining_plan: PlanWith) -> Non
     plan = pretraining_plan(training=training)
     cache = waves(tmp_path / "cache")
     run, asked = start(tmp_path / "run", plan, 40, cache.ids)
-    train(run, cache, plan, asked, Observer())
+    train(run, cache, plan, asked, TrainingObserver())
     losses = [float(row["loss"]) for row in csv.DictReader(run.log.read_text().splitlines())]
     assert np.mean(losses[:3]) > 0.9
     assert np.mean(losses[-10:]) < 0.25

@@ -75,7 +75,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = make_cache(tmp_path_factory.mktemp("cache") / "cache")
     file = folder / "scenarios.json"
     file.write_text(json.dumps(SCENARIOS))
-    path = os.pathsep.join((str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])))
+    path = os.pathsep.join((str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])))
     command = [sys.executable, Path(__file__).with_name("team_run.py"), file, cache.folder]
     subprocess.run(command, check=True, timeout=280, env=os.environ | {"PYTHONPATH": path})
     return folder

@@ -18,6 +18,7 @@ from unetr.app.printing import counted, number, print_json, print_table, say
 from unetr.app.progress import progress
 from unetr.app.streams import own_err
 from unetr.errors import CancelledError, InputError, StoppedError
+from unetr.train.observer import StepReport, TrainingObserver
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -26,21 +27,19 @@ if TYPE_CHECKING:
     from unetr.evaluate.results import Results
     from unetr.jobs.training.fit import Request
     from unetr.prepare.datasets.cases import Dataset
-    from unetr.train.loop import Observer, StepReport
     from unetr.train.optimise.transfer import Transfer
     from unetr.train.run.folder import Run
     from unetr.train.validate import ValidationReport
 
 
 def fit_in_view(dataset: Dataset, run: Run, request: Request) -> Results | None:
-    """`unetr.jobs.training.fit.fit` with progress and TensorBoard events. SIGTERM and Ctrl-C save the state first."""
-    from unetr.jobs.training.events import tensorboard
+    """`unetr.jobs.training.fit.fit` with progress. SIGTERM and Ctrl-C save the state first."""
     from unetr.jobs.training.fit import fit
 
     with progress(shown=launched_rank() == 0) as bar:
         view = TrainingView(bar)
-        with view.watching_signals(), tensorboard(run.tensorboard, view.observer()) as observer:
-            return fit(dataset, run, request, observer, view.stage)
+        with view.watching_signals():
+            return fit(dataset, run, request, view)
 
 
 def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> Results | None:
@@ -88,7 +87,7 @@ def _cross_validate(dataset: Dataset, folder: Path, request: Request) -> Results
         )
 
 
-class TrainingView:
+class TrainingView(TrainingObserver):
     """Shows one training on a progress display, and turns signals into a request to save and stop."""
 
     def __init__(self, bar: Progress) -> None:
@@ -97,23 +96,37 @@ class TrainingView:
         self._dice = ""
         self._stop_signal: int | None = None
 
-    def stage(self, name: str, done: int, of: int) -> None:
-        """One more case of a stage is done. Raises StoppedError when a person asked to stop; done cases are kept."""
-        if self._stop_signal is not None:
-            raise StoppedError(f"stopped while {name}, after {done} of {of} cases; run the same command to go on")
+    def on_note(self, text: str) -> None:
+        """Said above the bars."""
+        say(text)
+
+    def on_stage(self, name: str, done: int, of: int | None) -> None:
+        """A bar for each stage."""
         self._bar.update(self._task(name), completed=done, total=of)
 
-    def observer(self) -> Observer:
-        """Callbacks for the loop."""
-        from unetr.train.loop import Observer
+    def should_stop(self) -> bool:
+        """Once a signal came."""
+        return self._stop_signal is not None
 
-        return Observer(
-            on_step=self._show_step,
-            on_validation=self._show_validation,
-            on_transfer=self._show_transfer,
-            on_note=say,
-            should_stop=lambda: self._stop_signal is not None,
-        )
+    def on_step(self, report: StepReport) -> None:
+        """The bar of steps; without a terminal a line now and then."""
+        dice = "" if math.isnan(report.dice_loss) else f"dice loss {report.dice_loss:.3f}  "
+        note = f"loss {report.loss:.3f}  {dice}{report.seconds:.2f} s/step{self._dice}"
+        self._bar.update(self._task("training"), completed=report.step, total=report.steps, note=note)
+        if not own_err().isatty() and report.step % 50 == 0:
+            say(f"step {report.step} of {report.steps or '?'}: {note}")
+
+    def on_transfer(self, transfer: Transfer) -> None:
+        """A line for each weight that was not taken as it was."""
+        say(f"{counted(len(transfer.loaded), 'weight')} taken from the model as they are, and:")
+        for name, state, why in transfer.rows():
+            say(f"  {name}: {state}, {why}")
+
+    def on_validation(self, report: ValidationReport) -> None:
+        """A line, and the mean Dice beside the bar from then on."""
+        self._dice = f"  validation Dice {report.mean_dice:.4f}"
+        each = ", ".join(f"{name} {value:.4f}" for name, value in report.dice.items())
+        say(f"step {report.step}: mean Dice {report.mean_dice:.4f} ({each})")
 
     @contextmanager
     def watching_signals(self) -> Iterator[None]:
@@ -145,25 +158,7 @@ class TrainingView:
             self._stop_signal = number
         elif number == signal.SIGINT:
             self._stop_signal = number
-            raise StoppedError("stopped at once; run the same command to go on from the last checkpoint")
-
-    def _show_step(self, report: StepReport) -> None:
-        dice = "" if math.isnan(report.dice_loss) else f"dice loss {report.dice_loss:.3f}  "
-        note = f"loss {report.loss:.3f}  {dice}{report.seconds:.2f} s/step{self._dice}"
-        self._bar.update(self._task("training"), completed=report.step, total=report.steps, note=note)
-        # Without a terminal there is no bar: a line now and then instead.
-        if not own_err().isatty() and report.step % 50 == 0:
-            say(f"step {report.step} of {report.steps or '?'}: {note}")
-
-    def _show_transfer(self, transfer: Transfer) -> None:
-        say(f"{counted(len(transfer.loaded), 'weight')} taken from the model as they are, and:")
-        for name, state, why in transfer.rows():
-            say(f"  {name}: {state}, {why}")
-
-    def _show_validation(self, report: ValidationReport) -> None:
-        self._dice = f"  validation Dice {report.mean_dice:.4f}"
-        each = ", ".join(f"{name} {value:.4f}" for name, value in report.dice.items())
-        say(f"step {report.step}: mean Dice {report.mean_dice:.4f} ({each})")
+            raise StoppedError("stopped at once; start it again to go on from the last checkpoint")
 
 
 def run_transform(name: str | None, request: Request, runs: Sequence[Run]) -> Transform | None:

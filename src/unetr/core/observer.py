@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from unetr.errors import StoppedError
 
 
@@ -27,3 +29,16 @@ def stop_if_asked(observer: Observer, doing: str) -> None:
     """Raises StoppedError where the observer asks for it. doing: for people, such as "measuring, 3 of 20 cases"."""
     if observer.should_stop():
         raise StoppedError(f"stopped while {doing}; start it again to go on")
+
+
+def staged(observer: Observer, name: str) -> Callable[[int, int], None]:
+    """What a function that goes over cases calls with (done, of): tells of the stage, and stops where it is asked to.
+
+    name: of the stage, such as "measuring". The call raises StoppedError.
+    """
+
+    def tell(done: int, of: int) -> None:
+        stop_if_asked(observer, f"{name}, after {done} of {of} cases")
+        observer.on_stage(name, done, of)
+
+    return tell

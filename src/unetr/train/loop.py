@@ -1,10 +1,9 @@
-"""The training loop, one readable function. It does not print: it tells an Observer."""
+"""The training loop, one readable function. It does not print: it tells an observer."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from unetr.model.file.model_file import ModelFile
 from unetr.prepare.cache import Cache
 from unetr.train.finish import save_model
 from unetr.train.losses import LossTerms
+from unetr.train.observer import StepReport, TrainingObserver
 from unetr.train.optimise.schedule import (
     TIMED_FROM,
     TIMED_TO,
@@ -24,50 +24,16 @@ from unetr.train.optimise.schedule import (
     validations_in,
 )
 from unetr.train.optimise.step import Trainer, start_trainer, training_step
-from unetr.train.optimise.transfer import Transfer
 from unetr.train.run.checkpoint import TrainingState, averaged_weights, remove_old, restore_checkpoint, save_checkpoint
 from unetr.train.run.folder import Run, Settings, write_settings
 from unetr.train.run.logs import append_row, flush_rows, go_back, logged_seconds, logged_steps
 from unetr.train.samples.sample import Share, batches
 from unetr.train.team import Launch
-from unetr.train.validate import ValidationReport, validate
+from unetr.train.validate import validate
 
 # Cases in a validation during training; the one at the end takes all.
 VALIDATED_CASES = 16
 CHECKPOINT_SECONDS = 480.0
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """One finished step. wait_seconds: the part of `seconds` in which the loop waited for data.
-
-    dice_loss, cross_entropy: NaN in a pretraining, whose loss has no such terms.
-    """
-
-    step: int
-    steps: int | None
-    loss: float
-    dice_loss: float
-    cross_entropy: float
-    learning_rate: float
-    gradient_norm: float
-    seconds: float
-    wait_seconds: float
-
-
-def _ignore(_: object) -> None:
-    """An observer that is not interested."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observer:
-    """Whom the loop tells what happened, and whom it asks whether to stop. on_note: gets a line for people."""
-
-    on_step: Callable[[StepReport], None] = _ignore
-    on_validation: Callable[[ValidationReport], None] = _ignore
-    on_transfer: Callable[[Transfer], None] = _ignore
-    on_note: Callable[[str], None] = _ignore
-    should_stop: Callable[[], bool] = bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +50,7 @@ class Options:
 
 
 def train(
-    run: Run, cache: Cache, plan: Plan, settings: Settings, observer: Observer, options: Options | None = None
+    run: Run, cache: Cache, plan: Plan, settings: Settings, observer: TrainingObserver, options: Options | None = None
 ) -> TrainingState:
     """Trains until the steps or minutes of `settings` are done, resuming from the run's newest checkpoint.
 
@@ -133,7 +99,7 @@ def train(
                 save_checkpoint(run.checkpoints, state, team.leads)
                 saved_at = time.monotonic()
             if stop:
-                raise StoppedError(f"{run.folder}: stopped after step {state.step}; run the same command to go on")
+                raise StoppedError(f"{run.folder}: stopped after step {state.step}; start it again to go on")
     finally:
         stream.close()
     return state
@@ -185,7 +151,9 @@ def _fix_steps(run: Run, trainer: Trainer, cache: Cache, settings: Settings, tim
     return settings
 
 
-def _validate_where_due(run: Run, trainer: Trainer, cache: Cache, settings: Settings, observer: Observer) -> None:
+def _validate_where_due(
+    run: Run, trainer: Trainer, cache: Cache, settings: Settings, observer: TrainingObserver
+) -> None:
     """Validates if the schedule asks for it at this step and it is not in the log yet.
 
     Raises StoppedError where the observer asks to stop within it; it is then due when the run is resumed.
@@ -199,7 +167,9 @@ def _validate_where_due(run: Run, trainer: Trainer, cache: Cache, settings: Sett
     _validate_and_keep_best(run, trainer, cache, settings, observer)
 
 
-def _validate_and_keep_best(run: Run, trainer: Trainer, cache: Cache, settings: Settings, observer: Observer) -> None:
+def _validate_and_keep_best(
+    run: Run, trainer: Trainer, cache: Cache, settings: Settings, observer: TrainingObserver
+) -> None:
     weights = averaged_weights(trainer.state)
     trainer.averaged_network.load_state_dict(weights)
     cases = settings.validation_cases[:VALIDATED_CASES]

@@ -49,7 +49,7 @@ def validate(
     for first in range(0, len(cases), size):
         stop = should_stop()
         if stop if team is None else team.any_of(stop)[0]:
-            raise StoppedError(f"stopped in the validation after step {step}; run the same command to go on")
+            raise StoppedError(f"stopped in the validation after step {step}; start it again to go on")
         if first + rank < len(cases):
             opened = cache.open(cases[first + rank])
             found = predict_scores(opened.image, plan, engine)

@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
@@ -20,41 +18,55 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from unetr.core.files.atomic import machine_error
 from unetr.core.text.printable import printable
-from unetr.train.loop import Observer, StepReport
+from unetr.train.observer import StepReport, TrainingObserver
+from unetr.train.optimise.transfer import Transfer
 from unetr.train.validate import ValidationReport
 
 _SCALARS = ("loss", "dice_loss", "cross_entropy", "learning_rate", "gradient_norm")
 _FORMAT = "brain.Event:2"  # what a file of events says it is, in its first one
 
 
-@contextmanager
-def tensorboard(folder: Path, observer: Observer) -> Iterator[Observer]:
-    """An observer that also writes events to `folder`, made with the first of them, and then tells `observer`.
+class TensorBoard(TrainingObserver):
+    """Writes events to a folder, made with the first of them, and hands everything on to another observer.
 
-    It raises MachineError when the events cannot be written.
+    on_step and on_validation raise MachineError when the events cannot be written.
     """
-    # The names that TensorBoard looks for, and sorts by; one for each sitting of a run.
-    path = folder / f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{os.getpid()}"
 
-    def write(values: Mapping[str, float], step: int) -> None:
+    def __init__(self, folder: Path, observer: TrainingObserver) -> None:
+        # The names that TensorBoard looks for, and sorts by; one for each sitting of a run.
+        self._path = folder / f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{os.getpid()}"
+        self._observer = observer
+
+    def on_step(self, report: StepReport) -> None:  # noqa: D102
+        values = {name: float(getattr(report, name)) for name in _SCALARS}
+        self._write({f"train/{name}": value for name, value in values.items() if not math.isnan(value)}, report.step)
+        self._observer.on_step(report)
+
+    def on_validation(self, report: ValidationReport) -> None:  # noqa: D102
+        dice = {"mean": report.mean_dice, **report.dice}
+        self._write({f"dice/{name}": value for name, value in dice.items()}, report.step)
+        self._observer.on_validation(report)
+
+    def on_transfer(self, transfer: Transfer) -> None:  # noqa: D102
+        self._observer.on_transfer(transfer)
+
+    def on_note(self, text: str) -> None:  # noqa: D102
+        self._observer.on_note(text)
+
+    def on_stage(self, name: str, done: int, of: int | None) -> None:  # noqa: D102
+        self._observer.on_stage(name, done, of)
+
+    def should_stop(self) -> bool:  # noqa: D102
+        return self._observer.should_stop()
+
+    def _write(self, values: Mapping[str, float], step: int) -> None:
         summary = Summary(
             value=[Summary.Value(tag=printable(name), simple_value=value) for name, value in values.items()]
         )
         events = [Event(wall_time=time.time(), step=step, summary=summary)]
-        if not path.exists():
+        if not self._path.exists():
             events.insert(0, Event(wall_time=time.time(), file_version=_FORMAT))
-        _append(path, events)
-
-    def on_step(report: StepReport) -> None:
-        values = {name: float(getattr(report, name)) for name in _SCALARS}
-        write({f"train/{name}": value for name, value in values.items() if not math.isnan(value)}, report.step)
-        observer.on_step(report)
-
-    def on_validation(report: ValidationReport) -> None:
-        write({f"dice/{name}": value for name, value in {"mean": report.mean_dice, **report.dice}.items()}, report.step)
-        observer.on_validation(report)
-
-    yield replace(observer, on_step=on_step, on_validation=on_validation)
+        _append(self._path, events)
 
 
 def _append(path: Path, events: list[Event]) -> None:

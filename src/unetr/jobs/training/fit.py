@@ -5,18 +5,19 @@ A dataset without labels makes it a pretraining: the same loop with another obje
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
 from unetr.core.files.lock import locked
+from unetr.core.observer import Observer, staged
 from unetr.core.plan.file import read_plan
 from unetr.core.plan.fingerprint import Fingerprint
 from unetr.core.plan.schema import Plan
 from unetr.core.space.frames import taking
 from unetr.errors import InputError
 from unetr.evaluate.results import Results
+from unetr.jobs.training.events import TensorBoard
 from unetr.model.file.model_file import ModelFile
 from unetr.model.network.build import empty_network
 from unetr.prepare.cache import build_cache, cache_problems
@@ -31,7 +32,8 @@ from unetr.prepare.planning.presets import AUTO
 from unetr.prepare.prepared import refuse
 from unetr.train.capacity import free_memory_gb, training_voxels_per_second
 from unetr.train.finish import finish
-from unetr.train.loop import Observer, Options, train
+from unetr.train.loop import Options, train
+from unetr.train.observer import TrainingObserver
 from unetr.train.optimise.transfer import plan_from
 from unetr.train.run.checkpoint import averaged_weights
 from unetr.train.run.folder import Run, Settings, holds_run, open_run, path_from, read_fingerprint, read_settings
@@ -41,9 +43,6 @@ _NO_DIGESTS = (
     "was begun by a version that kept no digests of the data; it goes on, but nothing can tell whether the data is "
     "still the same"
 )
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of the stage, the cases done and all cases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class Request:
     overwrite: bool = False
 
 
-def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progress: Progress) -> Results | None:
+def fit(dataset: Dataset, run: Run, request: Request, observer: TrainingObserver) -> Results | None:
     """Plans, caches, trains, validates and writes the model file; resumes what the folder holds.
 
     Returns the scores of the validation cases, None when all cases train, and in all processes but the leader.
@@ -87,34 +86,29 @@ def fit(dataset: Dataset, run: Run, request: Request, observer: Observer, progre
             with team.leader_first():
                 if team.leads:
                     held.enter_context(locked(run.folder, observer.on_note))
-                plan, settings = prepare_run(dataset, run, request, progress, observer.on_note)
+                plan, settings = prepare_run(dataset, run, request, observer)
                 if team.leads and settings.data is None:
                     observer.on_note(f"{run.folder}: {_NO_DIGESTS}")
                 cache = build_cache(
                     dataset,
                     plan,
                     run.cache,
-                    progress=lambda done, of: progress("preparing", done, of),
+                    progress=staged(observer, "preparing"),
                     digests=None if settings.data is None else settings.data.cases,
                 )
                 held_back = {} if settings.fold is None else {settings.fold: settings.validation_cases}
                 for warning in refuse(cache_problems(cache, plan, held_back), dataset) if team.leads else ():
                     observer.on_note(warning)
             options = Options(request.checkpoint_steps, request.start, request.launch)
-            weights = averaged_weights(train(run, cache, plan, settings, observer, options))
+            telling = TensorBoard(run.tensorboard, observer)
+            weights = averaged_weights(train(run, cache, plan, settings, telling, options))
         if not team.leads:
             return None
-        shown = partial(progress, "validating")
-        return finish(run, dataset, plan, settings, weights, shown, request.overwrite)
+        return finish(run, dataset, plan, settings, weights, staged(observer, "validating"), request.overwrite)
 
 
-def prepare_run(
-    dataset: Dataset, run: Run, request: Request, progress: Progress, note: Callable[[str], None] = lambda _: None
-) -> tuple[Plan, Settings]:
-    """The plan and settings of a new run, or those of the run in the folder when they are the same training.
-
-    note: gets a line on what is done to the data that a person should know of.
-    """
+def prepare_run(dataset: Dataset, run: Run, request: Request, observer: Observer) -> tuple[Plan, Settings]:
+    """The plan and settings of a new run, or those of the run in the folder when they are the same training."""
     settings = _settings(dataset, run, request)
     fingerprint: Fingerprint | None
     if holds_run(run) and read_settings(run).preset == request.preset:
@@ -122,8 +116,8 @@ def prepare_run(
         fingerprint, plan = read_fingerprint(run), request.plan or read_plan(run.plan)
     else:
         if not dataset.unlabelled:
-            _check_dataset(dataset, progress, note)
-        fingerprint = measure_fingerprint(dataset, lambda done, of: progress("measuring", done, of))
+            _check_dataset(dataset, observer)
+        fingerprint = measure_fingerprint(dataset, staged(observer, "measuring"))
         plan = request.plan or plan_for(dataset, fingerprint, request)
     _check_plan(plan, dataset)
     return plan, open_run(run, plan, settings, fingerprint, request.overwrite)
@@ -188,12 +182,12 @@ def _settings(dataset: Dataset, run: Run, request: Request) -> Settings:
     )
 
 
-def _check_dataset(dataset: Dataset, progress: Progress, note: Callable[[str], None]) -> None:
+def _check_dataset(dataset: Dataset, observer: Observer) -> None:
     """A dataset on which training would be wrong is refused before any time is spent on it. Raises InputError."""
-    report = check_dataset(dataset, lambda done, of: progress("checking", done, of), held_out=False)
+    report = check_dataset(dataset, staged(observer, "checking"), held_out=False)
     turned = [problem.message for problem in report.problems if problem.code == TURNED]
     if turned:
-        note(
+        observer.on_note(
             f"{dataset.root}: {len(turned)} of {report.cases} labels are turned to their images; the first: {turned[0]}"
         )
     errors = report.errors
