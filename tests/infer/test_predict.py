@@ -15,7 +15,7 @@ from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.infer.predict import Segmenter, predict_scores
 from unetr.infer.sweep.combine import combined, mirror_views
-from unetr.infer.sweep.scores import decide, label_values, output_values, outside_scores
+from unetr.infer.sweep.scores import decide, label_values, outside_scores
 from unetr.io import read_label, write_volume
 
 ORIENTATIONS = [
@@ -113,6 +113,15 @@ def test_probabilities_are_a_softmax_and_their_largest_is_the_label() -> None:
     np.testing.assert_array_equal(found.probabilities.affine, scan.affine)
 
 
+def test_volumes_go_by_name_when_a_plan_lists_labels_in_another_order_than_their_values() -> None:
+    scan = Volume(noise((8, 8, 8)), np.eye(4))
+    found = Segmenter(plan(labels={"background": 0, "hard": 7, "soft": 3}), thresholds).predict(scan)
+    labels = found.labels.data[0]
+    assert found.labels.label_names == {3: "soft", 7: "hard"}
+    assert found.volumes_ml["soft"] == pytest.approx(np.count_nonzero(labels == 3) / 1000)
+    assert found.volumes_ml["hard"] == pytest.approx(np.count_nonzero(labels == 7) / 1000)
+
+
 def test_regions_overlap_and_later_ones_are_written_over_earlier_ones() -> None:
     regions = (Region(name="any", labels=(3, 7), written_as=1), Region(name="hard", labels=(7,), written_as=2))
     made = plan(regions=regions)
@@ -122,7 +131,7 @@ def test_regions_overlap_and_later_ones_are_written_over_earlier_ones() -> None:
 
     scan = Volume(noise((8, 8, 8)), np.eye(4))
     found = Segmenter(made, engine).predict(scan)
-    assert output_values(made) == {"any": 1, "hard": 2}
+    assert made.written_values == {"any": 1, "hard": 2}
     np.testing.assert_array_equal(found.labels.data[0], np.where(scan.data[0] > 2, 2, np.where(scan.data[0] > 1, 1, 0)))
     any_ml, hard_ml = found.volumes_ml["any"], found.volumes_ml["hard"]
     assert any_ml == pytest.approx(np.count_nonzero(scan.data > 1) / 1000)

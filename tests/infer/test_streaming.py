@@ -16,7 +16,6 @@ from unetr.core.plan.schema import ChannelPlan, InferencePlan, Plan, Postprocess
 from unetr.core.space.volume import Volume
 from unetr.infer.predict import Prediction, Segmenter, Wanted, predict_scores
 from unetr.infer.sweep.combine import mirror_views
-from unetr.infer.sweep.scores import output_values
 from unetr.infer.sweep.slabs import Route, sweep
 from unetr.infer.sweep.uncertainty import entropy
 from unetr.prepare.preprocess import preprocess_image
@@ -123,7 +122,7 @@ def test_streaming_equals_plain(
     assert_same(found, scores, labels, made)
     if found.uncertainty is not None:
         np.testing.assert_allclose(found.uncertainty.data[0], entropy(scores, regions=regions), atol=1e-4)
-    for name, value in output_values(made).items():
+    for name, value in made.written_values.items():
         if not made.regions:
             assert found.volumes_ml[name] == pytest.approx(np.sum(found.labels.data == value) * scan.voxel_ml)
 

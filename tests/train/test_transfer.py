@@ -20,12 +20,12 @@ PlanWith = Callable[..., Plan]
 
 
 def model_of(plan: Plan, seed: int = 3) -> ModelFile:
-    network = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=seed)
+    network = build_network(plan.network, plan.in_channels, plan.outputs, plan.window, seed=seed)
     return ModelFile(plan, None, {}, "CC0", {n: t.numpy() for n, t in network.state_dict().items()}, source="old")
 
 
 def fresh(plan: Plan) -> torch.nn.Module:
-    return build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=4)
+    return build_network(plan.network, plan.in_channels, plan.outputs, plan.window, seed=4)
 
 
 def test_the_same_network_is_taken_whole(plan_with: PlanWith) -> None:

@@ -185,7 +185,7 @@ def _profiles(base: Plan, names: Sequence[str]) -> dict[str, Any]:
         "--window",
         window,
         "--channels",
-        str(len(base.channels)),
+        str(base.in_channels),
         "--classes",
         str(max(2, base.outputs)),
         "--json",

@@ -20,7 +20,7 @@ from unetr.model.opened import Opened, open_model
 def seeded_logits(opened: Opened, engine: str) -> Float:
     """Logits [J, H, W, D] in fp32 of one window of normal noise. Raises InputError, MachineError."""
     plan = opened.plan
-    window = np.random.default_rng(0).normal(size=(1, len(plan.channels), *plan.window)).astype(np.float32)
+    window = np.random.default_rng(0).normal(size=(1, plan.in_channels, *plan.window)).astype(np.float32)
     logits: Float = make_engine(opened, choose_engine(opened, engine, "cpu", "fp32"))(window)[0]
     return logits
 

@@ -231,7 +231,7 @@ def _reader(job: Job, records: Mapping[str, CaseRecord]) -> Callable[[Case], _Lo
         found = _read(job, records[case.id], case, allowed)
         if isinstance(found, _Loaded) and job.options.memory_limit_bytes is not None:
             placement = found.scan.placement
-            most = next_scan_bytes(placement.shape, placement.source_shape, len(job.segmenter.plan.channels))
+            most = next_scan_bytes(placement.shape, placement.source_shape, job.segmenter.plan.in_channels)
         return found
 
     return read

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from unetr.core.machine.allowance import Claim, reading
+from unetr.core.plan.targets import Target
 from unetr.core.space.volume import Array, Volume
 from unetr.errors import InputError
 from unetr.evaluate.names import Names
@@ -30,14 +31,6 @@ from unetr.evaluate.surface import (
 from unetr.io import case_name, is_scan, onto_grid, read_label
 
 Box = tuple[slice, slice, slice]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What one score is about: a name and the label values whose union it is (one value, or several for a region)."""
-
-    name: str
-    values: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

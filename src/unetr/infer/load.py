@@ -97,7 +97,7 @@ def ensemble(members: Sequence[Segmenter]) -> Segmenter:
     }
     return Segmenter(
         first.plan.model_copy(update={"postprocess": rules}),
-        combined([member.engine for member in members], [()], regions=bool(first.plan.regions)),
+        combined([member.engine for member in members], [()], regions=first.plan.has_regions),
         first.fingerprint,
         sum(member.network_bytes for member in members),
         f"{len(members)} models, {first.choice}",

@@ -22,7 +22,7 @@ from unetr.infer.route import Budget, Demand, choose_route, next_scan_bytes, res
 from unetr.infer.rules import apply_rules, extent_values
 from unetr.infer.sweep.combine import combined, mirror_views
 from unetr.infer.sweep.restore import Canvas, draw
-from unetr.infer.sweep.scores import output_values, probabilities
+from unetr.infer.sweep.scores import probabilities
 from unetr.infer.sweep.slabs import Route, sweep
 from unetr.infer.sweep.uncertainty import ConfidenceSum
 from unetr.infer.sweep.windows import Engine, Float
@@ -161,7 +161,7 @@ class Segmenter:
         Raises InputError where the limit cannot be met.
         """
         grid, scan = prepared.placement.shape, prepared.placement.source_shape
-        following = next_scan_bytes(grid, scan, len(self.plan.channels)) if prefetch else 0
+        following = next_scan_bytes(grid, scan, self.plan.in_channels) if prefetch else 0
         per_voxel = result_bytes(self.plan, probabilities=wanted.probabilities, uncertainty=wanted.uncertainty)
         demand = Demand(grid, scan, per_voxel, self.network_bytes + following)
         return choose_route(demand, self.plan, wanted.memory_limit_bytes)
@@ -171,7 +171,7 @@ class Segmenter:
         plan = self.plan
         route = route or self.budget(prepared, wanted).route
         views = mirror_views(plan.inference.mirror_axes) if wanted.tta else [()]
-        engine = combined([self.engine], views, regions=bool(plan.regions))
+        engine = combined([self.engine], views, regions=plan.has_regions)
         canvas = Canvas.blank(
             prepared.placement, plan, with_probabilities=wanted.probabilities, with_uncertainty=wanted.uncertainty
         )
@@ -188,11 +188,11 @@ class Segmenter:
         if labels is not canvas.labels:
             voxels = _voxels_of(labels, plan)
         grid = prepared.grid
-        names = {value: name for name, value in output_values(plan).items()}
-        counts = (voxels if plan.regions else voxels[1:]).tolist()
+        names = {value: name for name, value in plan.written_values.items()}
+        counts = (voxels if plan.has_regions else voxels[1:]).tolist()
         return Prediction(
             labels=grid.with_data(labels[None], label_names=names),
-            volumes_ml={name: count * grid.voxel_ml for name, count in zip(output_values(plan), counts, strict=True)},
+            volumes_ml={name: count * grid.voxel_ml for name, count in zip(plan.written_values, counts, strict=True)},
             confidence=confidence.mean(),
             verdict=prepared.verdict,
             scan=prepared.scan,
@@ -205,7 +205,7 @@ def predict_scores(image: Float, plan: Plan, engine: Engine) -> Float:
     """Probabilities [J, X, Y, Z] of a prepared image [C, X, Y, Z] on the network's grid, all in memory."""
     x, y, z = image.shape[1:]
     slabs = [slab.copy() for slab in sweep(image, engine, plan, Route.whole((x, y, z)), (0, y))]
-    return probabilities(np.concatenate(slabs, axis=1), regions=bool(plan.regions))
+    return probabilities(np.concatenate(slabs, axis=1), regions=plan.has_regions)
 
 
 def check_channels(volume: Volume, plan: Plan, source: str = "the scan") -> Volume:
@@ -222,12 +222,12 @@ def check_channels(volume: Volume, plan: Plan, source: str = "the scan") -> Volu
 
 def _voxels_of(labels: NDArray[np.unsignedinteger], plan: Plan) -> NDArray[np.int64]:
     """Voxels [J] of each class, background first, or of each region, in label values [X, Y, Z]."""
-    largest = max(output_values(plan).values())
+    largest = max(plan.written_values.values())
     # Plane by plane: counting turns its input to eight bytes a voxel.
     found = np.sum([np.bincount(plane.ravel(), minlength=largest + 1) for plane in labels.T], axis=0)
     extents = extent_values(plan)
-    counts = [sum(int(found[value]) for value in extents[name]) for name in output_values(plan)]
-    return np.array(counts if plan.regions else [labels.size - sum(counts), *counts])
+    counts = [sum(int(found[value]) for value in extents[name]) for name in plan.written_values]
+    return np.array(counts if plan.has_regions else [labels.size - sum(counts), *counts])
 
 
 def _from_array(data: Scan | ArrayLike, affine: ArrayLike) -> Volume:

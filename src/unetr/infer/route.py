@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 
+import numpy as np
+
 from unetr.core.machine.memory import SHARE_OF_FREE, free_bytes, gigabytes, peak_bytes, resident_bytes
 from unetr.core.machine.parallel import available_cores
 from unetr.core.plan.schema import Plan
 from unetr.errors import InputError
+from unetr.infer.sweep.scores import label_type
 from unetr.infer.sweep.slabs import Route
 from unetr.infer.sweep.windows import Shape, centre_padding, window_starts
+from unetr.prepare.preprocess import NORMALISING_BYTES
 
 _FLOAT = 4
 _MEGABYTE = 10**6
@@ -22,8 +26,6 @@ _SLAB_BYTES = 256 * _MEGABYTE
 # Fragments, pools of threads, and what reading and writing take beside the large arrays.
 _MARGIN = 1.1
 _SMALL_THINGS = 64 * _MEGABYTE
-# What normalising takes for each voxel of the network's grid beside the result.
-_NORMALISING_BYTES = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,13 @@ class Demand:
 
 def result_bytes(plan: Plan, *, probabilities: bool, uncertainty: bool) -> int:
     """Per voxel of the scan. Labels are one byte, or two where values need them; all is there twice when verified."""
-    labels = 1 if max(plan.labels.values()) < 256 else 2
+    labels = np.dtype(label_type(plan)).itemsize
     return 2 * (labels + _FLOAT * (plan.outputs * probabilities + uncertainty))
 
 
 def next_scan_bytes(grid: Shape, scan: Shape, channels: int) -> int:
     """About what reading and preparing another scan of this size takes."""
-    return channels * _FLOAT * (math.prod(scan) + 2 * math.prod(grid)) + _NORMALISING_BYTES * math.prod(grid)
+    return channels * _FLOAT * (math.prod(scan) + 2 * math.prod(grid)) + NORMALISING_BYTES * math.prod(grid)
 
 
 @dataclass(frozen=True, slots=True)

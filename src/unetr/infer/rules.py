@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.plan.schema import Plan, PostprocessPlan, Region
+from unetr.core.space.grids import HEADER_NOISE
 
 # Voxels that touch at a corner are connected: a thin oblique vessel is one component. Fewer and larger components is
 # the careful side for rules that delete.
 CONNECTIVITY: Final = 26
-# Voxel volumes are products of float32 spacings: a component of exactly the minimum must not fall to their rounding.
-_ROUNDING = 1e-6
 
 Labels = NDArray[Any]
 
@@ -58,8 +57,8 @@ def extent_values(plan: Plan) -> dict[str, tuple[int, ...]]:
     its own: the file holds one value per voxel, so of nested regions only the one written last is seen. Where regions
     overlap without one holding the other, the overlap counts for the one written last.
     """
-    if not plan.regions:
-        return {name: (plan.labels[name],) for name in plan.class_names[1:]}
+    if not plan.has_regions:
+        return {name: (value,) for name, value in plan.foreground.items()}
     return {
         region.name: tuple(other.written_as for other in plan.regions if other is region or _inside(other, region))
         for region in plan.regions
@@ -102,7 +101,8 @@ def _remove(part: Labels, values: Sequence[int], rule: PostprocessPlan, voxel_ml
         return
     sizes = cc3d.statistics(components, no_slice_conversion=True)["voxel_counts"].astype(np.int64)
     sizes[0] = 0
-    keep = sizes * voxel_ml >= rule.minimum_volume_ml * (1 - _ROUNDING)
+    # A component of exactly the minimum must not fall to the rounding of spacings, of which volumes are products.
+    keep = sizes * voxel_ml >= rule.minimum_volume_ml * (1 - HEADER_NOISE)
     if rule.largest_component:
         keep &= np.arange(count + 1) == _largest(components, sizes)
     keep[0] = True

@@ -12,6 +12,7 @@ from typing import Literal
 
 from unetr.core.plan.fingerprint import Fingerprint, ScanStatistics
 from unetr.core.plan.schema import ChannelPlan, Plan
+from unetr.core.space.grids import HEADER_NOISE
 from unetr.core.space.volume import Volume
 from unetr.prepare.measure.scan_facts import ChannelFacts, ScanFacts, Triple, scan_facts
 
@@ -41,8 +42,8 @@ ZEROS = 0.98
 CONTRAST = 0.05
 
 _AXES = ("left-right", "front-back", "up-down")
-# Affines are stored in float32: a spacing at a limit must not be judged by its rounding.
-_ROUNDING = 1e-4
+# Of the angle between axes that are stored in float32.
+_ANGLE_NOISE_DEGREES = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ def _outside(what: str, found: Triple, trained: Sequence[Sequence[float]], below
     parts = []
     for axis, value, seen in zip(_AXES, found, zip(*trained, strict=True), strict=True):
         low, high = min(seen) / below, max(seen) * above
-        if not low * (1 - _ROUNDING) <= value <= high * (1 + _ROUNDING):
+        # A spacing at a limit must not be judged by its rounding.
+        if not low * (1 - HEADER_NOISE) <= value <= high * (1 + HEADER_NOISE):
             parts.append(f"{value:.4g} mm {axis} (training scans {_range(seen)} mm, expected {_range((low, high))} mm)")
     return [f"{what}: {', '.join(parts)}"] if parts else []
 
@@ -115,7 +117,7 @@ def _tilt(facts: ScanFacts, fingerprint: Fingerprint, plan: Plan) -> list[str]:
     augment = plan.training.augment
     turned = augment.rotate_degrees if augment.spatial_probability > 0 else 0.0
     allowed = max(OBLIQUE_DEGREES, trained + turned)
-    if facts.oblique_degrees <= allowed + _ROUNDING:
+    if facts.oblique_degrees <= allowed + _ANGLE_NOISE_DEGREES:
         return []
     return [
         f"tilt: the scan's axes are {facts.oblique_degrees:.0f} degrees off the body's (training scans up to "

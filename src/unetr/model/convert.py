@@ -194,7 +194,7 @@ def _monai_shape(weights: dict[str, Tensor], network: NetworkPlan, source: Path)
 def _check_plan(weights: dict[str, Tensor], network: NetworkPlan, plan: Plan, source: Path) -> None:
     """What the plan says about input and output must be what the weights were made for."""
     pairs = {
-        "channels": (weights[_INPUT].shape[1], len(plan.channels)),
+        "channels": (weights[_INPUT].shape[1], plan.in_channels),
         "regions" if plan.regions else "labels": (weights[_OUTPUT].shape[0], plan.outputs),
     }
     for what, (found, planned) in pairs.items():

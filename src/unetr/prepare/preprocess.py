@@ -19,10 +19,10 @@ from unetr.errors import InputError
 Image = NDArray[np.float32]
 
 # A channel whose deviation is below this share of its level is constant up to float32 rounding.
-_CONSTANT = 1e-6
+CONSTANT_SHARE = 1e-6
 _SMALLEST_STD = 1e-30
 # What normalising one channel takes for each voxel beside the result: float32 copies, and one in float64.
-_NORMALISING_BYTES = 17
+NORMALISING_BYTES = 17
 IGNORED = -1
 _UNKNOWN = -2
 _LARGEST_VALUE = 32767
@@ -42,7 +42,7 @@ def preprocess_image(volume: Volume, plan: Plan) -> tuple[Image, Placement]:
             f"the scan has {volume.data.shape[0]} channels; expected {len(names)} in this order: {', '.join(names)}"
         )
     crop = content_box(volume, plan.orientation) if plan.crop == "content" else None
-    voxel_bytes = 4 * len(names) + _NORMALISING_BYTES
+    voxel_bytes = 4 * len(names) + NORMALISING_BYTES
     placed, placement = place(volume, plan.orientation, plan.spacing_mm, "cubic", crop, voxel_bytes=voxel_bytes)
     resampled = placed.shape != tuple(high - low for low, high in placement.crop)
     result = np.empty(placed.data.shape, dtype=np.float32)
@@ -98,7 +98,7 @@ def _zscore(data: Image, channel: ChannelPlan) -> Image:
     low, high = np.percentile(data, channel.clip_percentiles)
     clipped = np.clip(data, np.float32(low), np.float32(high))
     mean, std = float(clipped.mean(dtype=np.float64)), float(clipped.std(dtype=np.float64))
-    if std <= max(_CONSTANT * abs(mean), _SMALLEST_STD):
+    if std <= max(CONSTANT_SHARE * abs(mean), _SMALLEST_STD):
         return np.zeros_like(data)
     if channel.most_deviations is not None:
         std = max(std, float(high - low) / channel.most_deviations)

@@ -35,7 +35,7 @@ def training_voxels_per_second(plan: Plan, seed: int) -> float:
     trainer = start_trainer(plan, seed)
     size = plan.training.batch_size
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn((size, len(plan.channels), *plan.window), generator=generator).numpy()
+    images = torch.randn((size, plan.in_channels, *plan.window), generator=generator).numpy()
     classes = torch.randint(0, len(plan.class_values), (size, *plan.window), generator=generator).numpy()
     batch = Batch(0, images, classes, ("random",) * size)
     training_step(trainer, batch, 0.0, 0)

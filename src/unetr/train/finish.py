@@ -60,9 +60,7 @@ def finish(
         if case.label is not None:
             pairs.append(Pair(case.id, prediction=prediction, truth=case.label))
         progress(done, len(chosen))
-    values = {name: value for name, value in plan.labels.items() if value != 0}
-    regions = {region.name: region.labels for region in plan.regions}
-    results = evaluate_pairs(pairs, names=values, regions=regions, ignore_value=plan.ignore_label)
+    results = evaluate_pairs(pairs, names=plan.foreground, regions=plan.region_values, ignore_value=plan.ignore_label)
     # Again, for what was changed while it was read.
     _refuse_changed(run, chosen, settings)
     write_results(run.predictions, results)

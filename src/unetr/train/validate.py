@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from unetr.core.plan.schema import Plan
+from unetr.core.plan.targets import IN_REGION
 from unetr.errors import StoppedError
 from unetr.evaluate.overlap import dice_per_class
 from unetr.infer.engines.torch import has_fast_bf16, network_engine
@@ -43,7 +44,7 @@ def validate(
     """
     device = next(network.parameters()).device
     engine = network_engine(network.eval(), device, has_fast_bf16(device))
-    names = [region.name for region in plan.regions] or list(plan.class_names[1:])
+    names = [target.name for target in plan.targets]
     scores = np.zeros((len(cases), len(names)))
     rank, size = (0, 1) if team is None else (team.rank, team.size)
     for first in range(0, len(cases), size):
@@ -63,12 +64,11 @@ def validate(
 def dice_on_grid(scores: NDArray[np.float32], truth: NDArray[np.integer], plan: Plan) -> list[float]:
     """Dice of each foreground class or region; scores [J, X, Y, Z], truth [X, Y, Z] class indices, -1 left out."""
     known = truth >= 0
-    if not plan.regions:
+    if not plan.has_regions:
         return list(dice_per_class(scores.argmax(axis=0)[known], truth[known], plan.outputs)[1:])
     dice = []
-    for region, score in zip(plan.regions, scores, strict=True):
-        members = [plan.class_values.index(value) for value in region.labels]
-        dice.append(float(dice_per_class(score[known] > 0.5, np.isin(truth[known], members), 2)[1]))
+    for members, score in zip(plan.region_classes, scores, strict=True):
+        dice.append(float(dice_per_class(score[known] > IN_REGION, np.isin(truth[known], members), 2)[1]))
     return dice
 
 

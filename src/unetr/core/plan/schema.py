@@ -1,6 +1,6 @@
 """The plan: every choice made for a dataset, as data that a person can read and edit.
 
-Unknown keys, wrong types and impossible values are errors (`plan_file` says them in one line that names the key).
+Unknown keys, wrong types and impossible values are errors (`core.plan.file` says them in one line that names the key).
 Nothing in a plan is code: names are looked up in the plain dicts of the folder that knows them.
 """
 
@@ -12,8 +12,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from unetr.core.plan import bounds
-from unetr.core.plan.bounds import Name, NotNegative, Share
+from unetr.core.plan.bounds import Name, NotNegative
+from unetr.core.plan.network import NetworkPlan as NetworkPlan
 from unetr.core.plan.size import size_problem
+from unetr.core.plan.targets import Region as Region
+from unetr.core.plan.targets import Target, output_count
 from unetr.core.plan.training import AugmentPlan as AugmentPlan
 from unetr.core.plan.training import LossPlan as LossPlan
 from unetr.core.plan.training import TrainingPlan as TrainingPlan
@@ -63,59 +66,6 @@ class ChannelPlan(Record):
     def _largest_input(self) -> float:
         low, high, mean, std = (value or 0.0 for value in (self.low, self.high, self.mean, self.std))
         return max(abs(low - mean), abs(high - mean)) / std
-
-
-class Region(Record):
-    """A possibly overlapping target: the union of label values, written into the label file as one value."""
-
-    name: Name
-    labels: tuple[bounds.LabelValue, ...] = Field(min_length=1, max_length=bounds.MOST_LABELS)
-    written_as: bounds.Written
-
-    @model_validator(mode="after")
-    def _different(self) -> Self:
-        if len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"region {self.name} lists a label value twice")
-        return self
-
-
-class NetworkPlan(Record):
-    """The shape of the network (DESIGN section 3); the defaults are the paper's configuration.
-
-    peer: a name of `model/network/peers.py`, for comparisons: then the other fields say nothing.
-    decoder: a name of `model/decoders`; `stem` puts a convolutional stem before the transformer, too.
-    layer_scale: first value of a learned factor per channel on what a block adds to its input; 0 for no factors.
-    stem_skips: so many levels of the stem, finest first, reach the decoder beside the tokens; null for all.
-    norm: of the convolutions; `instance_affine` has a learned scale and shift per channel.
-    """
-
-    preset: Name = "paper"
-    peer: Name | None = None
-    decoder: Name = "unetr"
-    patch: bounds.Patch = 16
-    width: bounds.Width = 768
-    depth: bounds.Depth = 12
-    heads: bounds.Heads = 12
-    mlp_width: bounds.MlpWidth = 3072
-    taps: tuple[bounds.Depth, ...] = Field(default=(3, 6, 9, 12), min_length=1, max_length=bounds.MOST_TAPS)
-    final_norm: bool = False
-    feature_size: bounds.Features = 16
-    stem_skips: bounds.Few | None = None
-    norm: Literal["instance", "instance_affine", "batch"] = "instance"
-    residual: bool = True
-    tap_convolutions: bool = True
-    projection: Literal["linear", "conv"] = "linear"
-    qkv_bias: bool = False
-    layer_scale: Share = 0.0
-    dropout: Share = 0.0
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
-        if list(self.taps) != sorted(set(self.taps)) or self.taps[-1] > self.depth:
-            raise ValueError(f"taps {list(self.taps)} must increase and lie within 1..depth ({self.depth})")
-        return self
 
 
 class InferencePlan(Record):
@@ -196,13 +146,14 @@ class Plan(Record):
         if turned and (self.window[0] != self.window[1] or self.spacing_mm[0] != self.spacing_mm[1]):
             raise ValueError("quarter_turn_probability needs windows and voxels that are square in the first two axes")
         self._check_names()
-        too_large = size_problem(self)
+        batch = self.training.batch_size
+        too_large = size_problem(self.network, self.window, self.in_channels, self.outputs, batch)
         if too_large:
             raise ValueError(too_large)
         unknown = {value for region in self.regions for value in region.labels} - set(values)
         if unknown:
             raise ValueError(f"regions use label values {sorted(unknown)} that are not in labels")
-        targets = [region.name for region in self.regions] or list(self.class_names[1:])
+        targets = [target.name for target in self.targets]
         nobody = sorted(set(self.postprocess) - set(targets))
         if nobody:
             raise ValueError(f"postprocess has rules for {', '.join(nobody)}; expected names of {', '.join(targets)}")
@@ -238,11 +189,19 @@ class Plan(Record):
             )
 
     @property
+    def in_channels(self) -> int:
+        """Channels of the network's input: those of a scan."""
+        return len(self.channels)
+
+    @property
     def outputs(self) -> int:
         """Channels of the network's output: J classes, or one per region; in pretraining those of the input."""
-        if self.pretraining is not None:
-            return len(self.channels)
-        return len(self.regions) or len(self.labels)
+        return self.in_channels if self.pretraining is not None else output_count(self.labels, self.regions)
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether the outputs are regions, which may overlap, and not classes, of which a voxel has one."""
+        return bool(self.regions)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -253,6 +212,32 @@ class Plan(Record):
     def class_values(self) -> tuple[int, ...]:
         """Values in label files, in the network's order."""
         return tuple(self.labels[name] for name in self.class_names)
+
+    @property
+    def foreground(self) -> dict[str, int]:
+        """Name -> value in label files of every class but the background, in the network's order."""
+        return {name: self.labels[name] for name in self.class_names[1:]}
+
+    @property
+    def region_values(self) -> dict[str, tuple[int, ...]]:
+        """Name -> values in true label files of every region; empty where the outputs are classes."""
+        return {region.name: region.labels for region in self.regions}
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What is scored, in the network's order: the regions, or, without any, the foreground classes."""
+        classes = {name: (value,) for name, value in self.foreground.items()}
+        return tuple(Target(name, values) for name, values in (self.region_values or classes).items())
+
+    @property
+    def region_classes(self) -> tuple[tuple[int, ...], ...]:
+        """The indices, in the network's order of classes, of the classes that make up each region."""
+        return tuple(tuple(self.class_values.index(value) for value in region.labels) for region in self.regions)
+
+    @property
+    def written_values(self) -> dict[str, int]:
+        """Name -> value that a predicted label file has for each target."""
+        return {region.name: region.written_as for region in self.regions} or self.foreground
 
 
 _AXIS_PAIRS = {frozenset("RL"), frozenset("AP"), frozenset("SI")}

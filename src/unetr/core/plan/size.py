@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from unetr.core.plan import bounds
-
-if TYPE_CHECKING:
-    from unetr.core.plan.schema import NetworkPlan, Plan
+from unetr.core.plan.network import NetworkPlan
 
 
-def size_problem(plan: Plan) -> str:
+def size_problem(
+    network: NetworkPlan, window: tuple[int, int, int], in_channels: int, outputs: int, batch_size: int
+) -> str:
     """What there is too much of, though each number is within its own bounds; empty where nothing is."""
-    network, voxels = plan.network, math.prod(plan.window)
-    tokens = math.prod(-(-size // network.patch) for size in plan.window)
+    voxels = math.prod(window)
+    tokens = math.prod(-(-size // network.patch) for size in window)
     sizes = {
         "window: its voxels": (voxels, bounds.MOST_WINDOW_VOXELS),
-        "labels: the scores of a window": (voxels * plan.outputs, bounds.MOST_VALUES),
-        "training.batch_size: the voxels of a batch": (
-            voxels * len(plan.channels) * plan.training.batch_size,
-            bounds.MOST_VALUES,
-        ),
+        "labels: the scores of a window": (voxels * outputs, bounds.MOST_VALUES),
+        "training.batch_size: the voxels of a batch": (voxels * in_channels * batch_size, bounds.MOST_VALUES),
     }
     if network.peer is None:
         sizes |= {
             "network.patch: the window's tokens": (tokens, bounds.MOST_TOKENS),
-            "network: its weights, about": (_weights(network, len(plan.channels), tokens), bounds.MOST_VALUES),
+            "network: its weights, about": (_weights(network, in_channels, tokens), bounds.MOST_VALUES),
             "network.feature_size: the values of a feature map": (voxels * network.feature_size, bounds.MOST_VALUES),
         }
     return next(
@@ -35,7 +31,7 @@ def size_problem(plan: Plan) -> str:
 
 
 def _weights(network: NetworkPlan, channels: int, tokens: int) -> int:
-    """About as many as the network has, from above; the exact number is that of `model.shapes`."""
+    """About as many as the network has, from above; the exact number is that of `model.network.shapes`."""
     transformer = network.depth * network.width * (4 * network.width + 2 * network.mlp_width)
     embedding = network.width * (network.patch**3 * channels + tokens)
     deepest = network.feature_size * network.patch  # twice the most channels of the decoder

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from unetr.core.space.volume import GRID_TOLERANCE_MM, Affine, affine_spacing_mm, grid_distance_mm
 
-# Largest |cosine| between two voxel axes that still counts as perpendicular (DESIGN section 5).
+# Largest |cosine| between two voxel axes that still counts as perpendicular. DICOM's direction
+# cosines are decimal text of at least 4 digits.
 MOST_SHEAR = 1e-3
 # How far the square of a quaternion's real part may be off. It is stored as a² = 1 - b² - c² - d² with b, c, d in
 # float32, whose rounding makes the sum wrong by up to 1.04e-7, and readers take small sums for 0: below 1e-7 in ITK

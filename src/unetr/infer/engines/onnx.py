@@ -28,7 +28,7 @@ def onnx_engine(opened: Opened) -> Engine:
         reason = str(error).splitlines()[0]
         raise InputError(f"{opened.source}: onnxruntime cannot read it ({reason}); export it again") from None
     (windows_input,) = session.get_inputs()
-    expected = [1, len(opened.plan.channels), *opened.plan.window]
+    expected = [1, opened.plan.in_channels, *opened.plan.window]
     found = windows_input.shape
     if found != expected:
         raise InputError(

@@ -93,7 +93,7 @@ def openvino_network_of(core: Any, opened: Opened) -> Any:
         raise InputError(
             f"{opened.source}: OpenVINO cannot read it ({str(error).splitlines()[0]}); export it again"
         ) from None
-    expected = (1, len(opened.plan.channels), *opened.plan.window)
+    expected = (1, opened.plan.in_channels, *opened.plan.window)
     found = tuple(network.inputs[0].shape)
     if found != expected:
         raise InputError(

@@ -190,7 +190,7 @@ def _row_parts(slabs: Iterable[Float], plan: Plan, owned: int) -> Iterator[tuple
 def _to_probabilities(logits: Float, out: Float, plan: Plan, owned: int) -> tuple[Decisions, ConfidenceSum]:
     """logits [J, R, B, C] -> probabilities into out [R, J, B, C]; returns decisions [R, B, C], and the confidence."""
     J, _R, B, _C = logits.shape
-    regions = bool(plan.regions)
+    regions = plan.has_regions
 
     def some(columns: slice) -> tuple[Decisions, ConfidenceSum]:
         part = out[:, :, columns]
@@ -280,7 +280,7 @@ def _draw_densely(scores: Float, target: _Plane, plan: Plan) -> NDArray[np.int64
         if target.probabilities is not None:
             target.probabilities[:, some] = full
         if target.uncertainty is not None:
-            target.uncertainty[some] = entropy(full, regions=bool(plan.regions))
+            target.uncertainty[some] = entropy(full, regions=plan.has_regions)
     return voxels
 
 

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.plan.schema import Plan
+from unetr.core.plan.targets import IN_REGION
 
 Float = NDArray[np.float32]
 Decisions = NDArray[np.unsignedinteger[Any]]
 
-# A region holds the voxels above this probability.
-IN_REGION = np.float32(0.5)
 # Probabilities are averaged, then turned to logits again: none may be 0, and in float32 none can be closer to 1.
 _LEAST = np.float32(1e-30)
 _LEAST_OF_REGION = np.float32(6e-8)
@@ -51,7 +50,7 @@ def logits_of(probability: Float, *, regions: bool) -> Float:
 def decide(probability: Float, plan: Plan, axis: int = 0) -> Decisions:
     """Decisions [...] from probabilities with the classes or regions along `axis`; of equal classes the first."""
     parts = np.moveaxis(probability, axis, 0)
-    if plan.regions:
+    if plan.has_regions:
         bits = np.zeros(parts.shape[1:], dtype=np.uint64)
         for index, part in enumerate(parts):
             bits |= (part > IN_REGION).astype(np.uint64) << np.uint64(index)
@@ -68,12 +67,12 @@ def decide(probability: Float, plan: Plan, axis: int = 0) -> Decisions:
 
 def label_type(plan: Plan) -> type[np.unsignedinteger[Any]]:
     """The smallest type that holds the values of the plan's label files."""
-    return np.uint8 if max(output_values(plan).values()) < 256 else np.uint16
+    return np.uint8 if max(plan.written_values.values()) < 256 else np.uint16
 
 
 def label_values(decisions: Decisions, plan: Plan) -> NDArray[np.unsignedinteger[Any]]:
     """What the label file says where this was decided. A later region is written over an earlier one."""
-    if not plan.regions:
+    if not plan.has_regions:
         return np.asarray(plan.class_values, dtype=label_type(plan))[decisions]
     values = np.zeros(decisions.shape, dtype=label_type(plan))
     for index, region in enumerate(plan.regions):
@@ -83,7 +82,7 @@ def label_values(decisions: Decisions, plan: Plan) -> NDArray[np.unsignedinteger
 
 def count_voxels(decisions: Decisions, plan: Plan) -> NDArray[np.int64]:
     """Voxels [J] of each class, background first, or of each region (one in several regions counts in each)."""
-    if plan.regions:
+    if plan.has_regions:
         return np.array([np.count_nonzero(_holds(decisions, index)) for index in range(plan.outputs)])
     return np.bincount(decisions.ravel(), minlength=plan.outputs)
 
@@ -93,13 +92,6 @@ def _holds(decisions: Decisions, index: int) -> NDArray[np.bool_]:
     return held
 
 
-def output_values(plan: Plan) -> dict[str, int]:
-    """Name -> value of what the label file holds besides the background."""
-    if plan.regions:
-        return {region.name: region.written_as for region in plan.regions}
-    return {name: value for name, value in plan.labels.items() if value != 0}
-
-
 def outside_scores(plan: Plan) -> list[float]:
     """Probabilities [J] of a voxel that the crop left out: background for sure, in no region."""
-    return [0.0] * plan.outputs if plan.regions else [1.0] + [0.0] * (plan.outputs - 1)
+    return [0.0] * plan.outputs if plan.has_regions else [1.0] + [0.0] * (plan.outputs - 1)

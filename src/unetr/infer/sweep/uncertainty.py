@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.plan.schema import Plan
+from unetr.core.plan.targets import IN_REGION
 from unetr.infer.sweep.windows import Float
 
 # 0 log 0 is 0: a probability of 0 is multiplied with the logarithm of this instead.
 _TINY = np.float32(np.finfo(np.float32).tiny)
-# A region holds the voxels above this probability, as in `predict.decide`.
-_IN_REGION = 0.5
 
 
 def entropy(probabilities: Float, *, regions: bool = False) -> Float:
@@ -70,8 +69,8 @@ class ConfidenceSum:
     @classmethod
     def start(cls, plan: Plan) -> ConfidenceSum:
         """Nothing added yet."""
-        names = tuple(region.name for region in plan.regions) or plan.class_names[1:]
-        return cls(names, bool(plan.regions), (0.0,) * len(names), (0,) * len(names))
+        names = tuple(target.name for target in plan.targets)
+        return cls(names, plan.has_regions, (0.0,) * len(names), (0,) * len(names))
 
     def add(self, probabilities: Float, winners: NDArray[np.integer] | None = None) -> ConfidenceSum:
         """With a part of a scan: probabilities [J, ...], and per voxel the index [...] of its class (0: background).
@@ -83,7 +82,7 @@ class ConfidenceSum:
         if len(probabilities) != expected:
             raise ValueError(f"probabilities have {len(probabilities)} channels, expected {expected}")
         if self.regions:
-            chosen = [region[region > _IN_REGION] for region in probabilities]
+            chosen = [region[region > IN_REGION] for region in probabilities]
             return self._plus([float(p.sum(dtype=np.float64)) for p in chosen], [p.size for p in chosen])
         if winners is None:
             winners = probabilities.argmax(axis=0)

@@ -6,7 +6,7 @@ A cross-validation is a folder with a run per fold, fold0, fold1, ...; `unetr.in
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,9 +86,7 @@ def gather_folds(
             write_volume(path, volume.with_data(apply_rules(volume.data[0], plan, volume.voxel_ml)[None]))
         final.append(replace(pair, prediction=path))
         progress(done, len(pairs))
-    names = {name: value for name, value in plan.labels.items() if value != 0}
-    regions = {region.name: region.labels for region in plan.regions}
-    results = evaluate_pairs(final, names=names, regions=regions, ignore_value=plan.ignore_label)
+    results = evaluate_pairs(final, names=plan.foreground, regions=plan.region_values, ignore_value=plan.ignore_label)
     refuse_other_cases(runs, dataset)  # what was changed meanwhile
     write_results(folder, results)
     return results
@@ -100,7 +98,7 @@ def try_rules(pairs: Sequence[Pair], plan: Plan) -> list[RuleTrial]:
     Regions are compared as the label file shows them (`extent_values`). Raises InputError.
     """
     extents = extent_values(plan)
-    truths: Mapping[str, tuple[int, ...]] = {region.name: region.labels for region in plan.regions} or extents
+    truths = {target.name: target.values for target in plan.targets}
     trials = []
     for target in extents:
         smallest_ml = _smallest_ml(pairs, truths[target])

@@ -48,8 +48,8 @@ def score_ensemble(
     plan = segmenter.plan
     results = evaluate_pairs(
         sorted(pairs, key=lambda pair: pair.case),
-        names={name: value for name, value in plan.labels.items() if value != 0},
-        regions={region.name: region.labels for region in plan.regions},
+        names=plan.foreground,
+        regions=plan.region_values,
         ignore_value=plan.ignore_label,
     )
     write_results(folder, results)

@@ -199,13 +199,13 @@ def _check_dataset(dataset: Dataset, observer: Observer) -> None:
 
 def _check_plan(plan: Plan, dataset: Dataset) -> None:
     """A plan written for another dataset, or for a network that cannot exist, is refused. Raises InputError."""
-    if len(plan.channels) != len(dataset.channel_names):
+    if plan.in_channels != len(dataset.channel_names):
         raise InputError(
-            f"{dataset.root}: has {len(dataset.channel_names)} channels, the plan has {len(plan.channels)}; "
+            f"{dataset.root}: has {len(dataset.channel_names)} channels, the plan has {plan.in_channels}; "
             "use a plan made for this dataset"
         )
     try:
-        empty_network(plan.network, len(plan.channels), plan.outputs, plan.window)
+        empty_network(plan.network, plan.in_channels, plan.outputs, plan.window)
     except ValueError as error:
         raise InputError(f"the plan for {plan.dataset}: {error}") from None
     if plan.labels != dataset.labels:

@@ -35,12 +35,12 @@ def build_graph(ops: Operations, plan: Plan, weights: Weights, source: str) -> N
     grid = _each(lambda size: -(-size // network.patch), plan.window)
     padded = _each(lambda size: size * network.patch, grid)
     builder = Builder(ops, CheckedWeights(weights), network, min(padded))
-    x = ops.input((len(plan.channels), *plan.window))
+    x = ops.input((plan.in_channels, *plan.window))
     if padded != plan.window:
         x = ops.pad(x, (padded[0] - plan.window[0], padded[1] - plan.window[1], padded[2] - plan.window[2]))
-    details = stem_graph(builder, x, len(plan.channels)) if network.decoder == "stem" else [x]
-    features = _encoder(builder, x, details[-1], len(plan.channels), grid)
-    logits = DECODER_GRAPHS[network.decoder](builder, details, features, len(plan.channels), plan.outputs)
+    details = stem_graph(builder, x, plan.in_channels) if network.decoder == "stem" else [x]
+    features = _encoder(builder, x, details[-1], plan.in_channels, grid)
+    logits = DECODER_GRAPHS[network.decoder](builder, details, features, plan.in_channels, plan.outputs)
     return ops.crop(logits, plan.window) if padded != plan.window else logits
 
 

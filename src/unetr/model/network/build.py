@@ -82,7 +82,7 @@ def network_from(model: ModelFile) -> nn.Module:
     if problem:
         raise InputError(f"{model.source}: {problem}")
     try:
-        network = empty_network(plan.network, len(plan.channels), plan.outputs, plan.window)
+        network = empty_network(plan.network, plan.in_channels, plan.outputs, plan.window)
     except ValueError as error:
         raise InputError(f"{model.source}: {error}") from None
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

@@ -49,7 +49,7 @@ def fit_problem(plan: Plan, found: Mapping[str, tuple[int, ...]]) -> str:
 
 def weight_shapes(plan: Plan) -> Shapes:
     """Name -> shape of every weight and buffer of the plan's network, which is none of another project."""
-    network, channels = plan.network, len(plan.channels)
+    network, channels = plan.network, plan.in_channels
     tokens = math.prod(-(-size // network.patch) for size in plan.window)
     shapes: Shapes = {}
     if network.decoder == "stem":

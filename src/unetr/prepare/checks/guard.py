@@ -15,7 +15,7 @@ from unetr.core.space.geometry import Placement, placed_view
 from unetr.core.space.volume import Volume
 from unetr.prepare.checks.problems import Problem
 from unetr.prepare.measure.scan_facts import by_axis
-from unetr.prepare.preprocess import Image
+from unetr.prepare.preprocess import CONSTANT_SHARE, Image
 
 # A label that keeps less than this share of its volume, or of its components, has lost most of it.
 _MOST = 0.5
@@ -24,8 +24,6 @@ _SPECKS = 0.001
 # A window that a scan fills less than this sees next to nothing but its border.
 _SMALLEST_SHARE = 1 / 64
 _SATURATED = 0.9
-# Float32 rounding, as share of the level.
-_CONSTANT = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +120,7 @@ def _constant(volume: Volume, image: Image, plan: Plan) -> dict[str, str]:
     found = {}
     for channel, source, data in zip(plan.channels, volume.data, image, strict=True):
         level = max(abs(float(data.min())), abs(float(data.max())))
-        if data.max() - data.min() <= _CONSTANT * level and source.min() < source.max():
+        if data.max() - data.min() <= CONSTANT_SHARE * level and source.min() < source.max():
             found[channel.name] = (
                 f"every voxel of channel {channel.name} is the same after normalisation {channel.normalisation}, where "
                 f"the scan has {float(source.min()):.4g} to {float(source.max()):.4g}"

@@ -9,6 +9,7 @@ import numpy as np
 from unetr.core.plan.file import parse_plan
 from unetr.core.plan.fingerprint import Fingerprint, LabelStatistics
 from unetr.core.plan.schema import InferencePlan, Plan, PretrainingPlan, TrainingPlan, Window
+from unetr.core.plan.targets import output_count
 from unetr.core.space.frames import taken
 from unetr.core.space.grids import HEADER_NOISE, nearest_whole, significant
 from unetr.core.text.records import valid
@@ -62,7 +63,7 @@ def make_plan(
     network = chosen.network
     auto = " (chosen by auto)" if preset == AUTO else ""
     reasons = {"network": f"preset {network.preset}: {chosen.why}{auto}"} | _why_placed(fingerprint)
-    memory = training_memory(network, len(dataset.regions) or len(dataset.labels), free_gb)
+    memory = training_memory(network, output_count(dataset.labels, dataset.regions), free_gb)
     spacing_mm, window, why_grid = choose_grid(fingerprint, chosen, memory, budget)
     channels, why_channels = choose_channels(dataset, fingerprint)
     reasons |= why_grid | why_channels

@@ -55,9 +55,9 @@ def start_trainer(plan: Plan, seed: int, start: ModelFile | None = None, launch:
             "set training.batch_size of the plan to at least one window for each"
         )
     fabric = team.fabric
-    raw = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=seed)
+    raw = build_network(plan.network, plan.in_channels, plan.outputs, plan.window, seed=seed)
     transferred = None if start is None else transfer(raw, start)
-    averaged_network = build_network(plan.network, len(plan.channels), plan.outputs, plan.window, seed=seed)
+    averaged_network = build_network(plan.network, plan.in_channels, plan.outputs, plan.window, seed=seed)
     # A network that is shared out must be so before its optimiser is made.
     forward: torch.nn.Module = fabric.setup_module(raw)
     optimizer: Any = fabric.setup_optimizers(make_optimiser(raw, plan.training, fused=fabric.device.type != "mps"))
@@ -96,15 +96,16 @@ def segmentation(
 ) -> LossTerms:
     """The loss of the network's logits for images [B, C, H, W, D], of classes or regions, as the plan has it."""
     logits = forward(images)
-    if plan.regions:
+    if plan.has_regions:
         return region_loss(logits, region_targets(classes, plan), plan.training.loss, total)
     return segmentation_loss(logits, classes, plan.training.loss, total)
 
 
 def region_targets(classes: torch.Tensor, plan: Plan) -> torch.Tensor:
     """Class indices [B, H, W, D], -1 ignored -> truth of each region [B, R, H, W, D] float32, -1 ignored."""
-    members = [[plan.class_values.index(value) for value in region.labels] for region in plan.regions]
-    targets = [torch.isin(classes, torch.tensor(indices, device=classes.device)).float() for indices in members]
+    targets = [
+        torch.isin(classes, torch.tensor(indices, device=classes.device)).float() for indices in plan.region_classes
+    ]
     return torch.stack(targets, dim=1).masked_fill(classes[:, None] < 0, -1.0)
 
 

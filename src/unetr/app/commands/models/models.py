@@ -42,7 +42,7 @@ def models(
             {
                 name: {
                     "channels": [channel.name for channel in model.plan.channels],
-                    "labels": list(model.plan.class_names[1:]),
+                    "labels": list(model.plan.foreground),
                     "metrics": model.metrics,
                     "megabytes": round(megabytes[name], 2),
                     "licence": model.licence,
@@ -55,7 +55,7 @@ def models(
         (
             name,
             ", ".join(channel.name for channel in model.plan.channels),
-            ", ".join(model.plan.class_names[1:]),
+            ", ".join(model.plan.foreground),
             number(model.metrics.get("mean_dice", math.nan), 4),
             f"{megabytes[name]:.1f}",
             model.licence,

@@ -124,5 +124,9 @@ def _declared(path: Path | None, ignore_label: int | None) -> dict[str, Any]:
     plan = read_plan(path)
     if ignore_label is not None and ignore_label != plan.ignore_label:
         raise InputError(f"--ignore-label {ignore_label}: {path} has ignore_label {plan.ignore_label}; leave out one")
-    regions = {region.name: region.labels for region in plan.regions}
-    return {"names": plan.labels, "regions": regions, "ignore_value": plan.ignore_label, "transform": plan.transform}
+    return {
+        "names": plan.foreground,
+        "regions": plan.region_values,
+        "ignore_value": plan.ignore_label,
+        "transform": plan.transform,
+    }

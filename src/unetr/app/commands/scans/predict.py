@@ -107,7 +107,7 @@ def predict(
         result_format=result_format,
     )
     segmenter = load(models, engine=engine, device=device, precision=precision)
-    inputs = prediction_inputs(scans, len(segmenter.plan.channels), options.series)
+    inputs = prediction_inputs(scans, segmenter.plan.in_channels, options.series)
     files = output_files(inputs, scans, out, options)
     if report is None and not inputs.single:
         report = out / REPORT_NAME

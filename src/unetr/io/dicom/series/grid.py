@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from unetr.core.space.grids import MOST_SHEAR
 from unetr.core.space.volume import Affine, Array
 from unetr.errors import InputError
-from unetr.io.dicom.series.slice import MOST_SHEAR, Slice
+from unetr.io.dicom.series.slice import Slice
 
 # How far slices may be from equal steps, relative to the step, beyond the rounding of their printed positions.
 _UNEVEN = 0.01

@@ -9,15 +9,13 @@ from functools import partial
 import numpy as np
 from pydicom.dataset import Dataset
 
+from unetr.core.space.grids import MOST_SHEAR
 from unetr.core.space.volume import Array
 from unetr.errors import InputError
 from unetr.io.dicom.files import DicomFile
 from unetr.io.dicom.header import items, needed_integer, needed_numbers, numbers_of, printed_steps, text
 from unetr.io.dicom.numbers import Rescale, rescale_of
 from unetr.io.dicom.series.instances import Instance
-
-# Direction cosines are decimal text of at least 4 digits; the project's shear tolerance.
-MOST_SHEAR = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
