@@ -28,7 +28,7 @@ from unetr.infer.engines import choose_engine, make_engine
 from unetr.infer.engines.openvino import has_bf16
 from unetr.model.file.model_file import ModelFile, write_model
 from unetr.model.network.build import build_network
-from unetr.model.opened import open_model
+from unetr.model.open_model import open_model
 
 WINDOW = (96, 96, 96)
 Run = Callable[[np.ndarray], np.ndarray]

@@ -67,7 +67,7 @@ def fuzz(name: str, folder: Path, seconds: int) -> None:
         import targets
 
         import unetr.io
-        import unetr.model.opened
+        import unetr.model.open_model
         import unetr.prepare.datasets.cases  # noqa: F401
     target = targets.TARGETS[name]
     targets.prepare(name)

@@ -105,7 +105,7 @@ def without_digest(data: bytes) -> bytes:
 
 def sealed(data: bytes, folder: Path) -> object:
     """The input is the header and the arrays: the header ends where its last bracket before the arrays is."""
-    from unetr.model.opened import open_model
+    from unetr.model.open_model import open_model
 
     header, bracket, arrays = data.partition(b"}}")
     header += bracket
@@ -122,7 +122,7 @@ def sealed_seed() -> bytes:
 
 
 def onnx(data: bytes, folder: Path) -> object:
-    from unetr.model.opened import open_model
+    from unetr.model.open_model import open_model
 
     path = folder / "network.onnx"
     path.write_bytes(with_digest(data))
@@ -130,7 +130,7 @@ def onnx(data: bytes, folder: Path) -> object:
 
 
 def openvino(data: bytes, folder: Path) -> object:
-    from unetr.model.opened import open_model
+    from unetr.model.open_model import open_model
 
     (folder / "network.bin").write_bytes(CONSTANTS)
     path = folder / "network.xml"

@@ -18,7 +18,7 @@ from unetr.infer.engines import choose_engine, compiled_cache, make_engine
 from unetr.infer.engines.compiled_cache import read_compiled, write_compiled
 from unetr.model.file.model_file import ModelFile, read_model, write_model
 from unetr.model.file.sealed import read_sealed, write_sealed
-from unetr.model.opened import open_model
+from unetr.model.open_model import open_model
 
 WINDOWS = np.random.default_rng(0).normal(size=(1, 1, 16, 16, 16)).astype(np.float32)
 KEY = "ab" * 32

@@ -20,7 +20,7 @@ from unetr.infer.engines.compiled_cache import LARGEST_BYTES, cache_key
 from unetr.model.export import EXPORTS
 from unetr.model.file.model_file import ModelFile, read_model, write_model
 from unetr.model.network.build import build_network
-from unetr.model.opened import Opened, open_model
+from unetr.model.open_model import Opened, open_model
 
 Make = Callable[..., Path]
 

@@ -15,7 +15,7 @@ from unetr.model.export import EXPORTS
 from unetr.model.file.model_file import ModelFile, compact, read_model, write_model
 from unetr.model.file.sealed import read_sealed, write_sealed
 from unetr.model.network.build import build_network
-from unetr.model.opened import open_model
+from unetr.model.open_model import open_model
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from unetr.model.graph.forward import build_graph
 from unetr.model.graph.onnx.file import onnx_parts
 from unetr.model.graph.onnx.graph import OnnxOperations
 from unetr.model.network.build import build_network
-from unetr.model.opened import Opened
+from unetr.model.open_model import Opened
 
 TINY = {"patch": 8, "width": 24, "depth": 3, "heads": 2, "mlp_width": 32, "taps": (1, 2, 3), "feature_size": 4}
 

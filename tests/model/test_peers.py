@@ -15,7 +15,7 @@ from unetr.infer.engines import choose_engine, make_engine
 from unetr.model.file.model_file import ModelFile, write_model
 from unetr.model.network.build import build_network
 from unetr.model.network.peers import PEERS, build_peer
-from unetr.model.opened import open_model
+from unetr.model.open_model import open_model
 from unetr.prepare.planning.presets import ABLATIONS, PEER_NAMES, PRESETS, network_named
 
 

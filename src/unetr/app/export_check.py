@@ -14,7 +14,7 @@ from unetr.app.streams import only_own_words
 from unetr.errors import UnetrError
 from unetr.infer.engines import choose_engine, make_engine
 from unetr.infer.sweep.windows import Float
-from unetr.model.opened import Opened, open_model
+from unetr.model.open_model import Opened, open_model
 
 
 def seeded_logits(opened: Opened, engine: str) -> Float:

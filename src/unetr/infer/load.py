@@ -11,7 +11,7 @@ from unetr.errors import InputError
 from unetr.infer.engines import choose_engine, make_engine
 from unetr.infer.predict import Segmenter
 from unetr.infer.sweep.combine import combined
-from unetr.model.opened import Opened, open_model
+from unetr.model.open_model import Opened, open_model
 from unetr.model.shipped import find_model
 
 MODEL_NAME = "model.safetensors"

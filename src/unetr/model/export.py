@@ -1,8 +1,7 @@
-"""Writes a model for other runtimes: an artefact with network, weights and plan, sealed (`artefact.py`)."""
+"""Writes a model for other runtimes: a file with network, weights and plan, sealed (`model.file.seal`)."""
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import shutil
 from collections.abc import Callable
@@ -13,13 +12,14 @@ import numpy as np
 from unetr.core.files.atomic import atomic_path, machine_error
 from unetr.errors import MachineError
 from unetr.model.file.model_file import ModelFile, describe, write_model
+from unetr.model.file.seal import NO_DIGEST, seal
 from unetr.model.graph.forward import build_graph
 from unetr.model.graph.onnx.file import onnx_parts
 from unetr.model.graph.onnx.graph import OnnxOperations
-from unetr.model.opened import NO_DIGEST, openvino_entries, seal_offset
+from unetr.model.open_model import openvino_entries
 
 Verify = Callable[[Path], None]
-"""Gets the artefact before it takes its name, and raises if it is not to."""
+"""Gets the written file before it takes its name, and raises if it is not to."""
 
 
 def export_onnx(model: ModelFile, path: Path, verify: Verify) -> None:
@@ -28,7 +28,7 @@ def export_onnx(model: ModelFile, path: Path, verify: Verify) -> None:
     logits = build_graph(operations, model.plan, _weights(model), model.source)
     graph = operations.graph(logits, (model.plan.outputs, *model.plan.window))
     data = bytearray(b"".join(onnx_parts(graph, {**describe(model), "sha256": NO_DIGEST}, {})))
-    _seal(data, path)
+    seal(data)
     with atomic_path(path, verify, private=False) as temporary:
         temporary.write_bytes(data)
 
@@ -49,7 +49,7 @@ def export_openvino(model: ModelFile, path: Path, verify: Verify) -> None:
         xml, constants = folder / "network.xml", folder / "network.bin"
         ov.serialize(network, xml, constants)
         data = bytearray(xml.read_bytes())
-        _seal(data, path, constants)
+        seal(data, constants.read_bytes())
         xml.write_bytes(data)
         verify(xml)
         # The weights take their name first; until the .xml has its own too, the pair does not match and is refused.
@@ -82,12 +82,3 @@ EXPORTS: dict[str, tuple[Callable[[ModelFile, Path, Verify], None], str]] = {
 
 def _weights(model: ModelFile) -> dict[str, np.ndarray]:
     return {name: np.asarray(array) for name, array in model.weights.items()}
-
-
-def _seal(data: bytearray, path: Path, *others: Path) -> None:
-    """In place: the digest of the data, and of the other files' bytes after it, goes to the place kept for it."""
-    offset = seal_offset(bytes(data), path)
-    digest = hashlib.sha256(data)
-    for other in others:
-        digest.update(other.read_bytes())
-    data[offset : offset + len(NO_DIGEST)] = digest.hexdigest().encode()

@@ -16,7 +16,7 @@ from pathlib import Path
 from unetr.errors import InputError
 from unetr.infer.sweep.finite import finite
 from unetr.infer.sweep.windows import Engine
-from unetr.model.opened import Opened
+from unetr.model.open_model import Opened
 
 PRECISIONS = ("auto", "fp32", "bf16")
 

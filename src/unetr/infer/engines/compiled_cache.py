@@ -21,7 +21,7 @@ from unetr.core.files.atomic import is_leftover
 from unetr.core.files.private import open_private, private_folder
 from unetr.errors import UnetrError
 from unetr.model.file.sealed import read_sealed, write_sealed
-from unetr.model.opened import Opened
+from unetr.model.open_model import Opened
 
 LARGEST_BYTES = 60 * 10**6
 # Of all blobs together; the ones that were not used for longest go first.

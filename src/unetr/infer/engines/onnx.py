@@ -7,7 +7,7 @@ import numpy as np
 from unetr.core.machine.parallel import available_cores
 from unetr.errors import InputError, MachineError
 from unetr.infer.sweep.windows import Engine, Float
-from unetr.model.opened import Opened
+from unetr.model.open_model import Opened
 
 
 def onnx_engine(opened: Opened) -> Engine:

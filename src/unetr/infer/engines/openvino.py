@@ -14,7 +14,7 @@ from unetr.core.machine.parallel import available_cores
 from unetr.errors import InputError, MachineError
 from unetr.infer.engines.compiled_cache import cache_key, read_compiled, write_compiled
 from unetr.infer.sweep.windows import Engine, Float
-from unetr.model.opened import Opened
+from unetr.model.open_model import Opened
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 

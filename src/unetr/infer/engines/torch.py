@@ -10,7 +10,7 @@ import torch
 from unetr.errors import InputError, MachineError
 from unetr.infer.sweep.windows import Engine, Float
 from unetr.model.network.build import network_from
-from unetr.model.opened import Opened
+from unetr.model.open_model import Opened
 
 
 def has_fast_bf16(device: torch.device) -> bool:

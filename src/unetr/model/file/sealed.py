@@ -1,9 +1,8 @@
 """Sealed files: a safetensors file whose metadata hold the SHA-256 of the whole file. Knows arrays and text, no torch.
 
 Layout (https://github.com/huggingface/safetensors): 8 bytes little-endian length of the header, the header (JSON), the
-arrays' bytes. The digest is taken over every byte of the file with the digest's own 64 characters set to "0"; so any
-changed bit, in the header, its padding or the arrays, is refused. Writing and reading are one pass each, without a
-copy of the arrays.
+arrays' bytes. Any changed bit, in the header, its padding or the arrays, is refused (see `seal`). Writing and reading
+are one pass each, without a copy of the arrays.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from unetr.core.space.volume import Array
 from unetr.core.text.reading import parse_json
 from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError, MachineError
+from unetr.model.file.seal import NO_DIGEST, hashed
 
 _CHUNK = 1 << 22  # small enough that a chunk is still in the cache when it is hashed
-_NO_DIGEST = "0" * 64
 _LARGEST_HEADER = 100 * 10**6  # as in other programs that read safetensors
 _MOST_AXES = 8
 _DTYPES = {
@@ -55,7 +54,7 @@ def write_sealed(path: Path, tensors: Mapping[str, ArrayLike], metadata: Mapping
     # Wide dtypes first: every array is then aligned to its own item size.
     names = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
     header, offset = _header(names, arrays, metadata)
-    digest = hashlib.sha256(header)
+    digest = hashed(header, NO_DIGEST)
 
     def verify(temporary: Path) -> None:
         if _digest_of(temporary, len(header), offset) != (digest.hexdigest(), digest.hexdigest()):
@@ -101,7 +100,7 @@ def read_sealed(
 
 def _header(names: list[str], arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> tuple[bytes, int]:
     """The length and the header with an empty digest, and where in the file the digest goes."""
-    blank = {"sha256": _NO_DIGEST}
+    blank = {"sha256": NO_DIGEST}
     entries: dict[str, Any] = {"__metadata__": blank | dict(metadata) | blank}  # first, where the reader finds it
     end = 0
     for name in names:
@@ -113,7 +112,7 @@ def _header(names: list[str], arrays: Mapping[str, Array], metadata: Mapping[str
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     header = len(text).to_bytes(8, "little") + text
-    return header, header.index(_NO_DIGEST.encode())
+    return header, header.index(NO_DIGEST.encode())
 
 
 def _write(handle: BinaryIO, data: bytes | Array) -> None:
@@ -126,9 +125,9 @@ def _digest_of(path: Path, header_size: int, offset: int) -> tuple[str, str]:
     """The digest that is stored at an offset in the header, and that of the bytes on disk; with a small buffer."""
     with path.open("rb", buffering=0) as handle:
         header = handle.read(header_size)
-        end = offset + len(_NO_DIGEST)
+        end = offset + len(NO_DIGEST)
         stored = header[offset:end].decode("ascii", "replace")
-        digest = hashlib.sha256(header[:offset] + _NO_DIGEST.encode() + header[end:])
+        digest = hashed(header, stored)
         chunk = memoryview(bytearray(_CHUNK))
         while count := handle.readinto(chunk):
             digest.update(chunk[:count])
@@ -159,8 +158,7 @@ def _read(handle: BinaryIO, path: Path, kind: str, version: str) -> tuple[dict[s
             f"{path}: {kind} version {found[1]}, this program reads version {version}; use the unetr that wrote it"
         )
     stored = metadata.get("sha256", "")
-    blank = raw.replace(stored.encode(), _NO_DIGEST.encode(), 1) if len(stored) == len(_NO_DIGEST) else raw
-    digest = hashlib.sha256(prefix + blank)
+    digest = hashed(prefix + raw, stored)
     data = _read_hashed(handle, size - 8 - length, digest)
     if digest.hexdigest() != stored:
         raise InputError(

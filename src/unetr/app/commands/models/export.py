@@ -40,7 +40,7 @@ def export(
     from unetr.app.export_check import seeded_logits
     from unetr.core.files.outputs import claim
     from unetr.model.export import EXPORTS
-    from unetr.model.opened import open_model
+    from unetr.model.open_model import open_model
     from unetr.model.shipped import find_model
 
     if to not in EXPORTS:

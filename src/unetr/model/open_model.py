@@ -1,13 +1,11 @@
 """Model files and what they are exported to: one way to open them all, verified, without torch.
 
 An exported network is a file of its runtime's own format, ONNX or OpenVINO IR, that any program can load. What unetr
-knows of it, plan and all, is in the format's own metadata, sealed as in `sealed.py`: SHA-256 over all bytes, with the
-digest's own 64 characters set to "0".
+knows of it, plan and all, is in the format's own metadata, sealed as `model.file.seal` says.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,11 +15,11 @@ from unetr.core.plan.schema import Plan
 from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.model.file.model_file import FORMAT, FORMAT_VERSION, ModelFile, described, read_model
+from unetr.model.file.seal import hashed
 from unetr.model.graph.onnx.check import onnx_problem
 from unetr.model.graph.onnx.metadata import onnx_metadata
 from unetr.model.graph.openvino.check import xml_problem
 
-NO_DIGEST = "0" * 64
 # Before each entry in OpenVINO's XML, so that it is found without a parser that follows references.
 _RT_PREFIX = b'<unetr value="'
 
@@ -77,13 +75,6 @@ def open_model(path: Path) -> Opened:
     if model.plan.pretraining is not None:
         raise InputError(f"{path}: is pretrained only and segments nothing yet; train with unetr train --from {path}")
     return Opened("model", model)
-
-
-def seal_offset(data: bytes, path: Path) -> int:
-    """Where the digest's place is in a file that is being written. Raises ValueError unless there is just one."""
-    if data.count(NO_DIGEST.encode()) != 1:
-        raise ValueError(f"{path}: has not exactly one place for the digest")
-    return data.index(NO_DIGEST.encode())
 
 
 def _open_onnx(path: Path) -> Opened:
@@ -148,18 +139,8 @@ def openvino_entries(metadata: dict[str, str]) -> str:
     return " ".join(f"{k}:{v if k == 'sha256' else v.encode().hex()}" for k, v in metadata.items())
 
 
-def _verify(path: Path, stored: str, *parts: bytes) -> None:
-    digest = hashlib.sha256()
-    for index, part in enumerate(parts):
-        at = part.find(stored.encode()) if index == 0 and len(stored) == len(NO_DIGEST) else -1
-        if at < 0:
-            digest.update(part)
-        else:
-            view = memoryview(part)
-            digest.update(view[:at])
-            digest.update(NO_DIGEST.encode())
-            digest.update(view[at + len(NO_DIGEST) :])
-    if digest.hexdigest() != stored:
+def _verify(path: Path, stored: str, first: bytes, *others: bytes) -> None:
+    if hashed(first, stored, *others).hexdigest() != stored:
         raise InputError(f"{path}: is damaged or was changed: its SHA-256 does not match; export it again")
 
 

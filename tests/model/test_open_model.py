@@ -21,7 +21,7 @@ from unetr.model.export import EXPORTS
 from unetr.model.file.model_file import ModelFile
 from unetr.model.graph.onnx.metadata import onnx_metadata
 from unetr.model.network.build import build_network
-from unetr.model.opened import open_model
+from unetr.model.open_model import open_model
 
 
 @pytest.fixture(scope="module")
