@@ -10,6 +10,14 @@ from unetr.core.plan import bounds
 from unetr.core.plan.bounds import Name, Share
 from unetr.core.text.records import Record
 
+Grid = tuple[int, int, int]
+
+
+def patch_grid(shape: tuple[int, ...], patch: int) -> Grid:
+    """Patches along each of the last three axes of `shape`, counting the one that padding completes."""
+    x, y, z = (-(-size // patch) for size in shape[-3:])
+    return x, y, z
+
 
 class NetworkPlan(Record):
     """The shape of the network; the defaults are the paper's configuration (UNETR, Hatamizadeh et al. 2022).
@@ -48,3 +56,13 @@ class NetworkPlan(Record):
         if list(self.taps) != sorted(set(self.taps)) or self.taps[-1] > self.depth:
             raise ValueError(f"taps {list(self.taps)} must increase and lie within 1..depth ({self.depth})")
         return self
+
+    @property
+    def has_stem(self) -> bool:
+        """Whether a convolutional stem is before the transformer."""
+        return self.decoder == "stem"
+
+    @property
+    def level_channels(self) -> list[int]:
+        """Channels of each level, from the input's resolution down to half a patch's: feature_size, then doubled."""
+        return [self.feature_size * 2**level for level in range(self.patch.bit_length() - 1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from unetr.core.plan import bounds
-from unetr.core.plan.network import NetworkPlan
+from unetr.core.plan.network import NetworkPlan, patch_grid
 
 
 def size_problem(
@@ -13,7 +13,7 @@ def size_problem(
 ) -> str:
     """What there is too much of, though each number is within its own bounds; empty where nothing is."""
     voxels = math.prod(window)
-    tokens = math.prod(-(-size // network.patch) for size in window)
+    tokens = math.prod(patch_grid(window, network.patch))
     sizes = {
         "window: its voxels": (voxels, bounds.MOST_WINDOW_VOXELS),
         "labels: the scores of a window": (voxels * outputs, bounds.MOST_VALUES),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from unetr.model.graph.builder import Builder, Node
 
@@ -16,8 +17,8 @@ _COMPOSED_FROM = 24
 
 def _unetr(b: Builder, details: list[Node], taps: list[Node], in_channels: int, outputs: int) -> Node:
     network = b.network
-    levels = network.patch.bit_length() - 1
-    channels = [network.feature_size * 2**level for level in range(levels)]
+    channels = network.level_channels
+    levels = len(channels)
     skips = [b.conv_block(details[0], "decoder.input_path", in_channels, channels[0])]
     for level in range(1, levels):
         name, size = f"decoder.tap_paths.{level - 1}", channels[level]
@@ -41,11 +42,10 @@ def _stem(b: Builder, details: list[Node], taps: list[Node], in_channels: int, o
 
 
 def stem_graph(b: Builder, x: Node, in_channels: int) -> list[Node]:
-    """`model.stem.Stem`: x [B, C, H, W, D] -> its levels, finest first."""
+    """`model.network.stem.Stem`: x [B, C, H, W, D] -> its levels, finest first."""
     details: list[Node] = []
     channels = in_channels
-    for level in range(b.network.patch.bit_length() - 1):
-        size = b.network.feature_size * 2**level
+    for level, size in enumerate(b.network.level_channels):
         x = b.conv_block(x, f"stem.levels.{level}", channels, size, stride=2 if level else 1)
         details.append(x)
         channels = size
@@ -74,11 +74,10 @@ def _nup(b: Builder, details: list[Node], taps: list[Node], in_channels: int, ou
 
 
 def _pup(b: Builder, details: list[Node], taps: list[Node], in_channels: int, outputs: int) -> Node:
-    levels = b.network.patch.bit_length() - 1
-    channels = [b.network.width, *(b.network.feature_size * 2**level for level in reversed(range(levels)))]
+    channels = [b.network.width, *reversed(b.network.level_channels)]
     out = taps[-1]
-    for step in range(levels):
-        out = b.conv_norm_act(out, f"decoder.steps.{step}", channels[step], channels[step + 1], 3)
+    for step, (before, after) in enumerate(pairwise(channels)):
+        out = b.conv_norm_act(out, f"decoder.steps.{step}", before, after, 3)
         out = b.ops.upsample(out, 2)
     return b.head(out, "decoder.head", channels[-1], outputs)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetr.core.plan.network import patch_grid
 from unetr.core.plan.schema import Plan
 from unetr.errors import InputError
 from unetr.model.graph.builder import Builder, CheckedWeights, Node, Operations, Shape, Weights
@@ -32,13 +33,13 @@ def build_graph(ops: Operations, plan: Plan, weights: Weights, source: str) -> N
         problem = fit_problem(plan, {name: array.shape for name, array in weights.items()})
     if problem:
         raise InputError(f"{source}: {problem}")
-    grid = _each(lambda size: -(-size // network.patch), plan.window)
+    grid = patch_grid(plan.window, network.patch)
     padded = _each(lambda size: size * network.patch, grid)
     builder = Builder(ops, CheckedWeights(weights), network, min(padded))
     x = ops.input((plan.in_channels, *plan.window))
     if padded != plan.window:
         x = ops.pad(x, (padded[0] - plan.window[0], padded[1] - plan.window[1], padded[2] - plan.window[2]))
-    details = stem_graph(builder, x, plan.in_channels) if network.decoder == "stem" else [x]
+    details = stem_graph(builder, x, plan.in_channels) if network.has_stem else [x]
     features = _encoder(builder, x, details[-1], plan.in_channels, grid)
     logits = DECODER_GRAPHS[network.decoder](builder, details, features, plan.in_channels, plan.outputs)
     return ops.crop(logits, plan.window) if padded != plan.window else logits
@@ -78,8 +79,8 @@ def _embedding(b: Builder, x: Node, detail: Node, in_channels: int, grid: Shape)
     tokens = grid[0] * grid[1] * grid[2]
     innermost = b.network.projection == "linear"  # voxels of a patch in the order P, P, P, C
     z = b.ops.convolve(x, _cube_kernel(b, "embedding.projection.weight", p, in_channels, innermost), p, 0)
-    if b.network.decoder == "stem":
-        channels = b.network.feature_size * p // 2
+    if b.network.has_stem:
+        channels = b.network.level_channels[-1]
         kernel = _cube_kernel(b, "embedding.stem_projection.weight", 2, channels, channels_innermost=True)
         z = b.ops.add(z, b.ops.convolve(detail, kernel, 2, 0))
     z = b.ops.transpose(b.ops.reshape(z, (width, tokens)), (0, 2, 1))

@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from unetr.core.plan.schema import NetworkPlan
+from unetr.core.plan.network import NetworkPlan, patch_grid
 from unetr.errors import InputError
 from unetr.model.file.model_file import ModelFile
 from unetr.model.network.decoders import DECODERS
 from unetr.model.network.encoder import Block, Encoder
 from unetr.model.network.initialise import initialise
-from unetr.model.network.patch_embedding import PatchEmbedding, patch_grid
+from unetr.model.network.patch_embedding import PatchEmbedding
 from unetr.model.network.peers import build_peer
 from unetr.model.network.shapes import fit_problem, network_problem, shape_problems
-from unetr.model.network.stem import stem, stem_channels
+from unetr.model.network.stem import stem
 from unetr.model.network.unetr import UNETR
 
 
@@ -43,7 +43,6 @@ def empty_network(network: NetworkPlan, in_channels: int, outputs: int, window: 
     problem = network_problem(network)
     if problem:
         raise ValueError(problem)
-    has_stem = network.decoder == "stem"
     with torch.device("meta"):
         embedding = PatchEmbedding(
             in_channels,
@@ -52,7 +51,7 @@ def empty_network(network: NetworkPlan, in_channels: int, outputs: int, window: 
             patch_grid(window, network.patch),
             network.projection,
             network.dropout,
-            stem_channels(network)[-1] if has_stem else None,
+            network.level_channels[-1] if network.has_stem else None,
         )
         blocks = [
             Block(
@@ -67,7 +66,7 @@ def empty_network(network: NetworkPlan, in_channels: int, outputs: int, window: 
         ]
         encoder = Encoder(blocks, network.taps, network.width, network.final_norm)
         decoder = DECODERS[network.decoder](network, in_channels, outputs)
-        return UNETR(embedding, encoder, decoder, stem(network, in_channels) if has_stem else None)
+        return UNETR(embedding, encoder, decoder, stem(network, in_channels) if network.has_stem else None)
 
 
 def network_from(model: ModelFile) -> nn.Module:

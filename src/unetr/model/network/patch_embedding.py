@@ -8,14 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Grid = tuple[int, int, int]
-
-
-def patch_grid(shape: tuple[int, ...], patch: int) -> Grid:
-    """Patches along each of the last three axes of `shape`, counting the one that padding completes."""
-    h, w, d = (-(-size // patch) for size in shape[-3:])
-    return h, w, d
-
+from unetr.core.plan.network import Grid, patch_grid
 
 # Axes of [B, C, h, P, w, P, d, P] in the order [B, h, w, d, <voxels of a cube>].
 _CHANNELS_INNERMOST = (0, 2, 4, 6, 3, 5, 7, 1)

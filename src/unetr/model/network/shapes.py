@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from unetr.core.plan.schema import NetworkPlan, Plan
+from unetr.core.plan.network import NetworkPlan, patch_grid
+from unetr.core.plan.schema import Plan
 
 Shapes = dict[str, tuple[int, ...]]
 # A buffer of torch's batch norm, the only one that holds integers.
@@ -50,9 +51,9 @@ def fit_problem(plan: Plan, found: Mapping[str, tuple[int, ...]]) -> str:
 def weight_shapes(plan: Plan) -> Shapes:
     """Name -> shape of every weight and buffer of the plan's network, which is none of another project."""
     network, channels = plan.network, plan.in_channels
-    tokens = math.prod(-(-size // network.patch) for size in plan.window)
+    tokens = math.prod(patch_grid(plan.window, network.patch))
     shapes: Shapes = {}
-    if network.decoder == "stem":
+    if network.has_stem:
         shapes |= _stem(network, channels)
     shapes |= _embedding(network, channels, tokens)
     for number in range(network.depth):
@@ -82,11 +83,6 @@ def _pair(name: str, size: int) -> Shapes:
     return {f"{name}.weight": (size,), f"{name}.bias": (size,)}
 
 
-def _levels(network: NetworkPlan) -> list[int]:
-    """Channels of the decoder's levels, from the input's resolution down to half a patch's."""
-    return [network.feature_size * 2**level for level in range(network.patch.bit_length() - 1)]
-
-
 def _embedding(network: NetworkPlan, channels: int, tokens: int) -> Shapes:
     name, width = "embedding", network.width
     shapes: Shapes = {
@@ -94,8 +90,8 @@ def _embedding(network: NetworkPlan, channels: int, tokens: int) -> Shapes:
         f"{name}.projection.weight": (width, network.patch**3 * channels),
         f"{name}.projection.bias": (width,),
     }
-    if network.decoder == "stem":
-        shapes[f"{name}.stem_projection.weight"] = (width, 8 * _levels(network)[-1])
+    if network.has_stem:
+        shapes[f"{name}.stem_projection.weight"] = (width, 8 * network.level_channels[-1])
     return shapes
 
 
@@ -150,7 +146,7 @@ def _head(inputs: int, outputs: int) -> Shapes:
 
 def _stem(network: NetworkPlan, channels: int) -> Shapes:
     shapes: Shapes = {}
-    for level, outputs in enumerate(_levels(network)):
+    for level, outputs in enumerate(network.level_channels):
         shapes |= _conv_block(network, f"stem.levels.{level}", channels, outputs, stride=2 if level else 1)
         channels = outputs
     return shapes
@@ -158,7 +154,7 @@ def _stem(network: NetworkPlan, channels: int) -> Shapes:
 
 def _fusions(network: NetworkPlan, skips: int | None) -> Shapes:
     """Deep to shallow; at the finest `skips` levels a skip joins, at all where it is None."""
-    levels, shapes = _levels(network), Shapes()
+    levels, shapes = network.level_channels, Shapes()
     deeper = network.width
     for index, level in enumerate(reversed(range(len(levels)))):
         name, outputs = f"decoder.fusions.{index}", levels[level]
@@ -170,7 +166,7 @@ def _fusions(network: NetworkPlan, skips: int | None) -> Shapes:
 
 
 def _unetr(network: NetworkPlan, channels: int, outputs: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    levels = _levels(network)
+    levels = network.level_channels
     yield from _conv_block(network, "decoder.input_path", channels, levels[0]).items()
     for level in range(1, len(levels)):
         name, size = f"decoder.tap_paths.{level - 1}", levels[level]
@@ -192,7 +188,7 @@ def _nup(network: NetworkPlan, channels: int, outputs: int) -> Iterator[tuple[st
 
 
 def _pup(network: NetworkPlan, channels: int, outputs: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    sizes = [network.width, *reversed(_levels(network))]
+    sizes = [network.width, *reversed(network.level_channels)]
     for step, (before, after) in enumerate(pairwise(sizes)):
         yield from _conv_norm(network, f"decoder.steps.{step}", before, after, 3).items()
     yield from _head(sizes[-1], outputs).items()

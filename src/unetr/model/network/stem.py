@@ -24,16 +24,11 @@ class Stem(nn.Module):
         return details
 
 
-def stem_channels(network: NetworkPlan) -> list[int]:
-    """Channels of the levels from the input's resolution down to half a patch's: feature_size, doubled at each."""
-    return [network.feature_size * 2**level for level in range(network.patch.bit_length() - 1)]
-
-
 def stem(network: NetworkPlan, in_channels: int) -> Stem:
     """The stem that decoder `stem` needs."""
     levels: list[nn.Module] = []
     inputs = in_channels
-    for level, channels in enumerate(stem_channels(network)):
+    for level, channels in enumerate(network.level_channels):
         levels.append(conv_block(network, inputs, channels, stride=2 if level else 1))
         inputs = channels
     return Stem(levels)

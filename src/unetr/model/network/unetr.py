@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unetr.core.plan.network import patch_grid
 from unetr.model.network.encoder import Encoder
-from unetr.model.network.patch_embedding import PatchEmbedding, patch_grid
+from unetr.model.network.patch_embedding import PatchEmbedding
 from unetr.model.network.stem import Stem
 
 

@@ -48,7 +48,7 @@ def training_memory(network: NetworkPlan, outputs: int, free_gb: float = math.in
     blocks = network.depth * (4 * network.width**2 + 2 * network.width * network.mlp_width)
     weights = blocks + network.patch**3 * network.width + 3500 * network.feature_size**2
     encoder = network.depth * (16 * network.width + 2 * network.mlp_width) / network.patch**3
-    decoder = (34 if network.decoder == "stem" else 24) * network.feature_size
+    decoder = (34 if network.has_stem else 24) * network.feature_size
     return TrainingMemory(
         weights_gb=_WORKSPACE_GB + _COPIES * weights * _FLOAT_GB,
         voxel_gb=(encoder + decoder + 4 * outputs) * _FLOAT_GB,

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from unetr.core.plan.fingerprint import Fingerprint
+from unetr.core.plan.network import patch_grid
 from unetr.core.plan.schema import Plan
 from unetr.errors import InputError
 from unetr.model.file.model_file import ModelFile
@@ -54,7 +55,7 @@ def transfer(network: nn.Module, model: ModelFile) -> Transfer:
     InputError where nothing at all fits.
     """
     theirs = {name: torch.as_tensor(array) for name, array in model.weights.items()}
-    grid = _grid(model.plan)
+    grid = patch_grid(model.plan.window, model.plan.network.patch)
     loaded: list[str] = []
     adapted: dict[str, str] = {}
     fresh: dict[str, str] = {}
@@ -79,11 +80,6 @@ def transfer(network: nn.Module, model: ModelFile) -> Transfer:
         raise InputError(f"{model.source}: none of its weights fit network {model.plan.network.preset}")
     unused = tuple(sorted(theirs.keys() - network.state_dict().keys()))
     return Transfer(tuple(loaded), adapted, fresh, unused)
-
-
-def _grid(plan: Plan) -> tuple[int, int, int]:
-    x, y, z = (-(-size // plan.network.patch) for size in plan.window)
-    return x, y, z
 
 
 def _by(shape: tuple[int, ...]) -> str:

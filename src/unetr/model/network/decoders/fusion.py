@@ -45,7 +45,7 @@ def fusions(network: NetworkPlan, skips: int | None = None) -> list[Fusion]:
 
     skips: how many levels, finest first, a skip joins at; None for all.
     """
-    channels = [network.feature_size * 2**level for level in range(network.patch.bit_length() - 1)]
+    channels = network.level_channels
     deeper = [*channels[1:], network.width]
     return [
         Fusion(

@@ -5,6 +5,8 @@ Alternates a 3x3x3 convolution and an upsampling by 2, log2(patch) times, from t
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from unetr.core.plan.schema import NetworkPlan
@@ -30,7 +32,6 @@ class ProgressiveUpsampling(nn.Module):
 
 def progressive_upsampling(network: NetworkPlan, in_channels: int, outputs: int) -> ProgressiveUpsampling:
     """Channels halve with each step down to feature_size (SETR keeps 256, which in 3D no memory would hold)."""
-    levels = network.patch.bit_length() - 1
-    channels = [network.width, *(network.feature_size * 2**level for level in reversed(range(levels)))]
-    steps = [ConvNorm(channels[i], channels[i + 1], network.norm, size=3) for i in range(levels)]
+    channels = [network.width, *reversed(network.level_channels)]
+    steps = [ConvNorm(before, after, network.norm, size=3) for before, after in pairwise(channels)]
     return ProgressiveUpsampling(steps, PointConvolution(channels[-1], outputs))

@@ -57,14 +57,9 @@ class UNETRDecoder(nn.Module):
 
 
 def unetr_decoder(network: NetworkPlan, in_channels: int, outputs: int) -> UNETRDecoder:
-    """Raises ValueError unless there are log2(patch) taps."""
-    levels = network.patch.bit_length() - 1
-    if len(network.taps) != levels:
-        raise ValueError(
-            f"network.taps: decoder unetr with patch {network.patch} needs {levels} taps, one per halving, "
-            f"the plan has {len(network.taps)}: {list(network.taps)}"
-        )
-    channels = [network.feature_size * 2**level for level in range(levels)]
+    """There are log2(patch) taps, as `network_problem` asks for."""
+    channels = network.level_channels
+    levels = len(channels)
     return UNETRDecoder(
         input_path=conv_block(network, in_channels, channels[0]),
         tap_paths=[TapPath(network, channels[level], levels - level) for level in range(1, levels)],
