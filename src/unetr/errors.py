@@ -16,13 +16,16 @@ _LONGEST = 4000
 class UnetrError(Exception):
     """Base of all expected errors. The message is one line: what was found, what was expected, what to do.
 
+    It speaks to callers from Python and from the command line alike, so it names no command-line option. hint: the
+    argument of a function that would change the outcome, such as "strict"; the command line tells its option for it.
     What a terminal would not show as it is (controls, bidi marks) is escaped; see `unetr.core.text.printable`.
     """
 
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(printable(" ".join(message.split()), _LONGEST))
+        self.hint = hint
 
 
 class InputError(UnetrError):

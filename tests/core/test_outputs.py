@@ -83,8 +83,9 @@ def test_a_persons_file_needs_leave_and_our_own_does_not(tmp_path: Path) -> None
     for text in ("first", "second"):
         write(ours, text)
         claim([ours])
-    with pytest.raises(InputError, match=r"mine: was not written by unetr, and would be overwritten; .*--overwrite"):
+    with pytest.raises(InputError, match=r"mine: was not written by unetr, and would be overwritten; .*") as error:
         claim([ours, mine])
+    assert error.value.hint == "overwrite"
     claim([ours, mine], overwrite=True)
     ours.write_text("Second")  # of the same length
     with pytest.raises(InputError, match="ours: was changed since unetr wrote it"):

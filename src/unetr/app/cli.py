@@ -20,6 +20,7 @@ from unetr.app.commands.data import check, plan, recipe
 from unetr.app.commands.models import convert, export, info, models
 from unetr.app.commands.scans import demo, evaluate, predict, report
 from unetr.app.commands.training import ablate, compare, pretrain, profile, train
+from unetr.app.hints import hint_for, with_hint
 from unetr.app.streams import only_own_words
 from unetr.core.machine.offline import keep_to_given_folders
 from unetr.core.text.printable import printable, printable_lines
@@ -34,6 +35,7 @@ def _alone(run: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(run)
     def command(**options: Any) -> None:
+        hint_for(run)
         with only_own_words(shown=_shown["traceback"]):
             run(**options)
 
@@ -158,7 +160,7 @@ def _os_error(error: OSError) -> UnetrError:
 def _end(error: UnetrError) -> NoReturn:
     if _shown["traceback"]:
         print(printable_lines("".join(traceback.format_exception(error))), file=sys.stderr, end="")
-    print(f"unetr: {error}", file=sys.stderr)
+    print(f"unetr: {with_hint(error)}", file=sys.stderr)
     sys.exit(error.exit_code)
 
 

@@ -106,4 +106,4 @@ def naming(case: Case) -> Iterator[None]:
         if printable(str(case.images[0])) in reason:
             raise
         kind = DoesNotFitError if isinstance(error, DoesNotFitError) else InputError
-        raise kind(f"{case.images[0]}: {reason.removeprefix('the scan: ')}") from error
+        raise kind(f"{case.images[0]}: {reason.removeprefix('the scan: ')}", hint=error.hint) from error

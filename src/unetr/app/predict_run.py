@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unetr.app.hints import with_hint
 from unetr.app.predict_files import write_prediction
 from unetr.app.predict_options import PredictOptions, naming
 from unetr.app.printing import say, write_line
 from unetr.app.progress import progress
-from unetr.errors import InputError, MachineError
+from unetr.errors import InputError, MachineError, UnetrError
 
 if TYPE_CHECKING:
     from unetr.infer.predict import Prediction, Prepared, Segmenter
@@ -137,7 +138,7 @@ def run_job(job: Job) -> dict[str, CaseRecord]:
             if isinstance(outcome.error, InputError):
                 if job.inputs.single:
                     raise outcome.error
-                say(f"unetr: {outcome.error}")
+                say(f"unetr: {with_hint(outcome.error)}")
             bar.advance(task)
 
         overlap(
@@ -290,7 +291,9 @@ def _record(outcome: Outcome[Case, CaseRecord]) -> CaseRecord:
     }
     if outcome.written is not None:
         return outcome.written.model_copy(update=figures)
-    return CaseRecord(id=outcome.case.id, state="failed", error=str(outcome.error)).model_copy(update=figures)
+    hint = outcome.error.hint if isinstance(outcome.error, UnetrError) else None
+    record = CaseRecord(id=outcome.case.id, state="failed", error=str(outcome.error), hint=hint)
+    return record.model_copy(update=figures)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unetr.app.hints import with_hint
 from unetr.app.printing import say
 from unetr.errors import InputError
 
@@ -118,7 +119,7 @@ def _picture(case: ShownCase) -> bytes | None:
         )
         png = overlay(scan, predicted, true, case.name)
     except InputError as error:
-        say(f"without a picture of {case.name}: {error}")
+        say(f"without a picture of {case.name}: {with_hint(error)}")
         return None
     write_png(picture_beside(case.prediction), png)
     return png

@@ -181,7 +181,7 @@ def read_results(path: Path) -> Results:
     document = read_json(path, "results of `unetr evaluate` (results.json)")
     try:
         if not isinstance(document, dict) or document["format_version"] != FORMAT_VERSION:
-            raise InputError(f"{path}: is not results.json of version {FORMAT_VERSION}; run `unetr evaluate` again")
+            raise InputError(f"{path}: is not results.json of version {FORMAT_VERSION}; score the predictions again")
         scores = [_score(row) for row in document["scores"]]
         found = summarise(scores, float(document["tolerance_mm"]), document["missing"], document["extra"])
         return replace(found, failed=dict(document.get("failed", {})), notes=tuple(document.get("notes", ())))

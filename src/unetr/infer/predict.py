@@ -150,7 +150,7 @@ class Segmenter:
         volume = check_channels(read(), self.plan)
         verdict = judge(volume, self.plan, self.fingerprint)
         if strict and verdict.state == "warned":
-            raise InputError(f"the scan: {'; '.join(verdict.warnings)}; refused because of --strict")
+            raise InputError(f"the scan: {'; '.join(verdict.warnings)}; refused, as strict asks", hint="strict")
         image, placement = preprocess_image(volume, self.plan)
         nothing = np.broadcast_to(np.uint8(0), (1, *volume.shape))
         return Prepared(image, placement, volume.with_data(nothing, label_names={}, notes=(), doubts=()), verdict, read)

@@ -79,7 +79,8 @@ def choose_route(demand: Demand, plan: Plan, limit_bytes: int | None) -> Budget:
     if best is None and limit_bytes is not None:
         raise InputError(
             f"this scan needs at least {gigabytes(int(least))} of memory, more than the limit of "
-            f"{gigabytes(limit_bytes)}; raise --memory-limit, or use a coarser spacing or smaller window in the plan"
+            f"{gigabytes(limit_bytes)}; allow more, or use a coarser spacing or smaller window in the plan",
+            hint="memory_limit",
         )
     if best is None and least - resident_bytes() > free_bytes():
         raise InputError(

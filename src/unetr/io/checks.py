@@ -53,8 +53,9 @@ def trusted_volume(path: Path, raw: RawScan, assume_affine: bool, accept_shear: 
         check_affine(path, affine, "assumed affine", accept_shear)
     else:
         raise InputError(
-            f"{path}: has no affine ({raw.missing}), so left and right are unknown; correct the file, or give "
-            "--assume-affine to take its axes as right, anterior, superior"
+            f"{path}: has no affine ({raw.missing}), so left and right are unknown; correct the file, or let its axes "
+            "be taken as right, anterior, superior",
+            hint="assume_affine",
         )
     check_finite(path, raw.data)
     return Volume(raw.data, affine, *codes, raw.label_names, notes)
@@ -80,7 +81,8 @@ def check_affine(path: Path, affine: Affine, source: str, accept_shear: bool = F
     if shear > MOST_SHEAR and not accept_shear:
         raise InputError(
             f"{path}: its {source} is sheared: two voxel axes are {np.degrees(np.arccos(min(shear, 1))):.2f} degrees "
-            "apart, expected 90; give --accept-shear to use it on its own grid all the same"
+            "apart, expected 90; correct the header, or accept the shear to use it on its own grid all the same",
+            hint="accept_shear",
         )
 
 
@@ -117,10 +119,11 @@ def _counting(path: Path, raw: RawScan, accept_shear: bool) -> tuple[str, str]:
         found = f"{path}: its {first} and {other} place the scan {distance:.3g} mm apart"
         if chosen is None:
             raise InputError(
-                f"{found}, expected at most {grid_tolerance_mm(used, shape):.2g} mm; say which counts with "
-                "--transform sform or --transform qform, or correct the header"
+                f"{found}, expected at most {grid_tolerance_mm(used, shape):.2g} mm; say which counts as the "
+                "transform, sform or qform, or correct the header",
+                hint="transform",
             )
-        return chosen, f"{found}; the {chosen} was taken, as --transform or the plan says"
+        return chosen, f"{found}; the {chosen} was taken, as was asked or the plan says"
     return first, ""
 
 

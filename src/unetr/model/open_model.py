@@ -73,7 +73,7 @@ def open_model(path: Path) -> Opened:
         raise InputError(f"{path}: holds the weights of {path.with_suffix('.xml').name}; give that file")
     model = read_model(path)
     if model.plan.pretraining is not None:
-        raise InputError(f"{path}: is pretrained only and segments nothing yet; train with unetr train --from {path}")
+        raise InputError(f"{path}: is pretrained only and segments nothing yet; start a training from it", hint="start")
     return Opened("model", model)
 
 

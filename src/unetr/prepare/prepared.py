@@ -66,6 +66,6 @@ def refuse(problems: list[Problem], dataset: Dataset) -> list[str]:
     if errors:
         raise InputError(
             f"{dataset.root}: training would be wrong: {errors[0].message}; expected a plan whose spacing_mm and "
-            "normalisation keep what is labelled: edit it, or leave out --plan and --from"
+            "normalisation keep what is labelled: edit it, or let one be made for this dataset"
         )
     return [f"{problem.case}: {problem.message}" if problem.case else problem.message for problem in problems]

@@ -186,7 +186,7 @@ def test_train_refuses_a_dataset_with_errors_and_says_the_first(
         path = root / f"imagesTr/{name}.nii.gz"
         path.write_bytes(path.read_bytes()[:-20])
     outcome = unetr("train", root, "-o", tmp_path / "run", "--steps", 2)
-    assert_refused(outcome, 2, "case_02.nii.gz", "1 more, see unetr check")
+    assert_refused(outcome, 2, "case_02.nii.gz", "1 more (see unetr check)")
     assert not (tmp_path / "run").exists()
     assert_refused(unetr("check", root, "--json"), 2, "2 errors in 6 cases", "case_02.nii.gz")
 

@@ -67,8 +67,9 @@ def test_series_are_listed_and_chosen(tmp_path: Path, maker: ModuleType) -> None
     assert found[0].shape == (9, 8, 6)
     assert found[0].spacing_mm == pytest.approx((1, 2, 3))
     np.testing.assert_array_equal(read_dicom(tmp_path, [uids[1]]).data[0], voxels(seed=1))
-    with pytest.raises(InputError, match="3 series; choose with --series UID") as raised:
+    with pytest.raises(InputError, match="3 series; choose by UID") as raised:
         read_dicom(tmp_path)
+    assert raised.value.hint == "series"
     assert all(f'{uid} (MR "kind {index}"), 6 slices' in str(raised.value) for index, uid in enumerate(uids))
     with pytest.raises(InputError, match=r"has no series 1\.2\.3; expected one of"):
         read_dicom(tmp_path, ["1.2.3"])

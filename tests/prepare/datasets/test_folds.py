@@ -79,7 +79,7 @@ def test_the_fold_column_decides():
         ([_case("a", None, 0), _case("b")], "'b' has no fold"),
         ([_case("a", None, 0), _case("b", None, 2)], "numbered from 0"),
         ([_case("a", None, 0), _case("b", None, 0)], "at least 2"),
-        ([_case("a", "s"), _case("b", "s")], "all-data"),
+        ([_case("a", "s"), _case("b", "s")], "or training on all"),
     ],
 )
 def test_folds_that_cannot_be(cases, word):

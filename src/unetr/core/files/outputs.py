@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from unetr.core.files.digest import file_sha256
 from unetr.errors import InputError
 
 LIST = ".unetr_outputs"
-OVERWRITE = "move it away, choose another output, or allow it with --overwrite"
 _HEX = 64
 # A list of more lines than this is written anew without those that later ones replaced.
 _LONG = 1000
@@ -28,13 +28,24 @@ Written = dict[str, list[str]]
 """File name -> the SHA-256 of what was written under it, the latest last."""
 
 
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What to do about a person's file that would be overwritten, and the hint of the error that says it."""
+
+    text: str = "move it away, choose another output, or allow overwriting"
+    hint: str = "overwrite"
+
+
+OVERWRITE = Advice()
+
+
 def claim(
     outputs: Iterable[Path],
     inputs: Mapping[str, Iterable[Path]] | None = None,
     *,
     overwrite: bool = False,
     known: Mapping[Path, Collection[str]] | None = None,
-    advice: str = OVERWRITE,
+    advice: Advice = OVERWRITE,
 ) -> None:
     """Raises InputError, before anything is computed, where one of the outputs must not be written.
 
@@ -171,7 +182,7 @@ def _refuse_twice(outputs: Sequence[Path]) -> None:
         )
 
 
-def _refuse_theirs(outputs: Sequence[Path], known: Mapping[Path, Collection[str]], advice: str) -> None:
+def _refuse_theirs(outputs: Sequence[Path], known: Mapping[Path, Collection[str]], advice: Advice) -> None:
     lists: dict[Path, Written] = {}
     theirs = []
     for path in outputs:
@@ -185,4 +196,4 @@ def _refuse_theirs(outputs: Sequence[Path], known: Mapping[Path, Collection[str]
             theirs.append((path, "was changed since unetr wrote it" if also[path.name] else "was not written by unetr"))
     if theirs:
         (path, why), more = theirs[0], f" (and {len(theirs) - 1} more)" if len(theirs) > 1 else ""
-        raise InputError(f"{path}: {why}{more}, and would be overwritten; {advice}")
+        raise InputError(f"{path}: {why}{more}, and would be overwritten; {advice.text}", hint=advice.hint)

@@ -29,8 +29,8 @@ _PATIENCE_S = 600.0
 class DoesNotFitError(InputError):
     """A file that would take more memory than may be had. claim: what its header says, None for what is no scan."""
 
-    def __init__(self, message: str, claim: Claim | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, claim: Claim | None = None, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
         self.claim = claim
 
 
@@ -152,7 +152,8 @@ def admit(source: Path | str, needed: int, what: str, claim: Claim | None = None
             _READERS.changed.wait_for(lambda: _fits(needed) or not _READERS.of_others(), _PATIENCE_S)
         most = _ALLOWANCE.get().most
         if not _fits(needed) or (most is not None and needed + held > most):
-            raise DoesNotFitError(_refusal(source, needed, what), claim)
+            limited = _ALLOWANCE.get().limit is not None
+            raise DoesNotFitError(_refusal(source, needed, what), claim, hint="memory_limit" if limited else None)
         if _ALLOWANCE.get().reads:
             _READERS.granted[threading.get_ident()] = needed
 
@@ -175,5 +176,5 @@ def _refusal(source: Path | str, needed: int, what: str) -> str:
         )
     return (
         f"{source}: needs at least {gigabytes(resident_bytes() + needed)} of memory {what}, more than the limit of "
-        f"{gigabytes(limit)}; raise --memory-limit, or crop or resample the scan"
+        f"{gigabytes(limit)}; allow more, or crop or resample the scan"
     )

@@ -20,7 +20,10 @@ from unetr.errors import InputError
 def parse_plan(data: Any, source: str) -> Plan:
     """Checks decoded YAML/JSON. Raises InputError naming `source` and the first key that is wrong."""
     if not isinstance(data, dict):
-        raise InputError(f"{source}: is not a plan; expected a mapping such as `unetr plan --template` prints")
+        raise InputError(
+            f"{source}: is not a plan; expected a mapping with the keys of one, as dataset, channels and labels",
+            hint="template",
+        )
     return record_from(Plan, data, source)
 
 

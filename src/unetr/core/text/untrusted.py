@@ -47,8 +47,8 @@ def untrusted(path: Path, expected: str) -> Iterator[None]:
     except Exception as error:
         # Not what the exception says: it may repeat bytes of the file, and so a person's name.
         raise UnforeseenError(
-            f"{path}: is damaged or not {expected} ({type(error).__name__}); get it again, or see the cause with "
-            "unetr --debug"
+            f"{path}: is damaged or not {expected} ({type(error).__name__}); get it again, or see the cause",
+            hint="debug",
         ) from error
 
 

@@ -84,10 +84,14 @@ def choose_engine(opened: Opened, engine: str = "auto", device: str = "auto", pr
             precision = "bf16" if has_fast_bf16(found) else "fp32"
         return Choice(engine, str(found), precision, reason)
     if device not in ("auto", "cpu"):
-        raise InputError(f"device {device}: is not one of engine {engine}; expected cpu, or --engine torch")
+        raise InputError(
+            f"device {device}: is not one of engine {engine}; expected cpu, or engine torch", hint="engine"
+        )
     if engine == "onnx":
         if precision == "bf16":
-            raise InputError("precision bf16: engine onnx has fp32 only; use --engine openvino or torch")
+            raise InputError(
+                "precision bf16: engine onnx has fp32 only; expected engine openvino or torch", hint="engine"
+            )
         return Choice(engine, "cpu", "fp32", reason)
     if precision == "auto":
         from unetr.infer.engines.openvino import has_bf16

@@ -13,7 +13,7 @@ from unetr.model.open_model import Opened
 def onnx_engine(opened: Opened) -> Engine:
     """Raises InputError for what is not an ONNX file, MachineError where onnxruntime is missing."""
     if opened.kind != "onnx":
-        raise InputError(f"{opened.source}: engine onnx runs .onnx files; write one with unetr export --to onnx")
+        raise InputError(f"{opened.source}: engine onnx runs .onnx files; export the model first", hint="to")
     try:
         import onnxruntime
     except ImportError:

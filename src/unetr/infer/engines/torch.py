@@ -37,7 +37,9 @@ def choose_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise MachineError(f"device {name}: not available on this machine ({reason}); use --device cpu") from None
+        raise MachineError(
+            f"device {name}: not available on this machine ({reason}); expected another one, such as cpu", hint="device"
+        ) from None
     return device
 
 

@@ -67,6 +67,7 @@ class CaseRecord(Record):
     id: Text
     state: State = "pending"
     error: Text | None = None
+    hint: Text | None = None
     verdict: Literal["ok", "warned", "unknown"] | None = None
     warnings: tuple[Text, ...] = ()
     notes: tuple[Text, ...] = ()

@@ -193,8 +193,8 @@ def _check_dataset(dataset: Dataset, observer: Observer) -> None:
     errors = report.errors
     if errors:
         first = f"case {errors[0].case}: {errors[0].message}" if errors[0].case else errors[0].message
-        more = f"; {len(errors) - 1} more, see" if len(errors) > 1 else "; see"
-        raise InputError(f"{dataset.root}: training would be wrong: {first}{more} unetr check")
+        more = f"; {len(errors) - 1} more" if len(errors) > 1 else ""
+        raise InputError(f"{dataset.root}: training would be wrong: {first}{more}", hint="check")
 
 
 def _check_plan(plan: Plan, dataset: Dataset) -> None:

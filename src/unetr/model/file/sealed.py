@@ -141,7 +141,8 @@ def _read(handle: BinaryIO, path: Path, kind: str, version: str) -> tuple[dict[s
     if prefix[:2] in (b"PK", b"\x80\x02", b"\x80\x04"):
         raise InputError(
             f"{path}: is a pickled PyTorch file, expected a {kind} file (.safetensors); pickles may run "
-            "code and are not opened; `unetr convert` reads the weights of other projects"
+            "code and are not opened; the weights of other projects have to be converted",
+            hint="convert",
         )
     if len(prefix) < 8 or length > size - 8:
         raise InputError(f"{path}: is not a safetensors file or is cut off ({size} bytes); expected a {kind} file")

@@ -28,9 +28,11 @@ def build_graph(ops: Operations, plan: Plan, weights: Weights, source: str) -> N
     """
     network = plan.network
     if network.peer is not None:
-        problem = f"network.peer: {network.peer} is another project's network; it runs with --engine torch only"
-    else:
-        problem = fit_problem(plan, {name: array.shape for name, array in weights.items()})
+        raise InputError(
+            f"{source}: network.peer: {network.peer} is another project's network; it runs with engine torch only",
+            hint="engine",
+        )
+    problem = fit_problem(plan, {name: array.shape for name, array in weights.items()})
     if problem:
         raise InputError(f"{source}: {problem}")
     grid = patch_grid(plan.window, network.patch)

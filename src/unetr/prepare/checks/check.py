@@ -75,6 +75,9 @@ class _Finding:
     def add(self, severity: Severity, code: str, message: str) -> None:
         self.problems.append(Problem(self.case.id, severity, code, message))
 
+    def add_error(self, code: str, error: InputError) -> None:
+        self.problems.append(Problem(self.case.id, "error", code, str(error), error.hint))
+
 
 def check_dataset(
     dataset: Dataset, progress: Callable[[int, int], None] | None = None, *, held_out: bool = True
@@ -119,7 +122,7 @@ def _check_case(case: Case, dataset: Dataset) -> _Finding:
     try:
         label = read_label(case.label)
     except InputError as error:
-        finding.add("error", "unreadable_label", str(error))
+        finding.add_error("unreadable_label", error)
         return finding
     if image is not None:
         try:
@@ -128,7 +131,7 @@ def _check_case(case: Case, dataset: Dataset) -> _Finding:
                 finding.add("info", "as_read" if note in label.notes else TURNED, note)
             label = placed
         except InputError as error:
-            finding.add("error", "grid_mismatch", str(error))
+            finding.add_error("grid_mismatch", error)
     finding.label_digest = traits_of(label).digest
     if finding.traits is not None and finding.traits.digest == finding.label_digest:
         finding.add("error", "image_is_label", f"{case.images[0]}: holds the very voxels of its label; is it a copy?")
@@ -153,7 +156,7 @@ def _check_image(finding: _Finding, n_channels: int) -> Volume | None:
     try:
         image = read_image(case, n_channels)
     except InputError as error:
-        finding.add("error", "unreadable_image", str(error))
+        finding.add_error("unreadable_image", error)
         return None
     canonical = to_canonical(image)
     finding.shape, finding.spacing_mm = canonical.shape, canonical_spacing_mm(image)
@@ -196,7 +199,7 @@ def _check_size(dataset: Dataset) -> list[Problem]:
         try:
             split_folds(dataset)
         except InputError as error:
-            problems.append(Problem(None, "error", "folds", str(error)))
+            problems.append(Problem(None, "error", "folds", str(error), error.hint))
     return problems
 
 

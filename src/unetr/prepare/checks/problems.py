@@ -10,9 +10,13 @@ Severity = Literal["error", "warning", "info"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding. case: its id, or None for the dataset as a whole. code: a stable word for machines."""
+    """One finding. case: its id, or None for the dataset as a whole. code: a stable word for machines.
+
+    hint: of the error that was met, where it has one; see `UnetrError`.
+    """
 
     case: str | None
     severity: Severity
     code: str
     message: str
+    hint: str | None = None

@@ -26,7 +26,8 @@ def split_folds(dataset: Dataset, folds: int = 5, seed: int = 0) -> list[tuple[s
         members.setdefault(case.subject, []).append(case.id)
     if len(members) < 2:
         raise InputError(
-            f"{dataset.root}: has {len(members)} labelled subjects; expected at least 2 for folds, or --fold all-data"
+            f"{dataset.root}: has {len(members)} labelled subjects; expected 2 or more for folds, or training on all",
+            hint="fold",
         )
     order = sorted(members, key=lambda subject: (-len(members[subject]), _shuffle_key(seed, subject)))
     result: list[list[str]] = [[] for _ in range(min(folds, len(members)))]

@@ -77,7 +77,7 @@ def _of_folder(path: Path, n_channels: int) -> Inputs:
 
 def _refuse_series(path: Path, series: Sequence[str]) -> None:
     if series:
-        raise InputError(f"{path}: has no series to choose from; expected DICOM, or no --series")
+        raise InputError(f"{path}: has no series to choose from; expected DICOM, or no choice of series")
 
 
 def _inputs(claims: Claims, problems: dict[str, str], *, single: bool) -> Inputs:

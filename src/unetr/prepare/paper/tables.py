@@ -81,6 +81,8 @@ def _row(recipe: Recipe, case: Case) -> Mapping[str, str | int]:
 
 def _write_once(path: Path, text: str) -> None:
     if path.exists() and read_text(path, "what a recipe wrote") != text:
-        raise InputError(f"{path}: is of another data set or other --splits; choose another output folder")
+        raise InputError(
+            f"{path}: is of another data set or another number of splits; choose another output folder", hint="splits"
+        )
     if not path.exists():
         write_text(path, text)

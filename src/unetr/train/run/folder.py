@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unetr.core.files.atomic import is_own, write_text
 from unetr.core.files.digest import size_and_sha256
-from unetr.core.files.outputs import claim
+from unetr.core.files.outputs import Advice, claim
 from unetr.core.plan.file import read_plan, write_plan
 from unetr.core.plan.fingerprint import Fingerprint
 from unetr.core.plan.schema import Plan
@@ -167,7 +167,7 @@ def open_run(
     _refuse_other_data(run, kept, settings)
     if kept.plan_digest and kept.plan_digest != size_and_sha256(run.plan)[1]:
         raise InputError(
-            f"{run.plan}: was edited since the run began; put it back, or train by it in another folder, with --plan"
+            f"{run.plan}: was edited since the run began; put it back, or train by it in another folder", hint="plan"
         )
     asked = settings.model_copy(update={name: getattr(kept, name) for name in (*_FIXED_LATER, *_COMPARED_APART)})
     difference = _difference(kept, asked) or _difference(read_plan(run.plan), plan)
@@ -188,8 +188,9 @@ def _start_folder(run: Run, plan: Plan, overwrite: bool) -> None:
     if run.plan.exists() and not overwrite and not _difference(read_plan(run.plan), plan):
         claim([run.fingerprint])  # the plan stays as it is, with a person's remarks
         return
-    advice = f"train by it with --plan {run.plan}, choose another output, or lose it with --overwrite"
-    claim([run.plan, run.fingerprint], overwrite=overwrite, advice=advice)
+    advice = Advice("train by it, choose another output, or lose it by overwriting", hint="plan")
+    claim([run.plan], overwrite=overwrite, advice=advice)
+    claim([run.fingerprint], overwrite=overwrite)
     write_plan(run.plan, plan)
 
 

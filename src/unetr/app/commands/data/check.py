@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unetr.app.hints import hinted
 from unetr.app.options import DatasetPath, Json, TransformName, transform_named
 from unetr.app.printing import counted, print_json, print_table, say
 from unetr.app.progress import progress
@@ -44,12 +45,16 @@ def check(
     if as_json:
         print_json(json.loads(report.to_json()))
     elif shown:
-        rows = [(problem.case or "(dataset)", problem.severity, problem.code, problem.message) for problem in shown]
+        rows = [
+            (problem.case or "(dataset)", problem.severity, problem.code, hinted(problem.message, problem.hint))
+            for problem in shown
+        ]
         title = f"{report.dataset}: {counted(len(shown), 'finding')}"
         print_table(title, ("case", "severity", "code", "problem"), rows)
     if report.errors:
         found = f"{counted(len(report.errors), 'error')} in {counted(report.cases, 'case')}"
-        raise InputError(f"{dataset}: {found}; training would be wrong; first: {report.errors[0].message}")
+        first = report.errors[0]
+        raise InputError(f"{dataset}: {found}; training would be wrong; first: {first.message}", hint=first.hint)
     say(f"{dataset}: {counted(report.cases, 'case')}, no errors, warnings or notes: {len(report.problems)}")
 
 

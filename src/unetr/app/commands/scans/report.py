@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unetr.app.hints import with_hint
 from unetr.app.options import Overwrite
 from unetr.app.printing import say
 from unetr.core.space.frames import taking
@@ -101,7 +102,7 @@ def _worst_shown(run: Run, predictions: Path, settings: Settings, results: Resul
         with taking(transform):
             cases = {case.id: case for case in open_dataset(dataset_folder(run, settings)).labelled}
     except InputError as error:
-        say(f"without pictures of the worst cases: {error}")
+        say(f"without pictures of the worst cases: {with_hint(error)}")
         return []
     shown = []
     for name, _ in worst_cases(results, WORST_CASES):

@@ -164,12 +164,14 @@ def _source(path: Path, labels: Volume) -> DicomSource:
     if not isinstance(source, DicomSource):
         raise InputError(
             f"{path}: a result in DICOM refers to the scan's own DICOM series, so it needs a DICOM input; "
-            "choose --format nifti, or give the DICOM folder"
+            "write NIfTI instead, or give the DICOM folder",
+            hint="format",
         )
     if source.frames and len(source.headers) > 1:
         raise InputError(
             f"{path}: the scan is a concatenation of {len(source.headers)} DICOM objects, which no result in DICOM "
-            "refers to yet; choose --format nifti"
+            "refers to yet; write NIfTI instead",
+            hint="format",
         )
     return source
 
@@ -179,7 +181,9 @@ def _stack(path: Path, source: DicomSource) -> Stack:
     name = f"{path}: the source series"
     for keyword in ("StudyInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID"):
         if not text(source.headers[0], keyword, name):
-            raise InputError(f"{name} has no {keyword}, which a result in DICOM must repeat; choose --format nifti")
+            raise InputError(
+                f"{name} has no {keyword}, which a result in DICOM must repeat; write NIfTI instead", hint="format"
+            )
     sop_class = text(source.headers[0], "SOPClassUID", name)
     instances = tuple(
         Instance(DicomFile(f"{name}, slice {index + 1}", 0, io.BytesIO), header, sop_class, source.series_uid)

@@ -109,7 +109,7 @@ def chosen_series(path: Path, found: Sequence[Series], wanted: Sequence[str]) ->
     more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
     if not wanted:
         if len(found) > 1:
-            raise InputError(f"{path}: holds {len(found)} series; choose with --series UID: {listed}{more}")
+            raise InputError(f"{path}: holds {len(found)} series; choose by UID: {listed}{more}", hint="series")
         return list(found)
     if len(set(wanted)) < len(wanted):
         raise InputError(f"{path}: the same series was given twice; expected different ones")

@@ -63,7 +63,7 @@ def stack_series(series: Series) -> Stack:
         order, affine = regular_grid(title, slices)
     except InputError as error:
         left_out = "; ".join(note.text for note in notes if not note.doubt)
-        raise InputError(f"{error} ({left_out})" if left_out else str(error)) from None
+        raise InputError(f"{error} ({left_out})" if left_out else str(error), hint=error.hint) from None
     header, name = instances[0].header, instances[0].file.name
     notes += notes_on_numbers(series.kind, header, [each.rescale for each in slices], name)
     notes += notes_on_completeness(title, slices, series.instances, affine)
