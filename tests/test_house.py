@@ -26,14 +26,13 @@ LONG_FUNCTIONS = {
 }
 LONG_FILES = {
     "src/unetr/app/predict_run.py",
-    "src/unetr/io/dicom/pixels.py",
     "tests/app/test_commands.py",
     "tests/app/test_folders.py",
     "tests/infer/test_batch.py",
     "tests/infer/test_compiled_cache.py",
     "tests/infer/test_verdict.py",
     "tests/malformed.py",
-    "tests/model/test_artefact.py",
+    "tests/model/test_open_model.py",
     "tests/prepare/datasets/test_descriptions.py",
     "tests/prepare/planning/test_planner.py",
     "tests/train/test_exactness.py",

@@ -9,7 +9,8 @@ import numpy as np
 
 from unetr.core.plan.schema import Plan
 from unetr.core.space.geometry import Placement, restore
-from unetr.infer.sweep.windows import blending_weights, centre_padding, window_starts
+from unetr.infer.sweep.blending import blending_weights
+from unetr.infer.sweep.windows import centre_padding, window_starts
 
 Engine = Callable[[np.ndarray], np.ndarray]
 

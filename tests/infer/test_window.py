@@ -10,8 +10,9 @@ from tests.infer.plain import sliding_window
 from tests.infer.test_predict import plan
 
 from unetr.core.plan.schema import ChannelPlan
+from unetr.infer.sweep.blending import LEAST_WEIGHT, blending_weights
 from unetr.infer.sweep.slabs import Route, sweep
-from unetr.infer.sweep.windows import LEAST_WEIGHT, blending_weights, window_starts
+from unetr.infer.sweep.windows import window_starts
 
 
 @given(st.integers(1, 300), st.integers(1, 128), st.floats(0, 0.95))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unetr.core.plan.file import parse_plan, plan_to_yaml, read_plan
-from unetr.core.plan.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
+from unetr.core.plan.fingerprint import Fingerprint, IntensityStatistics
 from unetr.core.plan.schema import Plan, TrainingPlan
 from unetr.errors import InputError
 from unetr.prepare.datasets.cases import LAYOUTS, open_dataset
@@ -21,7 +21,6 @@ from unetr.prepare.planning.budget import Budget
 from unetr.prepare.planning.channels import choose_normalisation
 from unetr.prepare.planning.planner import (
     choose_batch_size,
-    choose_mirror_axes,
     choose_spacing,
     choose_window,
     fill_window,
@@ -153,27 +152,6 @@ def test_side_effect_by_hand():
     # Offsets 1, 2, 3: mean 2, deviation 1. Constant 5: the floor. Symmetric: 0.
     assert side_effect([(1, 5, -4), (2, 5, 0), (3, 5, 4)]) == pytest.approx((2, 500, 0))
     assert side_effect([(1, 2, 3)]) == (0, 0, 0)
-
-
-def _label(name, side=(0.0, 0.0, 0.0), cases=20) -> LabelStatistics:
-    return LabelStatistics(name=name, value=1, cases=cases, voxel_fraction=0.1, median_volume_ml=1, side=side)
-
-
-@pytest.mark.parametrize(
-    ("labels", "cases", "axes"),
-    [
-        ([_label("a", (0.1, 0.2, 0.3)), _label("b", (-0.1, 0, 0))], 20, (0, 1, 2)),
-        ([_label("left", (-9, 0, 0)), _label("right", (9, 0, 0))], 20, (1, 2)),
-        ([_label("a", (0.5, 0, 0)), _label("b", (0, 0, -2.0))], 20, (0, 1)),
-        ([_label("a")], 20, ()),
-        ([_label("a")], 4, ()),
-        ([_label("a"), _label("rare", cases=4)], 20, ()),
-        ([_label("a"), _label("absent", cases=0)], 20, ()),
-        ([_label("absent", cases=0), _label("also", cases=0)], 20, ()),
-    ],
-)
-def test_mirror_axes_by_the_stated_test(labels, cases, axes):
-    assert choose_mirror_axes(labels, cases)[0] == axes
 
 
 def test_a_window_larger_than_the_volume_is_filled_with_finer_voxels():

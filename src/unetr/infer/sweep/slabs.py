@@ -15,8 +15,9 @@ import numpy as np
 
 from unetr.core.machine.parallel import available_cores, in_threads, ranges
 from unetr.core.plan.schema import Plan
+from unetr.infer.sweep.blending import blending_weights
 from unetr.infer.sweep.finite import check_finite
-from unetr.infer.sweep.windows import Engine, Float, Shape, blending_weights, centre_padding, window_starts
+from unetr.infer.sweep.windows import Engine, Float, Shape, centre_padding, window_starts
 
 
 @dataclass(frozen=True, slots=True)

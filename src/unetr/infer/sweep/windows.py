@@ -1,4 +1,4 @@
-"""Sliding windows: where they are, and how much each voxel of a window counts (see `sweep`).
+"""Sliding windows: where they are (see `slabs`). How much each of their voxels counts is `blending`'s to say.
 
 Knows arrays only: the network is a function from windows to logits (see `engines`).
 """
@@ -15,10 +15,6 @@ Shape = tuple[int, int, int]
 Engine = Callable[[Float], Float]
 """windows [B, C, H, W, D] -> logits [B, J, H, W, D], both float32."""
 
-# Width of the Gaussian, as a share of the window's length, and the least weight that a voxel gets.
-GAUSSIAN_SIGMA = 0.125
-LEAST_WEIGHT = 1e-3
-
 
 def window_starts(length: int, window: int, overlap: float) -> list[int]:
     """First voxels of the windows along one axis; neighbours overlap by at least `overlap` of the window.
@@ -29,18 +25,6 @@ def window_starts(length: int, window: int, overlap: float) -> list[int]:
         return [0]
     step = max(1, int(window * (1 - overlap)))
     return [*range(0, length - window, step), length - window]
-
-
-def blending_weights(window: Shape, blending: str) -> Float:
-    """Weight of each voxel of a window [H, W, D]: 1 everywhere (constant), or a Gaussian about its centre."""
-    if blending == "constant":
-        return np.ones(window, dtype=np.float32)
-    weights = np.ones((1, 1, 1))
-    for axis, length in enumerate(window):
-        distance = np.arange(length) - (length - 1) / 2
-        profile = np.exp(-0.5 * (distance / (GAUSSIAN_SIGMA * length)) ** 2)
-        weights = weights * np.expand_dims(profile, [a for a in range(3) if a != axis])
-    return np.maximum(weights, LEAST_WEIGHT).astype(np.float32)
 
 
 def centre_padding(shape: Shape, window: Shape) -> list[tuple[int, int]]:

@@ -65,7 +65,7 @@ def read_dicom(path: Path, series: Sequence[str] = ()) -> Volume:
     """Reads a series, or several of one grid as channels in the order of their UIDs `series`, as [C, X, Y, Z].
 
     X are columns, Y rows, Z slices, sorted by position along their normal; affine: voxel -> RAS mm. Numbers: see
-    `dicom_pixels.read_pixels`; pixels with the PixelPaddingValue are left as they are. `Volume.source` is a tuple of
+    `pixels.read_pixels`; pixels with the PixelPaddingValue are left as they are. `Volume.source` is a tuple of
     one DicomSource per channel. Raises InputError for whatever is not one sound regular grid, with the file's name or
     the position in mm, and for several series where none is chosen; MachineError for a missing decoder.
     """

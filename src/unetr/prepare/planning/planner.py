@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from unetr.core.plan.file import parse_plan
-from unetr.core.plan.fingerprint import Fingerprint, LabelStatistics
+from unetr.core.plan.fingerprint import Fingerprint
 from unetr.core.plan.schema import InferencePlan, Plan, PretrainingPlan, TrainingPlan, Window
 from unetr.core.plan.targets import output_count
 from unetr.core.space.frames import taken
@@ -19,6 +19,7 @@ from unetr.prepare.measure.scan_facts import Triple, by_axis
 from unetr.prepare.measure.structures import spare_structures
 from unetr.prepare.planning.budget import Budget, fit_augmentation, fit_spacing
 from unetr.prepare.planning.channels import choose_channels
+from unetr.prepare.planning.mirrors import choose_mirror_axes
 from unetr.prepare.planning.presets import AUTO, PRESETS, Preset, choose_preset
 from unetr.prepare.planning.training_memory import TrainingMemory, training_memory
 
@@ -27,12 +28,6 @@ _ANISOTROPY = 3.0
 _FEWEST_PATCHES = 2
 # Finer voxels than this many times the scans' own would be interpolation only.
 _FINEST = 2.0
-# Mirroring is tested on at least this many cases.
-_MIRROR_CASES = 5
-# Effect size from which a label is told by its side. With normally spread positions, 2 means that the label lies on
-# the same side of the foreground's centroid in 97.7 % of the cases. On the Decathlon's hippocampus, where mirroring
-# is known to help left-right and to harm front-back and up-down, the three are 1.5, 7.6 and 3.2.
-MIRROR_EFFECT = 2.0
 
 _WHY_UNLABELLED = {
     "training.foreground_fraction": "has no effect: nothing is labelled, so windows lie anywhere",
@@ -194,38 +189,6 @@ def choose_batch_size(window: Window, preset: Preset, memory: TrainingMemory, pr
             f", more than the {memory.free_gb:.1f} GB that are free: close other programs or take a smaller preset"
         )
     return batch, reason
-
-
-def choose_mirror_axes(labels: list[LabelStatistics], cases: int) -> tuple[tuple[int, ...], str]:
-    """The axes along which a mirrored scan could be another patient's, as far as the labels tell.
-
-    For each label and axis, the effect size of its position is |mean| / standard deviation over cases of the signed
-    distance from the centroid of all foreground to the label's centroid. At MIRROR_EFFECT or more the label is told
-    from the others by its side, and a mirrored scan would teach the wrong label. A label alone cannot be tested so, and
-    is not mirrored: what surrounds it may be told from it by its side as well (docs/lab/decisions.md, left atrium).
-    """
-    if cases < _MIRROR_CASES:
-        return (), f"none: {cases} cases are too few to test whether labels are told apart by their side"
-    present = [label for label in labels if label.cases > 0]
-    if len(present) == 1:
-        return (), (
-            f"none: {present[0].name} is the only label, so nothing tells whether what lies mirrored beside it could "
-            "pass for it, as one chamber of a heart for another"
-        )
-    rare = [label.name for label in present if label.cases < _MIRROR_CASES]
-    if rare or not present:
-        what = f"{rare[0]} occurs in fewer than {_MIRROR_CASES} cases" if rare else "no label occurs"
-        return (), f"none: {what}, so it cannot be tested whether labels are told apart by their side"
-    allowed, parts = [], []
-    for axis, name in enumerate(("left-right", "front-back", "up-down")):
-        worst = max(present, key=lambda label: abs(label.side[axis]))
-        effect = abs(worst.side[axis])
-        if effect < MIRROR_EFFECT:
-            allowed.append(axis)
-        verdict = "allowed" if effect < MIRROR_EFFECT else "forbidden"
-        parts.append(f"{name} {verdict} (effect size {effect:.1f}, {worst.name})")
-    reason = ", ".join(parts)
-    return tuple(allowed), f"{reason}; from {MIRROR_EFFECT:g} on a label is told from the others by its side"
 
 
 def _why_placed(fingerprint: Fingerprint) -> dict[str, str]:
