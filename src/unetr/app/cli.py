@@ -16,11 +16,13 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from unetr import __version__
 from unetr.app.commands.data import check, plan, recipe
 from unetr.app.commands.models import convert, export, info, models
 from unetr.app.commands.scans import demo, evaluate, predict, report
 from unetr.app.commands.training import ablate, compare, pretrain, profile, train
 from unetr.app.hints import hint_for, with_hint
+from unetr.app.printing import write_line
 from unetr.app.streams import only_own_words
 from unetr.core.machine.offline import keep_to_given_folders
 from unetr.core.text.printable import printable, printable_lines
@@ -88,8 +90,17 @@ _BAD_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 _NO_MEMORY = ("can't allocate memory", "out of memory")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        write_line(f"unetr {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _before_the_command(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, and what libraries say.")] = False,
 ) -> None:
     _shown["traceback"] = debug
