@@ -18,8 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from unetr.evaluate.paired import paired_difference
-from unetr.evaluate.results import Results, read_results
+from unetr.evaluation.results import Results, read_results
+from unetr.evaluation.summary import paired_difference
 from unetr.prepare.datasets.cases import Case, Dataset, open_dataset
 from unetr.prepare.datasets.folds import split_folds
 

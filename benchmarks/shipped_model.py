@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unetr.evaluate.overlap import dice_per_class
+from unetr.evaluation.dice import dice_per_class
 from unetr.infer.load import load
 from unetr.infer.predict import Segmenter
 from unetr.io import read_volume

@@ -162,7 +162,7 @@ def table() -> bytes:
 
 
 def results() -> bytes:
-    from unetr.evaluate.results import ClassScore, results_to_json, summarise
+    from unetr.evaluation.results import ClassScore, results_to_json, summarise
 
     nan = float("nan")
     rows = [ClassScore("a", "organ", (1,), 0.5, 0.3, 1.0, 0.5, nan, 3, 1, 2, 0.1, 0.2)]

@@ -170,7 +170,7 @@ def table(data: bytes, folder: Path) -> object:
 
 def records(data: bytes, folder: Path) -> object:
     """results.json or report.json, as the first byte decides."""
-    from unetr.evaluate.results import read_results
+    from unetr.evaluation.results import read_results
     from unetr.jobs.predict.report import read_report
 
     path = folder / "record.json"

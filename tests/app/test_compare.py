@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from unetr.evaluate.results import read_results
+from unetr.evaluation.results import read_results
 from unetr.model.file.model_file import read_model
 from unetr.model.network.build import build_network, network_from
 from unetr.model.profile import profile_network

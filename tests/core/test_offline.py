@@ -45,7 +45,7 @@ def test_openvino_alone_would_send(watched: tuple[Path, dict[str, str]]) -> None
         "import unetr.model.graph.openvino.runtime",
         "import unetr, openvino; openvino.convert_model",  # another program's import after ours
         "from unetr.infer.engines.openvino import has_bf16; has_bf16()",
-        "from unetr.app import compare_run; compare_run._said_by('models')",
+        "from unetr.jobs.compare import contest; contest._said_by('models')",
     ],
 )
 def test_openvino_through_this_package_does_not(code: str, watched: tuple[Path, dict[str, str]]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from unetr.evaluate.overlap import dice, dice_per_class, iou, mask_counts, pair_counts, tp_fp_fn
+from unetr.evaluation.dice import dice, dice_per_class, iou, mask_counts, pair_counts, tp_fp_fn
 
 labels_4 = hnp.arrays(np.uint8, (2, 3, 4), elements=st.integers(0, 3))
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unetr.evaluate.overlap import dice, iou, mask_counts
-from unetr.evaluate.surface import hausdorff_mm, surface_dice, surface_distances
+from unetr.evaluation.dice import dice, iou, mask_counts
+from unetr.evaluation.surface import hausdorff_mm, surface_dice, surface_distances
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 

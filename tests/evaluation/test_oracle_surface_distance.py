@@ -9,14 +9,14 @@ import pytest
 import surface_distance
 from surface_distance import lookup_tables
 
-from unetr.evaluate.overlap import dice, mask_counts
-from unetr.evaluate.surface import (
+from unetr.evaluation.dice import dice, mask_counts
+from unetr.evaluation.surface import (
     average_symmetric_distance_mm,
     hausdorff_mm,
     surface_dice,
     surface_distances,
 )
-from unetr.evaluate.surface_area import CORNERS, surface_areas
+from unetr.evaluation.surface_area import CORNERS, surface_areas
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

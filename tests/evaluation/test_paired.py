@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from unetr.evaluate.paired import paired_difference
+from unetr.evaluation.summary import paired_difference
 
 
 def test_a_constant_difference_has_no_spread() -> None:

@@ -13,8 +13,8 @@ import surface_distance
 
 from unetr.core.space.volume import Volume
 from unetr.errors import InputError
-from unetr.evaluate.results import read_results, write_results
-from unetr.evaluate.run import Target, evaluate_folders, evaluate_pairs, match_cases, score_case
+from unetr.evaluation.pairs import Target, evaluate_folders, evaluate_pairs, match_cases, score_case
+from unetr.evaluation.results import read_results, write_results
 from unetr.io import read_label, write_volume
 
 SPACING = (1.0, 2.0, 5.0)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unetr.errors import InputError
-from unetr.evaluate.results import (
+from unetr.evaluation.results import (
     ClassScore,
     mean_foreground_dice,
     read_results,
@@ -22,7 +22,7 @@ from unetr.evaluate.results import (
     worst_cases,
     write_results,
 )
-from unetr.evaluate.summary import bootstrap_interval, case_means, statistic
+from unetr.evaluation.summary import bootstrap_interval, case_means, statistic
 
 NAN = math.nan
 

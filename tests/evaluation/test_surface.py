@@ -11,13 +11,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from unetr.evaluate.surface import (
+from unetr.evaluation.surface import (
     average_symmetric_distance_mm,
     hausdorff_mm,
     surface_dice,
     surface_distances,
 )
-from unetr.evaluate.surface_area import CORNERS, surface_areas
+from unetr.evaluation.surface_area import CORNERS, surface_areas
 
 UNIT = (1.0, 1.0, 1.0)
 masks = hnp.arrays(np.bool_, (4, 3, 5))

@@ -17,7 +17,7 @@ import pytest
 
 from unetr.core.text.untrusted import UnforeseenError
 from unetr.errors import InputError
-from unetr.evaluate.run import Pair, evaluate_pairs
+from unetr.evaluation.pairs import Pair, evaluate_pairs
 from unetr.io import read_volume
 
 SECONDS = 4.0

@@ -8,7 +8,7 @@ import pytest
 
 from unetr.core.plan.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics
 from unetr.core.plan.schema import ChannelPlan, Plan
-from unetr.evaluate.results import ClassScore, Results, summarise
+from unetr.evaluation.results import ClassScore, Results, summarise
 
 HOSTILE = "<script>alert('x')</script> & \"$1^{2}$\" ${title}"
 

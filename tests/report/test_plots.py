@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetr.evaluate.results import summarise
+from unetr.evaluation.results import summarise
 from unetr.report.plots import distributions_png, read_log, smoothed, training_curves_png
 
 BLUE = np.array([0x2F, 0x81, 0xD6]) / 255

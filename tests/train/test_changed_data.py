@@ -16,7 +16,7 @@ from unetr.core.files.atomic import write_text
 from unetr.core.plan.schema import Plan
 from unetr.core.space.volume import Volume
 from unetr.errors import InputError
-from unetr.evaluate.results import read_results
+from unetr.evaluation.results import read_results
 from unetr.io import write_volume
 from unetr.jobs.training.crossval import fold_runs, gather_folds
 from unetr.jobs.training.fit import Request, fit, prepare_run

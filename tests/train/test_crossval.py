@@ -13,8 +13,8 @@ import pytest
 from unetr.core.plan.file import read_plan
 from unetr.core.plan.schema import Plan, PostprocessPlan, Region
 from unetr.core.space.volume import Volume
-from unetr.evaluate.results import read_results
-from unetr.evaluate.run import Pair
+from unetr.evaluation.pairs import Pair
+from unetr.evaluation.results import read_results
 from unetr.io import read_label, write_volume
 from unetr.jobs.training.crossval import fold_runs, gather_folds, try_rules
 from unetr.model.file.model_file import ModelFile, read_model, write_model

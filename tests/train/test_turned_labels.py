@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from unetr.evaluate.results import read_results
+from unetr.evaluation.results import read_results
 from unetr.prepare.checks.check import check_dataset
 from unetr.prepare.datasets.cases import open_dataset, read_case
 

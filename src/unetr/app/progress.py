@@ -1,15 +1,17 @@
-"""The progress bar of the commands."""
+"""The progress bar of the commands, and what a job tells while it runs."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from unetr.app.printing import say
 from unetr.app.streams import own_err, show_bar
+from unetr.core.observer import Observer
 from unetr.core.text.printable import printable
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, Task
+    from rich.progress import Progress, Task, TaskID
     from rich.text import Text
 
 
@@ -55,3 +57,23 @@ def progress(*, shown: bool = True) -> AbstractContextManager[Progress]:
         redirect_stderr=False,
         disable=not (shown and own_err().isatty()),
     )
+
+
+class OnScreen(Observer):
+    """What a job tells: its notes as lines, and its stages on a progress bar where there is one."""
+
+    def __init__(self, bar: Progress | None = None) -> None:
+        self._bar = bar
+        self._tasks: dict[str, TaskID] = {}
+
+    def on_note(self, text: str) -> None:
+        """Said above the bar."""
+        say(text)
+
+    def on_stage(self, name: str, done: int, of: int | None) -> None:
+        """A line of the bar for each stage."""
+        if self._bar is None:
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._bar.add_task(name, total=None, note="")
+        self._bar.update(self._tasks[name], completed=done, total=of)

@@ -16,7 +16,7 @@ from unetr.app.training_view import cross_validate_in_view, fit_in_view
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
-    from unetr.evaluate.results import Results
+    from unetr.evaluation.results import Results
     from unetr.prepare.paper.recipes import Column, Recipe
     from unetr.prepare.paper.tables import Tables
 

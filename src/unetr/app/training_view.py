@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from unetr.core.space.frames import Transform
-    from unetr.evaluate.results import Results
+    from unetr.evaluation.results import Results
     from unetr.jobs.training.fit import Request
     from unetr.prepare.datasets.cases import Dataset
     from unetr.train.optimise.transfer import Transfer
@@ -183,7 +183,7 @@ def run_transform(name: str | None, request: Request, runs: Sequence[Run]) -> Tr
 @contextmanager
 def scores_kept(as_json: bool) -> Iterator[None]:
     """Scores that cannot be written are printed before the error ends the command."""
-    from unetr.evaluate.results import UnwrittenScoresError, results_to_json
+    from unetr.evaluation.results import UnwrittenScoresError, results_to_json
 
     try:
         yield

@@ -14,7 +14,7 @@ from unetr.errors import InputError
 _MOST_VALUES = 2000
 
 
-class Names:
+class LabelNames:
     """Label values and their names, gathered while cases are read; fixed ones are known beforehand and stay."""
 
     def __init__(self, names: Mapping[int, str] | None = None, fixed: bool = False) -> None:
@@ -55,6 +55,12 @@ class Names:
     def values(self) -> list[int]:
         """All values but the background's, sorted."""
         return sorted((self._values | set(self._names)) - {0})
+
+    def allowed(self, ignore_value: int | None) -> set[int] | None:
+        """All values that a label file may have, None for any; `ignore_value` beside the fixed ones."""
+        if not self._fixed:
+            return None
+        return {0, *self._values} | (set() if ignore_value is None else {ignore_value})
 
     def labels(self) -> dict[tuple[int, ...], str]:
         """Each value's name."""

@@ -1,4 +1,4 @@
-"""Scoring: one case from two label arrays, and a folder of predictions against a folder of labels.
+"""Predicted label files against true ones: which belong together, and the scores of all pairs.
 
 Cases are matched by file name without the suffix. Reading, and the rules for what is a usable label, are io's.
 """
@@ -8,29 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
 from unetr.core.machine.allowance import Claim, reading
 from unetr.core.plan.targets import Target
 from unetr.core.space.volume import Array, Volume
 from unetr.errors import InputError
-from unetr.evaluate.names import Names
-from unetr.evaluate.overlap import dice, iou, pair_counts
-from unetr.evaluate.results import ClassScore, Results, summarise
-from unetr.evaluate.surface import (
-    Spacing,
-    average_symmetric_distance_mm,
-    hausdorff_mm,
-    surface_dice,
-    surface_distances,
-)
+from unetr.evaluation.label_names import LabelNames
+from unetr.evaluation.results import ClassScore, Results, summarise
+from unetr.evaluation.score import absent_score, score_case
 from unetr.io import case_name, is_scan, onto_grid, read_label
-
-Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,49 +28,6 @@ class Pair:
     case: str
     prediction: Path | None
     truth: Path
-
-
-def score_case(
-    prediction: Array,
-    truth: Array,
-    targets: Sequence[Target],
-    spacing_mm: Spacing,
-    tolerance_mm: float = 2.0,
-    case: str = "",
-) -> list[ClassScore]:
-    """Scores every target in one case, in their order.
-
-    prediction, truth: integer label arrays [X, Y, Z] of one shape on one grid with voxels of spacing_mm. Values that
-    are in no target count as background. tolerance_mm: for the surface Dice. Raises ValueError for different shapes
-    and for targets with a value below 1.
-    """
-    values = sorted({0}.union(*(target.values for target in targets)))
-    if any(value < 1 for target in targets for value in target.values):
-        raise ValueError("targets are made of values from 1 up; 0 is the background")
-    prediction_index, truth_index = _indices(prediction, values), _indices(truth, values)
-    counts = pair_counts(prediction_index, truth_index, len(values))
-    boxes = [_boxes(prediction_index, len(values)), _boxes(truth_index, len(values))]
-    voxel_ml = float(np.prod(spacing_mm)) / 1000
-    scores = []
-    for target in targets:
-        members = [values.index(value) for value in target.values]
-        in_truth, in_prediction = int(counts[members].sum()), int(counts[:, members].sum())
-        tp = int(counts[np.ix_(members, members)].sum())
-        fp, fn = in_prediction - tp, in_truth - tp
-        hd95_mm = assd_mm = nsd = float("nan")
-        if in_truth and in_prediction:
-            box = _union([found[member] for found in boxes for member in members])
-            prediction_mask, truth_mask = (np.isin(index[box], members) for index in (prediction_index, truth_index))
-            distances = surface_distances(prediction_mask, truth_mask, spacing_mm)
-            hd95_mm, assd_mm = hausdorff_mm(distances, 95), average_symmetric_distance_mm(distances)
-            nsd = surface_dice(distances, tolerance_mm)
-        scores.append(
-            ClassScore(
-                case, target.name, target.values, dice(tp, fp, fn), iou(tp, fp, fn), hd95_mm, assd_mm, nsd,
-                tp, fp, fn, in_prediction * voxel_ml, in_truth * voxel_ml,
-            )
-        )  # fmt: skip
-    return scores
 
 
 def evaluate_folders(
@@ -135,40 +80,49 @@ def evaluate_pairs(
     """
     if regions and len(set(regions.values())) < len(regions):
         raise InputError(f"two regions are made of the same labels; expected different ones: {dict(regions)}")
-    known = Names() if names is None else Names({value: name for name, value in names.items()}, fixed=True)
-    allowed = None if names is None else {0, *names.values()} | ({ignore_value} if ignore_value is not None else set())
+    known = LabelNames() if names is None else LabelNames({value: name for name, value in names.items()}, fixed=True)
     scores: dict[str, dict[tuple[int, ...], ClassScore]] = {}
     failed: dict[str, str] = {}
     notes: list[str] = []
     for done, pair in enumerate(pairs, start=1):
         try:
-            truth, predicted = read_pair(pair, allowed)
-            known.add_names({pair.truth: truth, pair.prediction: predicted})
-            prediction = np.zeros(truth.shape, np.uint8) if predicted is None else predicted.data[0]
-            if ignore_value is not None:
-                ignored = truth.data == ignore_value
-                truth = truth.with_data(np.where(ignored, 0, truth.data))
-                prediction = np.where(ignored[0], 0, prediction)
-            known.add_values(pair.truth, truth.data, prediction)
+            truth, prediction, turned = _read(pair, known, ignore_value)
         except InputError as error:
             if not keep_going or len(pairs) == 1:
                 raise
             failed[pair.case] = str(error)
-            continue
-        notes += predicted.notes if predicted is not None else ()
-        targets = [Target("", values) for values in _wanted(known, regions)]
-        found = score_case(prediction, truth.data[0], targets, truth.spacing_mm, tolerance_mm, pair.case)
-        scores[pair.case] = {score.values: score for score in found}
+        else:
+            notes += turned
+            targets = [Target("", values) for values in (regions.values() if regions else known.labels())]
+            found = score_case(prediction, truth.data[0], targets, truth.spacing_mm, tolerance_mm, pair.case)
+            scores[pair.case] = {score.values: score for score in found}
         if progress is not None:
             progress(done, len(pairs))
-    labels_of = {values: name for name, values in regions.items()} if regions else known.labels()
+    labels = {values: name for name, values in regions.items()} if regions else known.labels()
     rows = [
-        replace(of_case.get(values) or _absent(case, values), label=label)
+        replace(of_case.get(values) or absent_score(case, values), label=label)
         for case, of_case in scores.items()
-        for values, label in labels_of.items()
+        for values, label in labels.items()
     ]
     missing = [pair.case for pair in pairs if pair.prediction is None and pair.case not in failed]
     return replace(summarise(rows, tolerance_mm, missing, extra), failed=failed, notes=tuple(notes))
+
+
+def _read(pair: Pair, known: LabelNames, ignore_value: int | None) -> tuple[Volume, Array, tuple[str, ...]]:
+    """The truth, the prediction's labels [X, Y, Z] on its grid, and notes; `known` learns names and values.
+
+    Voxels whose truth is ignored are background in both. Raises InputError.
+    """
+    allowed = known.allowed(ignore_value)
+    truth, predicted = read_pair(pair, allowed)
+    known.add_names({pair.truth: truth, pair.prediction: predicted})
+    prediction = np.zeros(truth.shape, np.uint8) if predicted is None else predicted.data[0]
+    if ignore_value is not None:
+        ignored = truth.data == ignore_value
+        truth = truth.with_data(np.where(ignored, 0, truth.data))
+        prediction = np.where(ignored[0], 0, prediction)
+    known.add_values(pair.truth, truth.data, prediction)
+    return truth, prediction, () if predicted is None else predicted.notes
 
 
 def match_cases(
@@ -227,36 +181,3 @@ def read_pair(pair: Pair, allowed: Collection[int] | None = None) -> tuple[Volum
         return truth, None
     prediction = read_label(pair.prediction, allowed)
     return truth, onto_grid(truth, prediction, pair.truth, pair.prediction)
-
-
-def _wanted(known: Names, regions: Mapping[str, tuple[int, ...]] | None) -> list[tuple[int, ...]]:
-    return list(regions.values()) if regions else [(value,) for value in known.values()]
-
-
-def _absent(case: str, values: tuple[int, ...]) -> ClassScore:
-    """The score of a class that was first seen after this case: in neither of its two label arrays."""
-    nan = float("nan")
-    return ClassScore(case, "", values, nan, nan, nan, nan, nan, 0, 0, 0, 0.0, 0.0)
-
-
-def _indices(labels: Array, values: list[int]) -> NDArray[np.unsignedinteger[Any]]:
-    """Replaces each label value by its position in `values` (sorted, 0 first), other values by that of 0."""
-    sorted_values = np.array(values)
-    index = np.empty(labels.shape, dtype=np.min_scalar_type(len(values)))
-    for row, found in zip(labels, index, strict=True):  # one sagittal slice at a time, to keep memory small
-        nearest = np.minimum(np.searchsorted(sorted_values, row), len(values) - 1)
-        found[:] = np.where(sorted_values[nearest] == row, nearest, 0)
-    return index
-
-
-def _boxes(index: NDArray[np.unsignedinteger[Any]], n: int) -> list[Box | None]:
-    """Per position in `values`, the box around its voxels; the background's is not looked for."""
-    boxes: list[Box | None] = [None]
-    boxes.extend(ndimage.find_objects(index, max_label=n - 1) if n > 1 else [])  # type: ignore[arg-type]
-    return boxes
-
-
-def _union(boxes: Sequence[Box | None]) -> Box:
-    there = [box for box in boxes if box is not None]
-    x, y, z = (slice(min(b[i].start for b in there), max(b[i].stop for b in there)) for i in range(3))
-    return x, y, z

@@ -19,7 +19,7 @@ from unetr.core.text.printable import csv_cell, printable_json
 from unetr.core.text.reading import read_json
 from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError, MachineError
-from unetr.evaluate.summary import METRICS, Statistic, case_means, statistic
+from unetr.evaluation.summary import METRICS, Statistic, case_means, statistic
 
 FORMAT_VERSION = 1
 

@@ -17,7 +17,7 @@ import edt
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.evaluate.surface_area import CORNERS, surface_areas
+from unetr.evaluation.surface_area import CORNERS, surface_areas
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]

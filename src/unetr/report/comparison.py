@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from unetr.draw.colours import class_colour
-from unetr.evaluate.paired import PairedDifference, paired_difference
-from unetr.evaluate.results import Results
-from unetr.evaluate.summary import Statistic
+from unetr.evaluation.results import Results
+from unetr.evaluation.summary import PairedDifference, Statistic, paired_difference
 from unetr.report.plots import figure_with_panels, legend, png_of
 from unetr.report.text import number
 

@@ -14,7 +14,7 @@ from string import Template
 from unetr.core.files.atomic import write_text
 from unetr.core.plan.fingerprint import Fingerprint
 from unetr.core.plan.schema import Plan
-from unetr.evaluate.results import Results
+from unetr.evaluation.results import Results
 from unetr.report.facts import data_section, plan_section
 from unetr.report.plots import distributions_png, read_log, training_curves_png
 from unetr.report.style import STYLE

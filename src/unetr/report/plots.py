@@ -19,7 +19,7 @@ from unetr.core.text.printable import printable
 from unetr.core.text.untrusted import untrusted
 from unetr.draw.colours import class_colour
 from unetr.draw.drawing import Axes, Figure, FigureCanvasAgg, FuncFormatter, MaxNLocator
-from unetr.evaluate.results import Results
+from unetr.evaluation.results import Results
 
 Columns = dict[str, NDArray[np.float64]]
 

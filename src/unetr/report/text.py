@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from unetr.core.text.printable import printable_lines
-from unetr.evaluate.summary import Statistic
+from unetr.evaluation.summary import Statistic
 
 
 class Html(str):

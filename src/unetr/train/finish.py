@@ -11,8 +11,8 @@ import torch
 
 from unetr.core.files.outputs import claim
 from unetr.core.plan.schema import Plan
-from unetr.evaluate.results import Results, read_results, write_results
-from unetr.evaluate.run import Pair, evaluate_pairs
+from unetr.evaluation.pairs import Pair, evaluate_pairs
+from unetr.evaluation.results import Results, read_results, write_results
 from unetr.infer.load import load
 from unetr.model.file.model_file import ModelFile, read_model, write_model
 from unetr.prepare.datasets.cases import Case, Dataset

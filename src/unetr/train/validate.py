@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from unetr.core.plan.schema import Plan
 from unetr.core.plan.targets import IN_REGION
 from unetr.errors import StoppedError
-from unetr.evaluate.overlap import dice_per_class
+from unetr.evaluation.dice import dice_per_class
 from unetr.infer.engines.torch import has_fast_bf16, network_engine
 from unetr.infer.predict import predict_scores
 from unetr.prepare.cache import Cache

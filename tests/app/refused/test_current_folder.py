@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from unetr.app import compare_run
 from unetr.core.machine.child import child_environment, python_module
+from unetr.jobs.compare import contest
 
 Command = Callable[..., Any]
 SCRIPT = Path(sys.executable).with_name("unetr")
@@ -60,11 +60,11 @@ def test_export_and_the_process_that_checks_it(planted: Path, tiny_model: Path) 
 def test_the_processes_of_a_comparison(planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(planted)
     monkeypatch.setenv("PYTHONPATH", "")
-    assert "hippocampus" in compare_run._said_by("models", "--json")
+    assert "hippocampus" in contest._said_by("models", "--json")
     # An empty entry, and one that says the same.
     for path in (":", "/nowhere:", ".", "./"):
         monkeypatch.setenv("PYTHONPATH", path)
-        assert "hippocampus" in compare_run._said_by("models", "--json")
+        assert "hippocampus" in contest._said_by("models", "--json")
     assert not (planted / "ran").exists()
 
 

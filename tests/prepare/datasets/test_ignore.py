@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unetr.errors import InputError
-from unetr.evaluate.run import Pair, evaluate_pairs
+from unetr.evaluation.pairs import Pair, evaluate_pairs
 from unetr.prepare.cache import build_cache
 from unetr.prepare.checks.check import check_dataset
 from unetr.prepare.datasets.cases import open_dataset

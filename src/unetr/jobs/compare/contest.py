@@ -11,11 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unetr.app.printing import say
-from unetr.app.progress import progress
 from unetr.core.files.atomic import write_text
 from unetr.core.files.digest import size_and_sha256
 from unetr.core.machine.child import child_environment, python_module
+from unetr.core.observer import Observer
 from unetr.core.space.frames import taken
 from unetr.core.text.reading import read_json
 from unetr.errors import InputError, MachineError
@@ -41,7 +40,7 @@ class Contest:
     overwrite: bool = False
 
 
-def open_contest(contest: Contest) -> Plan:
+def open_contest(contest: Contest, observer: Observer) -> Plan:
     """The plan all networks follow: OUT/plan.yaml, which the first call writes for these minutes on this machine.
 
     It is made in a process of its own, which keeps what it takes out of the memory measured of the trainings. Raises
@@ -55,21 +54,22 @@ def open_contest(contest: Contest) -> Plan:
     data = data_digest(open_dataset(contest.dataset))
     asked = {"preset": contest.preset, "minutes": contest.minutes, "of": contest.of, "seed": contest.seed}
     if record.exists():
-        _refuse_other_contest(contest, record, asked, data)
+        _refuse_other_contest(contest, record, asked, data, observer)
     else:
         how = ["-o", str(contest.out), "--preset", contest.preset, "--minutes", str(contest.minutes)]
         chosen = taken()
         how += [] if chosen is None else ["--transform", chosen]
         how += ["--overwrite"] if contest.overwrite else []
-        with progress() as bar:
-            bar.add_task("measuring", total=None, note="")
-            _said_by("plan", str(contest.dataset), *how)
+        observer.on_stage("measuring", 0, None)
+        _said_by("plan", str(contest.dataset), *how)
         digest = size_and_sha256(plan)[1]
         write_text(record, json.dumps(asked | {"plan": digest, "data": data.model_dump(mode="json")}, indent=1))
     return read_plan(plan)
 
 
-def _refuse_other_contest(contest: Contest, record: Path, asked: dict[str, Any], data: DataDigest) -> None:
+def _refuse_other_contest(
+    contest: Contest, record: Path, asked: dict[str, Any], data: DataDigest, observer: Observer
+) -> None:
     """Raises InputError where the folder is of a comparison that was asked for otherwise, or on other data.
 
     One of a version that kept no digests names its dataset by path.
@@ -91,7 +91,7 @@ def _refuse_other_contest(contest: Contest, record: Path, asked: dict[str, Any],
             "output folder"
         )
     if before is None:
-        say(f"{record}: is of a version that kept no digests of the data; it may have changed since")
+        observer.on_note(f"{record}: is of a version that kept no digests of the data; it may have changed since")
     elif difference := data_difference(before, data):
         raise InputError(
             f"{record}: is a comparison on other data: {difference}; put the data back, or choose another output folder"
@@ -115,7 +115,7 @@ def write_plans(contest: Contest, base: Plan) -> None:
             write_plan(path, made)
 
 
-def run_contest(contest: Contest) -> list[str]:
+def run_contest(contest: Contest, observer: Observer) -> list[str]:
     """Trains what is not trained yet. Returns a line for each training that failed; the others go on.
 
     Raises what stops this process; the training that runs is stopped with it and saves its state.
@@ -126,7 +126,7 @@ def run_contest(contest: Contest) -> list[str]:
             record = _record(contest, name, fold)
             if record.exists():
                 continue
-            say(f"{name}, fold {fold}: training")
+            observer.on_note(f"{name}, fold {fold}: training")
             code, peak_mb = _train(contest, name, fold)
             if code:
                 log = record.with_suffix(".log")
@@ -134,7 +134,7 @@ def run_contest(contest: Contest) -> list[str]:
                 failed.append(
                     f"{name}, fold {fold}: ended with {code}: {lines[-1] if lines else 'no message'}; see {log}"
                 )
-                say(failed[-1])
+                observer.on_note(failed[-1])
                 continue
             write_text(record, json.dumps({"peak_mb": peak_mb}))
     return failed
@@ -205,7 +205,7 @@ def _said_by(*command: str, failed: str = "") -> str:
 
 
 def _contestant(contest: Contest, name: str, cost: dict[str, Any]) -> Contestant:
-    from unetr.evaluate.results import read_results, summarise
+    from unetr.evaluation.results import read_results, summarise
     from unetr.report.comparison import Contestant
     from unetr.report.plots import read_log
     from unetr.train.run.folder import Run

@@ -10,8 +10,8 @@ from typing import Final
 
 from unetr.core.files.atomic import atomic_path
 from unetr.core.observer import Observer, stop_if_asked
-from unetr.evaluate.results import Results, write_results
-from unetr.evaluate.run import Pair, evaluate_pairs
+from unetr.evaluation.pairs import Pair, evaluate_pairs
+from unetr.evaluation.results import Results, write_results
 from unetr.infer.load import load
 from unetr.jobs.demo.shown import Shown
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetr.evaluate.results import Results
+from unetr.evaluation.results import Results
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from unetr.core.plan.file import write_plan
 from unetr.core.plan.schema import Plan, PostprocessPlan
-from unetr.evaluate.overlap import dice, mask_counts
-from unetr.evaluate.paired import PairedDifference, paired_difference
-from unetr.evaluate.results import Results, write_results
-from unetr.evaluate.run import Pair, evaluate_pairs
+from unetr.evaluation.dice import dice, mask_counts
+from unetr.evaluation.pairs import Pair, evaluate_pairs
+from unetr.evaluation.results import Results, write_results
+from unetr.evaluation.summary import PairedDifference, paired_difference
 from unetr.infer.rules import apply_rules, extent_values
 from unetr.io import onto_grid, read_label, write_volume
 from unetr.model.file.model_file import read_model, write_model

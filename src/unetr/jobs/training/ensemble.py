@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from unetr.evaluate.results import Results, write_results
-from unetr.evaluate.run import Pair, evaluate_pairs
+from unetr.evaluation.pairs import Pair, evaluate_pairs
+from unetr.evaluation.results import Results, write_results
 from unetr.infer.load import load
 from unetr.prepare.datasets.cases import Case
 from unetr.train.run.folder import Run, read_settings

@@ -16,7 +16,7 @@ from unetr.core.plan.fingerprint import Fingerprint
 from unetr.core.plan.schema import Plan
 from unetr.core.space.frames import taking
 from unetr.errors import InputError
-from unetr.evaluate.results import Results
+from unetr.evaluation.results import Results
 from unetr.jobs.training.events import TensorBoard
 from unetr.model.file.model_file import ModelFile
 from unetr.model.network.build import empty_network

@@ -93,12 +93,12 @@ def _print_shown(shown: Shown, duration: str) -> None:
 
 
 def _train_on_brain(out: Path, minutes: float, seed: int) -> Shown:
-    from unetr.app.run_report import ShownCase, write_run_report
-    from unetr.evaluate.results import write_results
-    from unetr.evaluate.run import Pair, evaluate_pairs
+    from unetr.evaluation.pairs import Pair, evaluate_pairs
+    from unetr.evaluation.results import write_results
     from unetr.infer.load import load
     from unetr.jobs.demo.brain_template import CITATION, LICENCE, NAMES, write_brain_parts
     from unetr.jobs.demo.shown import Shown
+    from unetr.jobs.report import ShownCase, write_run_report
     from unetr.jobs.training.fit import Request
     from unetr.prepare.datasets.cases import open_dataset
     from unetr.train.run.folder import Run

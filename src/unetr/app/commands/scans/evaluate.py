@@ -16,7 +16,7 @@ from unetr.core.space.frames import taking
 from unetr.errors import BatchError, InputError
 
 if TYPE_CHECKING:
-    from unetr.evaluate.results import Results
+    from unetr.evaluation.results import Results
 
 
 def evaluate(
@@ -50,8 +50,8 @@ def evaluate(
     """
     from unetr.core.files.lock import locked_files
     from unetr.core.files.outputs import claim
-    from unetr.evaluate.results import write_results
-    from unetr.evaluate.run import evaluate_pairs, match_cases
+    from unetr.evaluation.pairs import evaluate_pairs, match_cases
+    from unetr.evaluation.results import write_results
 
     pairs, extra = match_cases(predictions, labels)
     folder = out or (predictions if predictions.is_dir() else predictions.parent)
@@ -87,7 +87,7 @@ def evaluate(
 
 def _show(results: Results, per_case: bool, as_json: bool) -> None:
     """Scores on standard output; what was turned, is missing or could not be scored on standard error."""
-    from unetr.evaluate.results import results_to_json
+    from unetr.evaluation.results import results_to_json
 
     if as_json:
         print_json(json.loads(results_to_json(results)))

@@ -11,6 +11,7 @@ import typer
 
 from unetr.app.options import DatasetPath, Json, Overwrite, TransformName, finite, opened_dataset, transform_named
 from unetr.app.printing import print_json, print_table, say
+from unetr.app.progress import OnScreen, progress
 from unetr.core.space.frames import taking
 from unetr.errors import BatchError, InputError
 
@@ -36,11 +37,11 @@ def compare(
 
     Example: unetr compare Task04_Hippocampus -o compared --networks paper,nnunet-plain --minutes 20
     """
-    from unetr.app.compare_run import Contest, conditions, gather, open_contest, run_contest, write_plans
     from unetr.app.printing import defined
     from unetr.core.files.atomic import atomic_path, write_text
     from unetr.core.files.lock import locked
     from unetr.core.files.outputs import claim
+    from unetr.jobs.compare.contest import Contest, conditions, gather, open_contest, run_contest, write_plans
     from unetr.prepare.planning.presets import network_named
     from unetr.report.comparison import comparison_document, comparison_png, comparison_table
 
@@ -56,9 +57,10 @@ def compare(
         opened_dataset(dataset)  # refused here, not by each process that is started for it
         held.enter_context(locked(out, say))
         claim([out / "comparison.json", out / "comparison.png"], overwrite=overwrite)
-        base = open_contest(contest)
+        with progress() as bar:
+            base = open_contest(contest, OnScreen(bar))
         write_plans(contest, base)
-        failed = run_contest(contest)
+        failed = run_contest(contest, OnScreen())
         contestants = gather(contest, base)
         if contestants:
             document = comparison_document(contestants, conditions(contest, base))

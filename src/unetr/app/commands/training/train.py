@@ -24,7 +24,7 @@ from unetr.core.space.frames import taking
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
-    from unetr.evaluate.results import Results
+    from unetr.evaluation.results import Results
 
 ALL_DATA = "all-data"
 ALL = "all"
