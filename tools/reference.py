@@ -1,6 +1,6 @@
 """Pages of the reference that are made from the code: the commands, and the fields of a plan.
 
-`tools/site.py` writes them before it builds the site; they are not kept in the repository.
+`tools/build_site.py` writes them before it builds the site; they are not kept in the repository.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import typer
 
 from unetr.app.cli import app
+from unetr.core.plan.file import schema_text
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SCHEMA = REPOSITORY / "src/unetr/core/plan/plan.schema.json"
 
 _COMMANDS_HEAD = """# Commands
 
@@ -50,13 +50,15 @@ def commands_page() -> str:
         shown = f"{usage}\n\n# Example\n{' '.join(example.split())}" if example else usage
         sections.append(f"```sh\n{shown}\n```\n")
         rows = [parameter.get_help_record(context) for parameter in command.params]
-        sections.append(_table(("argument or option", "meaning"), [(f"`{a}`", _escaped(b)) for a, b in filter(None, rows)]))
+        sections.append(
+            _table(("argument or option", "meaning"), [(f"`{a}`", _escaped(b)) for a, b in filter(None, rows)])
+        )
     return "\n".join(sections)
 
 
 def plan_page() -> str:
     """Every field of the plan's schema with its type, bounds, default and meaning."""
-    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    schema = json.loads(schema_text())
     parts = [_PLAN_HEAD, _section("Plan", schema, "The top level of `plan.yaml`.")]
     for name, definition in schema["$defs"].items():
         parts.append(_section(_spaced(name), definition, definition.get("description", "")))
@@ -66,7 +68,12 @@ def plan_page() -> str:
 def _section(title: str, definition: dict[str, Any], text: str) -> str:
     required = definition.get("required", [])
     rows = [
-        (f"`{name}`", _type(field), "required" if name in required else f"`{json.dumps(field.get('default'))}`", _said(field))
+        (
+            f"`{name}`",
+            _type(field),
+            "required" if name in required else f"`{json.dumps(field.get('default'))}`",
+            _said(field),
+        )
         for name, field in definition["properties"].items()
     ]
     return f"## {title}\n\n{_escaped(text)}\n\n" + _table(("field", "type", "default", "meaning"), rows)

@@ -16,6 +16,9 @@ from unetr.core.text.records import record_from
 from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
 
+# For editors; made by tools/plan_schema.py.
+SCHEMA = Path(__file__).with_name("plan.schema.json")
+
 
 def parse_plan(data: Any, source: str) -> Plan:
     """Checks decoded YAML/JSON. Raises InputError naming `source` and the first key that is wrong."""
@@ -31,6 +34,11 @@ def parse_plan(data: Any, source: str) -> Plan:
 def read_plan(path: Path) -> Plan:
     """Reads a plan from YAML or JSON. Raises InputError."""
     return parse_plan(parse_yaml(read_text(path, "a plan (YAML or JSON)"), str(path)), str(path))
+
+
+def schema_text() -> str:
+    """The JSON Schema of a plan, for editors."""
+    return SCHEMA.read_text(encoding="utf-8")
 
 
 def plan_to_yaml(plan: Plan) -> str:

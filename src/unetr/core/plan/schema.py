@@ -38,13 +38,21 @@ class ChannelPlan(Record):
     """
 
     name: Name
+    """What the channel shows; a channel named CT is planned as CT."""
     normalisation: Literal["zscore", "ct", "range", "none"] = "zscore"
+    """zscore (of each scan), ct (clip, mean, std), range (low..high to 0..1) or none."""
     low: bounds.Finite | None = None
+    """Values below are set to it; for ct and range."""
     high: bounds.Finite | None = None
+    """Values above are set to it; for ct and range."""
     mean: bounds.Finite | None = None
+    """Subtracted after clipping; for ct."""
     std: bounds.Spread | None = None
+    """Divided by after that; for ct."""
     clip_percentiles: tuple[bounds.Percentile, bounds.Percentile] = (0.5, 99.5)
+    """Percentiles of the scan's own values at which it is clipped; for zscore."""
     most_deviations: bounds.Positive | None = None
+    """Most standard deviations that the clipped range spans. For zscore, so that few bright voxels set no scale."""
 
     @model_validator(mode="after")
     def _numbers_present(self) -> Self:
@@ -69,67 +77,77 @@ class ChannelPlan(Record):
 
 
 class InferencePlan(Record):
-    """Sliding window overlap, blending, and the mirrors that test-time augmentation may use.
+    """Sliding window overlap, blending, and the mirrors that test-time augmentation may use."""
 
-    overlap: of 0.9 a voxel lies in a thousand windows.
-    """
-
+    # With 0.9 a voxel lies in a thousand windows.
     overlap: Annotated[float, Field(ge=0, le=0.9)] = 0.5
+    """Of neighbouring windows, as a share of their side."""
     blending: Literal["gaussian", "constant"] = "gaussian"
+    """gaussian or constant: how windows are weighed where they overlap."""
     mirror_axes: bounds.MirrorAxes = ()
+    """Axes (0, 1, 2) of the mirrors that test-time augmentation uses."""
 
 
 class PostprocessPlan(Record):
-    """What is removed of one class or region after prediction (`unetr.infer.rules`); the defaults remove nothing.
-
-    largest_component: keep only the largest connected component. minimum_volume_ml: remove components below it.
-    """
+    """What is removed of one class or region after prediction (`unetr.infer.rules`); the defaults remove nothing."""
 
     largest_component: bool = False
+    """Keep only the largest connected component."""
     minimum_volume_ml: NotNegative = 0.0
+    """Remove connected components below this volume."""
 
 
 class PretrainingPlan(Record):
-    """Masked-volume pretraining (`train.samples.masking`): hidden blocks of patches are predicted from the others.
-
-    masked_fraction: share of the blocks that are hidden. block_patches: side of a block, in patches.
-    normalised_targets: what is predicted has mean 0 and standard deviation 1 in each patch and channel.
-    """
+    """Masked-volume pretraining (`train.samples.masking`): hidden blocks of patches are predicted from the others."""
 
     masked_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    """Share of the blocks that are hidden."""
     block_patches: bounds.Few = 1
+    """Side of a block, in patches."""
     normalised_targets: bool = False
+    """What is predicted has mean 0 and standard deviation 1 in each patch and channel."""
 
 
 class Plan(Record):
     """Everything that turns a scan into the network's input and its output back into a label file.
 
-    labels: name -> value in label files, background included. ignore_label: a value the loss leaves out.
-    crop: `content` leaves out a scan's border of zeros, where all is background; `none` keeps the field of view.
-    transform: which affine of a NIfTI counts where its sform and qform disagree; such scans are refused without it.
-    postprocess: name of a foreground class, or of a region where there are regions -> rules for what is removed of it.
-    pretraining: set in a plan with no labels but the background, whose network predicts voxels that were hidden from
-    it, and no classes.
-    reasons: key of a choice -> why it was made, written by the planner for the person who reads it.
+    The text below a field is also its comment in the template and its description in the JSON Schema.
     """
 
     plan_version: Literal[1] = 1
+    """Version of this format."""
     dataset: Name
+    """Name of the dataset."""
     channels: tuple[ChannelPlan, ...] = Field(min_length=1, max_length=bounds.MOST_CHANNELS)
+    """One entry for each input channel, in order."""
     labels: dict[Name, bounds.LabelValue] = Field(max_length=bounds.MOST_LABELS)
+    """Name -> value in label files; the background has value 0."""
     regions: tuple[Region, ...] = Field(default=(), max_length=bounds.MOST_REGIONS)
+    """Overlapping targets: [{name: whole, labels: [1, 2], written_as: 1}]. Each gets an output of its own."""
     ignore_label: bounds.IgnoredValue | None = None
+    """Label value that is left out of the loss and of all scores."""
     orientation: str = Field(default="RAS", pattern="^[LRAPSI]{3}$")
+    """Directions in which the voxel axes run: one of R or L, A or P, S or I each."""
     transform: Transform | None = None
+    """Which affine of a NIfTI counts if its sform and qform disagree; without it such scans are refused."""
     crop: Literal["none", "content"] = "none"
+    """`content` leaves out the border of zeros; `none` keeps the field of view."""
     spacing_mm: tuple[bounds.Spacing, bounds.Spacing, bounds.Spacing]
+    """Voxels that the network is given, mm along the axes of `orientation`."""
     window: Window
+    """Voxels that the network sees at once, along the same axes."""
     network: NetworkPlan = NetworkPlan()
+    """The shape of the network."""
     training: TrainingPlan = TrainingPlan()
+    """How the network is trained."""
     inference: InferencePlan = InferencePlan()
+    """How windows cover a scan."""
     postprocess: dict[Name, PostprocessPlan] = Field(default={}, max_length=bounds.MOST_LABELS)
+    """Name of a class or region -> what is removed of it after prediction."""
     pretraining: PretrainingPlan | None = None
+    """Only if the background is the only label; hidden voxels are predicted instead of classes."""
     reasons: dict[bounds.Key, bounds.Reason] = Field(default={}, max_length=bounds.MOST_CHANNELS)
+    """Key of a choice -> why it was made; for people."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

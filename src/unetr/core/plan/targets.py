@@ -20,8 +20,11 @@ class Region(Record):
     """A possibly overlapping target: the union of label values, written into the label file as one value."""
 
     name: Name
+    """What the region is called in results."""
     labels: tuple[bounds.LabelValue, ...] = Field(min_length=1, max_length=bounds.MOST_LABELS)
+    """Values in label files that make up the region."""
     written_as: bounds.Written
+    """Value in predicted label files. Must differ between regions."""
 
     @model_validator(mode="after")
     def _different(self) -> Self:

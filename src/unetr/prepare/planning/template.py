@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from unetr.core.plan.file import schema_text
 from unetr.core.plan.schema import ChannelPlan, Plan
 
 _HEAD = """\
@@ -15,47 +17,7 @@ _HEAD = """\
 # Unknown keys are errors.
 """
 _COMMENT_COLUMN = 44
-
-# Path of a key -> what a person needs to know to fill it in. Keys whose name says it all have none.
-COMMENTS: dict[str, str] = {
-    "dataset": "required: a name",
-    "channels": "required: one entry per input channel, in order",
-    "channels.normalisation": "zscore (per scan), ct (clip, mean, std), range (low..high to 0..1) or none",
-    "channels.low": "clip below; for ct and range",
-    "channels.high": "clip above; for ct and range",
-    "channels.mean": "for ct",
-    "channels.std": "for ct",
-    "channels.clip_percentiles": "of the scan's own values, for zscore",
-    "channels.most_deviations": "for zscore: what is clipped spans at most so many",
-    "labels": "required: name: value in the label files",
-    "regions": "overlapping targets: [{name: whole, labels: [1, 2], written_as: 1}]",
-    "ignore_label": "a value that the loss leaves out",
-    "orientation": "the directions in which the voxel axes run",
-    "transform": "sform or qform: which affine of a NIfTI counts where the two disagree",
-    "crop": "content (leave out the border of zeros) or none",
-    "spacing_mm": "required: along the axes of `orientation`",
-    "window": "required: voxels that the network sees at once",
-    "network.preset": "a name for people; the fields below are what counts",
-    "network.taps": "blocks that feed the decoder, from 1; MONAI: [4, 7, 10, 12]",
-    "network.final_norm": "a LayerNorm after the last block; MONAI: true",
-    "network.norm": "instance, instance_affine or batch",
-    "network.projection": "linear or conv",
-    "training.batch_size": "windows per step",
-    "training.optimiser": "adamw, or muon for kernels and adamw for the rest",
-    "training.ema_decay": "running average of the weights; 0 switches it off",
-    "training.foreground_fraction": "share of the windows centred on a labelled voxel",
-    "training.precision": "auto (bf16 where the device is fast in it), fp32 or bf16",
-    "training.loss.squared": "squared terms in the denominator of the dice",
-    "training.loss.class_weights": "one number per output",
-    "training.augment.mirror_axes": "axes 0, 1, 2 along which a mirrored scan keeps its labels",
-    "training.augment.quarter_turn_probability": "of 90, 180 or 270 degrees about axis 2",
-    "inference.overlap": "of neighbouring windows",
-    "inference.blending": "gaussian or constant",
-    "inference.mirror_axes": "for test-time augmentation",
-    "postprocess": "{organ: {largest_component: true, minimum_volume_ml: 0.5}}",
-    "pretraining": "only where background is the only label, for unetr pretrain",
-    "reasons": "notes on choices, for people",
-}
+_WIDTH = 120
 
 
 def template_plan() -> str:
@@ -67,25 +29,37 @@ def template_plan() -> str:
         spacing_mm=(1.5, 1.5, 2.0),
         window=(96, 96, 96),
     )
-    return _HEAD + "\n".join(_lines(json.loads(example.model_dump_json()), (), "")) + "\n"
+    schema = json.loads(schema_text())
+    return _HEAD + "\n".join(_Template(schema).lines(json.loads(example.model_dump_json()), schema, "")) + "\n"
 
 
-def _lines(section: dict[str, Any], path: tuple[str, ...], indent: str) -> list[str]:
-    """A mapping as YAML lines with comments, sections indented under their key, lists of numbers on one line."""
-    lines = []
-    for key, value in section.items():
-        here = (*path, key)
-        comment = COMMENTS.get(".".join(here), "")
-        if isinstance(value, dict) and value:
-            lines += [_commented(f"{indent}{key}:", comment), *_lines(value, here, indent + "  ")]
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            lines.append(_commented(f"{indent}{key}:", comment))
-            for item in value:
-                first, *rest = _lines(item, here, indent + "    ")
-                lines += [f"{indent}  - {first.lstrip()}", *rest]
-        else:
-            lines.append(_commented(f"{indent}{key}: {_scalar(value)}", comment))
-    return lines
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """Writes mappings as YAML lines; comments come from the descriptions of the plan's JSON Schema."""
+
+    schema: dict[str, Any]
+
+    def lines(self, section: dict[str, Any], known: dict[str, Any], indent: str) -> list[str]:
+        """Sections are indented under their key, lists of numbers stand on one line. known: the section's schema."""
+        lines = []
+        for key, value in section.items():
+            field = known["properties"][key]
+            comment = ("required: " if key in known.get("required", ()) else "") + field.get("description", "")
+            if isinstance(value, dict) and value and "additionalProperties" not in field:
+                lines += [_commented(f"{indent}{key}:", comment), *self.lines(value, self._meant(field), indent + "  ")]
+            elif isinstance(value, list) and value and isinstance(value[0], dict):
+                lines.append(_commented(f"{indent}{key}:", comment))
+                for item in value:
+                    first, *rest = self.lines(item, self._meant(field["items"]), indent + "    ")
+                    lines += [f"{indent}  - {first.lstrip()}", *rest]
+            else:
+                lines.append(_commented(f"{indent}{key}: {_scalar(value)}", comment))
+        return lines
+
+    def _meant(self, field: dict[str, Any]) -> dict[str, Any]:
+        reference: str = field["allOf"][0]["$ref"] if "allOf" in field else field["$ref"]
+        found: dict[str, Any] = self.schema["$defs"][reference.rpartition("/")[2]]
+        return found
 
 
 def _scalar(value: Any) -> str:
@@ -94,4 +68,9 @@ def _scalar(value: Any) -> str:
 
 
 def _commented(line: str, comment: str) -> str:
-    return f"{line:<{_COMMENT_COLUMN}}# {comment}" if comment else line
+    """The line with the first sentence of the comment, or as much of it as has room."""
+    room = _WIDTH - max(len(line), _COMMENT_COLUMN) - 2
+    short = comment.partition(". ")[0].rstrip(".")
+    if len(short) > room:
+        short = short.partition(";")[0]
+    return f"{line:<{_COMMENT_COLUMN}}# {short}" if short else line

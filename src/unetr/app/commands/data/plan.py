@@ -32,6 +32,7 @@ def plan(
     overwrite: Overwrite = False,
     transform: TransformName = None,
     template: Annotated[bool, typer.Option("--template", help="Print a plan to fill in by hand, and stop.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a plan, and stop.")] = False,
 ) -> None:
     """Measure a dataset and write a plan, each choice with its reason; without -o the plan is printed.
 
@@ -39,11 +40,11 @@ def plan(
     """
     from unetr.core.files.atomic import write_text
     from unetr.core.files.outputs import claim
-    from unetr.core.plan.file import plan_to_yaml, write_plan
+    from unetr.core.plan.file import plan_to_yaml, schema_text, write_plan
     from unetr.prepare.planning.template import template_plan
 
-    if template:
-        write_out(template_plan())
+    if template or schema:
+        write_out(template_plan() if template else schema_text())
         return
     if dataset is None:
         raise InputError("plan needs a dataset, or --template; see unetr plan --help")

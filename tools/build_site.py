@@ -1,7 +1,7 @@
 """Builds the documentation into site/: makes the generated pages, builds strictly, checks what was built.
 
-    uv run --group docs python tools/site.py           # build and check
-    uv run --group docs python tools/site.py --serve   # show it on this machine while it is written
+    uv run --group docs python tools/build_site.py           # build and check
+    uv run --group docs python tools/build_site.py --serve   # show it on this machine while it is written
 
 Any warning, broken link or missing page is an error, and so is anything that a page would load from elsewhere.
 """
