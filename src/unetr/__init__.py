@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from unetr.infer.load import load
     from unetr.infer.predict import Segmenter
     from unetr.io import read_volume, write_volume
+    from unetr.jobs.evaluate import evaluate
 
 __version__ = "0.1.0"
-__all__ = ["Segmenter", "Volume", "__version__", "load", "read_volume", "write_volume"]
+__all__ = ["Segmenter", "Volume", "__version__", "evaluate", "load", "read_volume", "write_volume"]
 
 _LAZY = {
     "Segmenter": "unetr.infer.predict",
     "Volume": "unetr.core.space.volume",
+    "evaluate": "unetr.jobs.evaluate",
     "load": "unetr.infer.load",
     "read_volume": "unetr.io",
     "write_volume": "unetr.io",

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unetr.app.options import Json, Overwrite, TransformName, finite, transform_named
 from unetr.app.printing import counted, number, print_json, print_table, say
-from unetr.app.progress import progress
+from unetr.app.progress import OnScreen, progress
 from unetr.app.training_view import print_scores
-from unetr.core.space.frames import taking
-from unetr.errors import BatchError, InputError
+from unetr.errors import BatchError
 
 if TYPE_CHECKING:
     from unetr.evaluation.results import Results
@@ -48,41 +47,23 @@ def evaluate(
 
     Example: unetr evaluate predictions/ labelsTr/
     """
-    from unetr.core.files.lock import locked_files
-    from unetr.core.files.outputs import claim
-    from unetr.evaluation.pairs import evaluate_pairs, match_cases
-    from unetr.evaluation.results import write_results
+    from unetr.jobs.evaluate import EvaluateRequest, score_files, seems_unlabelled, write_scores
 
-    pairs, extra = match_cases(predictions, labels)
-    folder = out or (predictions if predictions.is_dir() else predictions.parent)
-    files = [folder / "results.json", folder / "results.csv"]
-    labelled = [path for pair in pairs for path in (pair.prediction, pair.truth) if path is not None]
-    claim(files, {"a label file": labelled, "the plan": [plan] if plan else []}, overwrite=overwrite)
-    if only_predicted:
-        pairs = [pair for pair in pairs if pair.prediction is not None]
-    known = _declared(plan, ignore_label)
-    planned = known.pop("transform")
-    with taking(transform_named(transform) or planned), progress() as bar:
-        task = bar.add_task("evaluating", total=len(pairs), note="")
-        results = evaluate_pairs(
-            pairs,
-            **known,
-            tolerance_mm=tolerance_mm,
-            extra=extra,
-            keep_going=True,
-            progress=lambda done, of: bar.update(task, completed=done, total=of),
-        )
+    folder, affine = out or (predictions if predictions.is_dir() else predictions.parent), transform_named(transform)
+    request = EvaluateRequest(
+        predictions, labels, folder, plan, ignore_label, tolerance_mm, only_predicted, affine, overwrite
+    )
+    with progress() as bar:
+        results = score_files(request, OnScreen(bar))
     _show(results, per_case, as_json)
-    if plan is None and ignore_label is None:
-        _ask_about_ignored(results)
+    if plan is None and ignore_label is None and (label := seems_unlabelled(results)) is not None:
+        say(f"label {label} is in no prediction and counts as a class; if nobody labelled it: --ignore-label {label}")
     # Last, so that scores which cannot be written are seen all the same.
-    with locked_files(files[:1], say, 0o700):
-        write_results(folder, results)
-    say(f"wrote {files[0]} and {files[1]}")
-    if results.failed:
-        raise BatchError(
-            f"{len(results.failed)} of {counted(len(pairs), 'case')} could not be scored: {', '.join(results.failed)}"
-        )
+    json_file, csv_file = write_scores(folder, results, OnScreen())
+    say(f"wrote {json_file} and {csv_file}")
+    if failed := results.failed:
+        of = counted(len(failed) + len(results.cases), "case")
+        raise BatchError(f"{len(failed)} of {of} could not be scored: {', '.join(failed)}")
 
 
 def _show(results: Results, per_case: bool, as_json: bool) -> None:
@@ -105,28 +86,3 @@ def _show(results: Results, per_case: bool, as_json: bool) -> None:
         say(f"missing prediction, counted as empty: {case}")
     for case, reason in results.failed.items():
         say(f"not scored: {case}: {reason}")
-
-
-def _ask_about_ignored(results: Results) -> None:
-    """A label that no prediction has and that is the largest value of a byte may be what nobody labelled."""
-    for summary in results.classes:
-        scores = [score for score in results.scores if score.label == summary.label]
-        if summary.values == (255,) and not any(score.tp + score.fp for score in scores):
-            say("label 255 is in no prediction and counts as a class; if nobody labelled it: --ignore-label 255")
-
-
-def _declared(path: Path | None, ignore_label: int | None) -> dict[str, Any]:
-    """Label names, regions, ignore label and transform from a plan; without one the files' own names are used."""
-    from unetr.core.plan.file import read_plan
-
-    if path is None:
-        return {"ignore_value": ignore_label, "transform": None}
-    plan = read_plan(path)
-    if ignore_label is not None and ignore_label != plan.ignore_label:
-        raise InputError(f"--ignore-label {ignore_label}: {path} has ignore_label {plan.ignore_label}; leave out one")
-    return {
-        "names": plan.foreground,
-        "regions": plan.region_values,
-        "ignore_value": plan.ignore_label,
-        "transform": plan.transform,
-    }
