@@ -67,20 +67,11 @@ def plan_page() -> str:
 
 def _section(title: str, definition: dict[str, Any], text: str) -> str:
     required = definition.get("required", [])
-    rows = [
-        (
-            f"`{name}`",
-            _type(field),
-            "required" if name in required else f"`{json.dumps(field.get('default'))}`",
-            _said(field),
-        )
-        for name, field in definition["properties"].items()
-    ]
+    rows = []
+    for name, field in definition["properties"].items():
+        default = "required" if name in required else f"`{json.dumps(field.get('default'))}`"
+        rows.append((f"`{name}`", _type(field), default, _escaped(field.get("description", ""))))
     return f"## {title}\n\n{_escaped(text)}\n\n" + _table(("field", "type", "default", "meaning"), rows)
-
-
-def _said(field: dict[str, Any]) -> str:
-    return _escaped(field.get("description", ""))
 
 
 def _type(field: dict[str, Any]) -> str:

@@ -40,7 +40,7 @@ class ChannelPlan(Record):
     name: Name
     """What the channel shows; a channel named CT is planned as CT."""
     normalisation: Literal["zscore", "ct", "range", "none"] = "zscore"
-    """zscore (of each scan), ct (clip, mean, std), range (low..high to 0..1) or none."""
+    """zscore (of a scan), ct (clip, mean, std), range (to 0..1) or none."""
     low: bounds.Finite | None = None
     """Values below are set to it; for ct and range."""
     high: bounds.Finite | None = None
@@ -133,7 +133,7 @@ class Plan(Record):
     crop: Literal["none", "content"] = "none"
     """`content` leaves out the border of zeros; `none` keeps the field of view."""
     spacing_mm: tuple[bounds.Spacing, bounds.Spacing, bounds.Spacing]
-    """Voxels that the network is given, mm along the axes of `orientation`."""
+    """Voxel spacing of the network's grid along these axes, mm."""
     window: Window
     """Voxels that the network sees at once, along the same axes."""
     network: NetworkPlan = NetworkPlan()
