@@ -24,7 +24,7 @@ OPTIONS = [
 
 
 def formula(logits: Tensor, target: Tensor, options: LossPlan) -> Tensor:
-    """DESIGN section 4 with a one-hot truth, plain autograd: the oracle."""
+    """The paper's equation 7 with a one-hot truth, plain autograd: the oracle."""
     classes = logits.shape[1]
     valid = (target >= 0)[:, None].to(logits)
     truth = F.one_hot(target.clamp_min(0), classes).movedim(-1, 1).to(logits) * valid

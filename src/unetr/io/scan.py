@@ -21,7 +21,7 @@ from unetr.io.dicom.volume import is_dicom, read_dicom
 from unetr.io.formats import FORMATS, is_scan, scan_suffix
 from unetr.io.voxels import smallest_integer, storable, volume_sizes
 
-# Float labels closer than this to a whole number are that number (DESIGN section 5).
+# Float labels closer than this to a whole number are that number.
 _WHOLE = 1e-3
 _LARGEST_LABEL = 65535
 _LISTED = 10
@@ -36,7 +36,7 @@ def read_volume(
     A folder, zip or file of DICOM with a single series is read too (`read_dicom` chooses among several).
     The fourth axis of a NIfTI and the components of NRRD and MHA voxels are channels. assume_affine: a file without
     affine gets its voxel sizes, axes taken as right, anterior, superior. accept_shear: voxel axes need
-    not be perpendicular. transform: which affine of a NIfTI counts where its two disagree, `core.frames.taken` where it
+    not be perpendicular. transform: which affine of a NIfTI counts where its two disagree, `core.space.frames.taken` where it
     is None. Raises InputError for whatever is not a sound 3D scan, or does not fit in memory.
     """
     # The bytes of a file that is named like a scan decide nothing: what its name says is expected of it.
@@ -83,7 +83,7 @@ def read_label(
 
 
 def check_same_grid(image: Volume, label: Volume, image_path: Path, label_path: Path) -> None:
-    """Raises InputError unless both have the same voxels at the same place (see `core.grids.same_grid`)."""
+    """Raises InputError unless both have the same voxels at the same place (see `grids.same_grid`)."""
     if image.shape != label.shape:
         sizes = ["×".join(str(size) for size in volume.shape) for volume in (label, image)]
         raise InputError(f"{label_path}: has {sizes[0]} voxels, {image_path} has {sizes[1]}; expected the same grid")

@@ -49,7 +49,7 @@ def claim(
 ) -> None:
     """Raises InputError, before anything is computed, where one of the outputs must not be written.
 
-    What is then written to them (`files.atomic_path`) is known again as this program's own.
+    What is then written to them (`atomic.atomic_path`) is known again as this program's own.
 
     inputs: what they are ("a scan", "the model") -> files, none of which may be an output, by whatever name. overwrite:
     whether a person's files may be replaced. known: further digests of what this program wrote. advice: what to do

@@ -12,7 +12,7 @@ from unetr.core.text.records import Record
 
 
 class LossPlan(Record):
-    """Soft Dice + cross entropy (DESIGN section 4) and its options."""
+    """Soft Dice + cross entropy (the UNETR paper's equation 7) and its options."""
 
     squared: bool = True
     """Squared terms in the denominator of the Dice."""

@@ -23,7 +23,7 @@ class Volume:
     qform_code, sform_code: the NIfTI codes of the file it came from, kept so that what is written says the same.
     label_names: value -> name, for label volumes that carry their names.
     notes: what was done on the way that a person should know of, a sentence each.
-    source: what a writer needs in order to refer to the scan (`io.dicom_source.DicomSource`), None for plain files.
+    source: what a writer needs in order to refer to the scan (`io.dicom.source.DicomSource`), None for plain files.
     doubts: why it may be incomplete or not what it seems, a sentence each; the verdict warns of them.
     """
 

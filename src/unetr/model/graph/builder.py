@@ -1,6 +1,6 @@
 """What a network is said in, for runtimes other than torch: primitive operations, and the blocks made of them.
 
-An `Operations` is what a runtime can do: OpenVINO's is in `openvino_graph.py`, ONNX's in `onnx_graph.py`.
+An `Operations` is what a runtime can do: OpenVINO's is in `openvino/graph.py`, ONNX's in `onnx/graph.py`.
 The blocks are those of `blocks.py`, on numpy weights.
 """
 

@@ -44,7 +44,7 @@ def prediction_inputs(path: Path, n_channels: int, series: Sequence[str] = ()) -
     CASE.nii.gz is a case with all its channels; CASE_0000.nii.gz, CASE_0001.nii.gz, ... are a case with a file per
     channel. Four digits that are no channel of the model belong to the name, as in scan_2021. A folder is one DICOM
     case if DICOM files and nothing else lie in it or `series` are chosen from it; else every scan file, zip of DICOM
-    and subfolder is looked at (`prepare.folder_inputs`). Raises InputError for a path that holds nothing to predict,
+    and subfolder is looked at (`folder_inputs`). Raises InputError for a path that holds nothing to predict,
     and for a single case that is not complete.
     """
     if not path.exists():

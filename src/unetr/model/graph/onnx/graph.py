@@ -1,4 +1,4 @@
-"""ONNX operations for `model.graph.build_graph`: a model file becomes an ONNX graph without torch and without onnx."""
+"""ONNX operations for `forward.build_graph`: a model file becomes an ONNX graph without torch and without onnx."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unetr.model.graph.onnx.file import INPUT, OUTPUT, OnnxConstant, OnnxGraph, 
 
 
 class OnnxOperations(Operations):
-    """`model.graph_builder.Operations`; a node is the name of its output. Windows have batch 1."""
+    """`builder.Operations`; a node is the name of its output. Windows have batch 1."""
 
     def __init__(self) -> None:
         self.nodes: list[OnnxNode] = []

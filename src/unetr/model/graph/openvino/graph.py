@@ -1,4 +1,4 @@
-"""OpenVINO's operations for `model.graph.build_graph`: a model file becomes an OpenVINO network without torch."""
+"""OpenVINO's operations for `forward.build_graph`: a model file becomes an OpenVINO network without torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PAD_INPUTS = 3
 
 
 class OpenVINOOperations(Operations):
-    """`model.graph_builder.Operations`; windows have batch 1, so that all shapes are known when it is compiled."""
+    """`builder.Operations`; windows have batch 1, so that all shapes are known when it is compiled."""
 
     def __init__(self) -> None:
         self.parameters: list[Any] = []

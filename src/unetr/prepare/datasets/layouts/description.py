@@ -1,6 +1,6 @@
 """The fields of a dataset.json, checked one by one; and notes on what it says that nothing is made of.
 
-Knows neither layout: which fields there are, and what they mean together, is `layouts_json.py`'s.
+Knows neither layout: which fields there are, and what they mean together, is `dataset_json.py`'s.
 """
 
 from __future__ import annotations
