@@ -23,7 +23,7 @@ from unetr.core.machine.parallel import ranges
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.core.space.geometry import Placement, place
 from unetr.core.space.volume import Volume
-from unetr.infer.sweep.restore import Canvas, draw
+from unetr.infer.sweep.restore import Restored, restore_piece
 from unetr.infer.sweep.slabs import Route
 
 Float = NDArray[np.float32]
@@ -33,11 +33,11 @@ GRID_MM = 1.5
 def ours(logits: Float, placement: Placement, plan: Plan) -> NDArray[Any]:
     """Softmax, restoring and arg-max of logits [J, *grid], a slab at a time, as in a prediction."""
     route = Route((2, 0, 1), ((0, placement.shape[0]),), 16)
-    canvas = Canvas.blank(placement, plan, with_probabilities=False, with_uncertainty=False)
+    restored = Restored.blank(placement, plan, with_probabilities=False, with_uncertainty=False)
     turned = logits.transpose(0, *(1 + axis for axis in route.axes))
     slabs = (turned[:, rows] for rows in ranges(turned.shape[1], route.slab_rows))
-    draw(slabs, placement, plan, route, route.pieces[0], canvas)
-    return canvas.labels
+    restore_piece(slabs, placement, plan, route, route.pieces[0], restored)
+    return restored.labels
 
 
 def nnunet(scores: Float, shape: tuple[int, ...], spacing: tuple[float, ...], grid: tuple[float, ...]) -> NDArray[Any]:

@@ -134,7 +134,7 @@ def _leads_somewhere(parts: tuple[str, ...]) -> bool:
             if module[-length:] != parts[:length]:
                 continue
             rest = parts[length:]
-            if not rest or rest[0] in names and (len(rest) == 1 or rest[1] in names[rest[0]] or not names[rest[0]]):
+            if not rest or (rest[0] in names and (len(rest) == 1 or rest[1] in names[rest[0]] or not names[rest[0]])):
                 return True
     return False
 
@@ -155,10 +155,7 @@ def files() -> list[Path]:
 
 def test_every_name_leads_somewhere() -> None:
     lost = [
-        f"{path.relative_to(TREE)}:{line}: {name}"
-        for path in files()
-        for line, name in signs(path)
-        if is_lost(name)
+        f"{path.relative_to(TREE)}:{line}: {name}" for path in files() for line, name in signs(path) if is_lost(name)
     ]
     assert lost == []
 

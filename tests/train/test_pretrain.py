@@ -26,8 +26,8 @@ from unetr.train.observer import StepReport, TrainingObserver
 from unetr.train.optimise.transfer import transfer
 from unetr.train.run.checkpoint import TrainingState
 from unetr.train.run.folder import Run, Settings, open_run
-from unetr.train.samples.masking import draw_mask, hide, normalised_patches, reconstruction, reconstruction_loss
-from unetr.train.samples.sample import draw_batch
+from unetr.train.samples.masking import hide, make_mask, normalised_patches, reconstruction, reconstruction_loss
+from unetr.train.samples.sample import make_batch
 
 PlanWith = Callable[..., Plan]
 BACKGROUND = {"background": 0}
@@ -58,7 +58,7 @@ def test_whole_blocks_are_hidden_as_many_as_the_share_says(
     patch, count = 2, int(np.prod(blocks))
     length = patch * side
     window = (blocks[0] * length, blocks[1] * length, blocks[2] * length)
-    mask = draw_mask(
+    mask = make_mask(
         window,
         patch,
         PretrainingPlan(masked_fraction=fraction, block_patches=side),
@@ -76,34 +76,34 @@ def test_whole_blocks_are_hidden_as_many_as_the_share_says(
 
 
 def test_sixty_percent_of_64_patches_are_38() -> None:
-    mask = draw_mask((32, 32, 32), 8, PretrainingPlan(), np.random.default_rng(0))
+    mask = make_mask((32, 32, 32), 8, PretrainingPlan(), np.random.default_rng(0))
     assert np.count_nonzero(mask) == 38 * 8**3
 
 
 def test_every_patch_is_hidden_equally_often() -> None:
     rng = np.random.default_rng(5)
-    share = np.mean([draw_mask((4, 4, 4), 2, PretrainingPlan(masked_fraction=0.5), rng) for _ in range(800)], axis=0)
+    share = np.mean([make_mask((4, 4, 4), 2, PretrainingPlan(masked_fraction=0.5), rng) for _ in range(800)], axis=0)
     # 5 standard deviations of a share of 1/2 over 800 draws.
     assert np.abs(share - 0.5).max() < 5 * 0.5 / np.sqrt(800)
 
 
 def test_a_mask_is_a_function_of_seed_step_and_slot(cache: Cache, pretraining_plan: PlanWith) -> None:
     plan = pretraining_plan(window=(32, 32, 32), training=TrainingPlan(batch_size=3))
-    batch = draw_batch(cache, cache.ids, plan, seed=1, step=4)
-    again = draw_batch(cache, cache.ids, plan, seed=1, step=4)
+    batch = make_batch(cache, cache.ids, plan, seed=1, step=4)
+    again = make_batch(cache, cache.ids, plan, seed=1, step=4)
     assert batch.classes.tobytes() == again.classes.tobytes() and batch.images.tobytes() == again.images.tobytes()
     assert [np.count_nonzero(classes == 0) for classes in batch.classes] == [38 * 8**3] * 3
     assert set(np.unique(batch.classes)) == {-1, 0}
-    others = [draw_batch(cache, cache.ids, plan, seed, step).classes for seed, step in ((2, 4), (1, 5))]
+    others = [make_batch(cache, cache.ids, plan, seed, step).classes for seed, step in ((2, 4), (1, 5))]
     masks = [*batch.classes, *(classes[0] for classes in others)]
     assert len({mask.tobytes() for mask in masks}) == 5
 
 
 def test_the_images_are_those_of_a_training_without_masks(cache: Cache, plan_with: PlanWith) -> None:
     plan = plan_with()
-    images = draw_batch(cache, cache.ids, plan, seed=1, step=0).images
+    images = make_batch(cache, cache.ids, plan, seed=1, step=0).images
     pretraining = plan.model_copy(update={"pretraining": PretrainingPlan()})
-    assert images.tobytes() == draw_batch(cache, cache.ids, pretraining, seed=1, step=0).images.tobytes()
+    assert images.tobytes() == make_batch(cache, cache.ids, pretraining, seed=1, step=0).images.tobytes()
 
 
 @pytest.mark.parametrize("decoder", ["unetr", "stem"])
@@ -117,7 +117,7 @@ def test_the_output_does_not_depend_on_hidden_voxels(pretraining_plan: PlanWith,
     network.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
     generator = torch.Generator().manual_seed(0)
     images = torch.randn((1, 2, *plan.window), generator=generator)
-    mask = draw_mask(plan.window, 8, PretrainingPlan(), np.random.default_rng(0))
+    mask = make_mask(plan.window, 8, PretrainingPlan(), np.random.default_rng(0))
     classes = torch.from_numpy(np.where(mask, 0, -1))[None]
     other, visible = images.clone(), images.clone()
     other[:, :, mask] = junk

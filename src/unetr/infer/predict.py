@@ -21,7 +21,7 @@ from unetr.errors import InputError
 from unetr.infer.route import Budget, Demand, choose_route, next_scan_bytes, result_bytes
 from unetr.infer.rules import apply_rules, extent_values
 from unetr.infer.sweep.combine import combined, mirror_views
-from unetr.infer.sweep.restore import Canvas, draw
+from unetr.infer.sweep.restore import Restored, restore_piece
 from unetr.infer.sweep.scores import probabilities
 from unetr.infer.sweep.slabs import Route, sweep
 from unetr.infer.sweep.uncertainty import ConfidenceSum
@@ -172,7 +172,7 @@ class Segmenter:
         route = route or self.budget(prepared, wanted).route
         views = mirror_views(plan.inference.mirror_axes) if wanted.tta else [()]
         engine = combined([self.engine], views, regions=plan.has_regions)
-        canvas = Canvas.blank(
+        restored = Restored.blank(
             prepared.placement, plan, with_probabilities=wanted.probabilities, with_uncertainty=wanted.uncertainty
         )
         voxels = np.zeros(plan.outputs, dtype=np.int64)
@@ -181,11 +181,11 @@ class Segmenter:
         for low, high in route.pieces:
             # One column more than the piece has: voxels behind its last one lie between the two.
             slabs = sweep(prepared.image, engine, plan, route, (low, min(high + 1, columns)))
-            drawn = draw(slabs, prepared.placement, plan, route, (low, high), canvas)
-            voxels += drawn.voxels
-            confidence = confidence.plus(drawn.confidence)
-        labels = apply_rules(canvas.labels, plan, prepared.grid.voxel_ml)
-        if labels is not canvas.labels:
+            figures = restore_piece(slabs, prepared.placement, plan, route, (low, high), restored)
+            voxels += figures.voxels
+            confidence = confidence.plus(figures.confidence)
+        labels = apply_rules(restored.labels, plan, prepared.grid.voxel_ml)
+        if labels is not restored.labels:
             voxels = _voxels_of(labels, plan)
         grid = prepared.grid
         names = {value: name for name, value in plan.written_values.items()}
@@ -196,8 +196,8 @@ class Segmenter:
             confidence=confidence.mean(),
             verdict=prepared.verdict,
             scan=prepared.scan,
-            probabilities=None if canvas.probabilities is None else grid.with_data(canvas.probabilities),
-            uncertainty=None if canvas.uncertainty is None else grid.with_data(canvas.uncertainty[None]),
+            probabilities=None if restored.probabilities is None else grid.with_data(restored.probabilities),
+            uncertainty=None if restored.uncertainty is None else grid.with_data(restored.uncertainty[None]),
         )
 
 

@@ -33,7 +33,7 @@ class Demand:
     """What is to be computed, in sizes.
 
     grid: voxels of the network's grid. scan: voxels of the scan's. result_bytes: per voxel of the scan, all that is
-    drawn and written. other_bytes: what else comes beyond what the process already has: the network at work, and the
+    restored and written. other_bytes: what else comes beyond what the process already has: the network at work, and the
     next scan of a folder, which is read meanwhile.
     """
 

@@ -159,7 +159,7 @@ def _share_out(network: nn.Module, mesh: DeviceMesh) -> nn.Module:
     return network
 
 
-def whole(tensor: Tensor) -> Tensor:
+def whole_tensor(tensor: Tensor) -> Tensor:
     """A tensor gathered from all processes' shares; itself where it is not shared out. All must call it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
@@ -172,6 +172,6 @@ def shared_like(tensor: Tensor, other: Tensor) -> Tensor:
     return distribute_tensor(moved, other.device_mesh, other.placements, src_data_rank=None)
 
 
-def here(tensor: Tensor) -> Tensor:
+def local_tensor(tensor: Tensor) -> Tensor:
     """The part of a tensor that this process holds, sharing its memory."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor

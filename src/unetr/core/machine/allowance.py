@@ -1,4 +1,4 @@
-"""The byte budget: what a file may take of memory is asked for before it is taken, and refused where it cannot be had.
+"""The allowance: what a file may take of memory is asked for before it is taken, and refused where it cannot be had.
 
 The limit is a whole process's, given by `memory_limit`; without one, what is free counts. Files that are read in
 several threads at once know of each other: one that fits alone waits until the others are read.

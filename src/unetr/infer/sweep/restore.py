@@ -39,8 +39,8 @@ _VOXELS = 16384
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Canvas:
-    """What is drawn, on the scan's own grid and in its order of axes.
+class Restored:
+    """The result, on the scan's own grid and in its order of axes.
 
     labels [X, Y, Z]; probabilities float32 [J, X, Y, Z] and uncertainty float32 [X, Y, Z] where asked for.
     """
@@ -50,7 +50,7 @@ class Canvas:
     uncertainty: Float | None = None
 
     @classmethod
-    def blank(cls, placement: Placement, plan: Plan, *, with_probabilities: bool, with_uncertainty: bool) -> Canvas:
+    def blank(cls, placement: Placement, plan: Plan, *, with_probabilities: bool, with_uncertainty: bool) -> Restored:
         """What is true outside of the crop: background for sure, in no region."""
         shape = placement.source_shape
         # The first axis runs fastest, as in the files.
@@ -63,8 +63,8 @@ class Canvas:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """Figures of what was drawn. voxels [J]: of each class or region, within the crop, before any rule."""
+class PieceFigures:
+    """Figures of one piece. voxels [J]: of each class or region, within the crop, before any rule."""
 
     voxels: NDArray[np.int64]
     confidence: ConfidenceSum
@@ -111,10 +111,10 @@ class _Plane:
     uncertainty: Float | None
 
 
-def draw(
-    slabs: Iterable[Float], placement: Placement, plan: Plan, route: Route, piece: tuple[int, int], canvas: Canvas
-) -> Drawn:
-    """Draws one piece of a route from its logits; slabs [J, rows, columns, depth] as `sweep` yields them.
+def restore_piece(
+    slabs: Iterable[Float], placement: Placement, plan: Plan, route: Route, piece: tuple[int, int], restored: Restored
+) -> PieceFigures:
+    """Restores one piece of a route from its logits; slabs [J, rows, columns, depth] as `sweep` yields them.
 
     The slabs hold the piece's columns and, unless it is the last piece, one more, which the columns before it need.
     """
@@ -134,7 +134,7 @@ def draw(
             )[..., where, :]
         )
 
-    labels, scores, uncertainty = view(canvas.labels), view(canvas.probabilities), view(canvas.uncertainty)
+    labels, scores, uncertainty = view(restored.labels), view(restored.probabilities), view(restored.uncertainty)
     voxels = np.zeros(plan.outputs, dtype=np.int64)
     confidence = ConfidenceSum.start(plan)
     done = 0
@@ -152,12 +152,12 @@ def draw(
                 None if uncertainty is None else uncertainty[at],
             )
             place = (int(rows.index[at]) - first, int(rows.following[at]) - first, rows.weight[at])
-            return _draw_plane(part, place, target, plan)
+            return _restore_plane(part, place, target, plan)
 
         for counted in in_threads(plane, range(done, end)):
             voxels += counted
         done = end
-    return Drawn(voxels, confidence)
+    return PieceFigures(voxels, confidence)
 
 
 def _row_parts(slabs: Iterable[Float], plan: Plan, owned: int) -> Iterator[tuple[int, _Rows, ConfidenceSum]]:
@@ -222,19 +222,19 @@ def _cells(decisions: Decisions) -> tuple[Decisions, Decisions]:
     return least, most
 
 
-def _draw_plane(part: _Rows, place: tuple[int, int, np.float32], target: _Plane, plan: Plan) -> NDArray[np.int64]:
+def _restore_plane(part: _Rows, place: tuple[int, int, np.float32], target: _Plane, plan: Plan) -> NDArray[np.int64]:
     low, high, weight = place
     columns, depths = target.columns, target.depths
     scores = part.scores[low]
     if weight:
         scores = (1 - weight) * scores + weight * part.scores[high]
     if target.probabilities is not None or target.uncertainty is not None:
-        return _draw_densely(scores, target, plan)
+        return _restore_densely(scores, target, plan)
     alike = np.maximum(part.most[low], part.most[high]) == np.minimum(part.least[low], part.least[high])
     mixed = ~alike.take(columns.index, axis=0).take(depths.index, axis=1)
     count = int(np.count_nonzero(mixed))
     if count > _DENSE * mixed.size:
-        return _draw_densely(scores, target, plan)
+        return _restore_densely(scores, target, plan)
     decided = part.decisions[low].take(columns.index, axis=0).take(depths.index, axis=1)
     if count:
         across, deep = np.nonzero(mixed)
@@ -267,7 +267,7 @@ def _interpolated(scores: Float, target: _Plane, across: NDArray[np.intp], deep:
     return result
 
 
-def _draw_densely(scores: Float, target: _Plane, plan: Plan) -> NDArray[np.int64]:
+def _restore_densely(scores: Float, target: _Plane, plan: Plan) -> NDArray[np.int64]:
     """The plane from all of its interpolated scores [J, B, C]."""
     columns, depths = target.columns, target.depths
     wide = _lerp(scores, columns, 1)

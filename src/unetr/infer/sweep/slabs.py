@@ -81,7 +81,7 @@ def sweep(image: Float, engine: Engine, plan: Plan, route: Route, columns: tuple
             check_finite(logits, "the network")
             origin = [*piece.low]
             origin[row] = first
-            inside, target = _overlap(start, window, origin, size)
+            inside, target = _common_voxels(start, window, origin, size)
             _accumulate(sums, logits, weights, inside, target)
             total[target] += weights[inside]
         finished = (starts[index + 1] if index + 1 < len(starts) else first + window[row]) - first
@@ -103,7 +103,7 @@ def _piece(padded: tuple[int, ...], shape: Shape, plan: Plan, route: Route, colu
     return _Piece(tuple(starts), (low[0], low[1], low[2]), (high[0], high[1], high[2]))
 
 
-def _overlap(
+def _common_voxels(
     start: tuple[int, ...], window: Shape, origin: list[int], size: list[int]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Where a window and the sums have voxels in common: in the window, and in the sums."""

@@ -39,7 +39,7 @@ _OF_TESTS = ("test_scan", "unreadable_image")
 
 
 @dataclass(frozen=True, slots=True)
-class CheckReport:
+class CheckResult:
     """All findings, the dataset's first, then by case. With an error, training would be wrong."""
 
     dataset: str
@@ -81,7 +81,7 @@ class _Finding:
 
 def check_dataset(
     dataset: Dataset, progress: Callable[[int, int], None] | None = None, *, held_out: bool = True
-) -> CheckReport:
+) -> CheckResult:
     """Reads every case and lists every problem. `progress(done, total)` is called after each case.
 
     held_out: whether the scans for testing are compared with those to learn from.
@@ -106,7 +106,7 @@ def check_dataset(
     problems += [problem for finding in findings for problem in finding.problems]
     # A stable sort: the dataset's own problems first, then case by case.
     problems.sort(key=lambda problem: problem.case or "")
-    return CheckReport(dataset.name, len(dataset.cases), tuple(problems))
+    return CheckResult(dataset.name, len(dataset.cases), tuple(problems))
 
 
 def _check_case(case: Case, dataset: Dataset) -> _Finding:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unetr.core.plan.schema import TrainingPlan
-from unetr.train.team import shared_like, whole
+from unetr.train.team import shared_like, whole_tensor
 
 # Of Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"): coefficients of the quintic
 # whose repetition brings all singular values near 1, how often it is repeated, and the momentum.
@@ -48,7 +48,7 @@ class MuonAdamW(torch.optim.AdamW):
             slots["step"] = torch.zeros(())  # AdamW looks for it when it is restored
             slots["momentum"] = torch.zeros_like(kernel)
         momentum = slots["momentum"].mul_(_MOMENTUM).add_(gradient)
-        matrix = whole(gradient.add(momentum, alpha=_MOMENTUM)).flatten(1)  # of Nesterov's kind
+        matrix = whole_tensor(gradient.add(momentum, alpha=_MOMENTUM)).flatten(1)  # of Nesterov's kind
         update = orthogonalised(matrix).mul_(_LIKE_ADAMW * max(matrix.shape) ** 0.5)
         kernel.mul_(1 - rate * weight_decay)
         kernel.add_(shared_like(update.view(kernel.shape), kernel), alpha=-rate)

@@ -20,7 +20,7 @@ from unetr.train.optimise.transfer import Transfer, transfer
 from unetr.train.run.checkpoint import TrainingState
 from unetr.train.samples.masking import reconstruction
 from unetr.train.samples.sample import Batch
-from unetr.train.team import Launch, Team, assemble, here, whole
+from unetr.train.team import Launch, Team, assemble, local_tensor, whole_tensor
 
 # The moving average of weights reads and writes all of them, so it is taken every few steps, with the decay to match.
 AVERAGED_EVERY = 4
@@ -88,7 +88,7 @@ def training_step(trainer: Trainer, batch: Batch, rate: float, seed: int) -> tup
     state.step += 1
     if state.step % AVERAGED_EVERY == 0 or plan.training.ema_decay == 0:  # no average: the weights of this very step
         _average(state, averaging_decay(state.step, plan.training.ema_decay) ** AVERAGED_EVERY)
-    return terms, float(whole(norm)) if norm is not None else math.nan
+    return terms, float(whole_tensor(norm)) if norm is not None else math.nan
 
 
 def segmentation(
@@ -113,7 +113,7 @@ def _average(state: TrainingState, decay: float) -> None:
     weights = dict(state.network.named_parameters())
     with torch.no_grad():
         torch._foreach_lerp_(
-            [here(tensor) for tensor in state.averaged.values()],
-            [here(weights[name].detach()) for name in state.averaged],
+            [local_tensor(tensor) for tensor in state.averaged.values()],
+            [local_tensor(weights[name].detach()) for name in state.averaged],
             1 - decay,
         )

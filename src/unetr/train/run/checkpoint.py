@@ -15,7 +15,7 @@ from unetr.core.files.atomic import machine_error
 from unetr.core.text.untrusted import untrusted
 from unetr.errors import InputError
 from unetr.model.file.sealed import read_sealed, write_sealed
-from unetr.train.team import shared_like, whole
+from unetr.train.team import shared_like, whole_tensor
 
 KIND = "unetr-checkpoint"
 KEPT = 2
@@ -39,7 +39,7 @@ def save_checkpoint(folder: Path, state: TrainingState, leads: bool = True) -> P
     """
     tensors = {}
     for name, tensor in _tensors(state).items():
-        gathered = whole(tensor)
+        gathered = whole_tensor(tensor)
         if leads:
             tensors[name] = gathered.cpu()
     path = folder / f"step-{state.step:08d}.safetensors"
@@ -64,7 +64,7 @@ def averaged_weights(state: TrainingState) -> dict[str, torch.Tensor]:
 
     Whole, on the network's device; of several processes all must call it.
     """
-    return {name: whole(state.averaged.get(name, tensor)) for name, tensor in state.network.state_dict().items()}
+    return {name: whole_tensor(state.averaged.get(name, tensor)) for name, tensor in state.network.state_dict().items()}
 
 
 def _tensors(state: TrainingState) -> dict[str, torch.Tensor]:

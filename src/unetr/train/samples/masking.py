@@ -21,7 +21,7 @@ from unetr.train.losses import LossTerms, Total, alone
 _SMALLEST_VARIANCE = 1e-6
 
 
-def draw_mask(
+def make_mask(
     window: tuple[int, int, int], patch: int, pretraining: PretrainingPlan, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Which voxels of a window are hidden, [H, W, D]: whole blocks of patches, as many as the plan's share rounds to.

@@ -17,7 +17,7 @@ from unetr.core.plan.schema import Plan
 from unetr.prepare.cache import Cache, CachedCase
 from unetr.prepare.preprocess import IGNORED
 from unetr.train.samples.augment import augment_intensities, random_map, read_through, turn
-from unetr.train.samples.masking import draw_mask
+from unetr.train.samples.masking import make_mask
 
 Float = NDArray[np.float32]
 Shape = tuple[int, int, int]
@@ -47,14 +47,14 @@ class Batch:
     cases: tuple[str, ...]
 
 
-def draw_case(ids: Sequence[str], seed: int, index: int) -> str:
+def sample_case(ids: Sequence[str], seed: int, index: int) -> str:
     """The case of the index-th sample of a run: every case once per round, in an order of its own for each round."""
     round_, place = divmod(index, len(ids))
     order = np.random.default_rng([seed, 0, round_]).permutation(len(ids))
     return ids[int(order[place])]
 
 
-def draw_sample(case: CachedCase, plan: Plan, rng: np.random.Generator) -> tuple[Float, NDArray[np.int64]]:
+def make_sample(case: CachedCase, plan: Plan, rng: np.random.Generator) -> tuple[Float, NDArray[np.int64]]:
     """One augmented window of a case: image [C, H, W, D] and classes [H, W, D].
 
     In pretraining all is background but what stays visible, which is -1: the loss leaves it out.
@@ -73,16 +73,16 @@ def draw_sample(case: CachedCase, plan: Plan, rng: np.random.Generator) -> tuple
     image, classes = turn(image, classes, augment.quarter_turn_probability, rng)
     image = augment_intensities(image, augment, rng)
     if plan.pretraining is not None:
-        classes = np.where(draw_mask(plan.window, plan.network.patch, plan.pretraining, rng), 0, IGNORED)
+        classes = np.where(make_mask(plan.window, plan.network.patch, plan.pretraining, rng), 0, IGNORED)
     return image, np.ascontiguousarray(classes, dtype=np.int64)
 
 
-def draw_batch(cache: Cache, ids: Sequence[str], plan: Plan, seed: int, step: int, share: Share = ALL_SLOTS) -> Batch:
+def make_batch(cache: Cache, ids: Sequence[str], plan: Plan, seed: int, step: int, share: Share = ALL_SLOTS) -> Batch:
     """The batch of a step, or a process's share of it. Step counts from 0."""
     size = plan.training.batch_size
-    cases = tuple(draw_case(ids, seed, step * size + slot) for slot in range(size))
+    cases = tuple(sample_case(ids, seed, step * size + slot) for slot in range(size))
     samples = [
-        draw_sample(cache.open(case), plan, np.random.default_rng([seed, 1, step, slot]))
+        make_sample(cache.open(case), plan, np.random.default_rng([seed, 1, step, slot]))
         for slot, case in list(enumerate(cases))[share.rank :: share.of]
     ]
     images, classes = zip(*samples, strict=True)
@@ -106,7 +106,7 @@ def batches(
     try:
         while True:
             while len(waiting) < ahead:
-                waiting.append(pool.submit(draw_batch, cache, ids, plan, seed, step + len(waiting), share))
+                waiting.append(pool.submit(make_batch, cache, ids, plan, seed, step + len(waiting), share))
             yield waiting.pop(0).result()
             step += 1
     finally:
