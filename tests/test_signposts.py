@@ -13,7 +13,7 @@ from pathlib import Path
 
 TREE = Path(__file__).resolve().parents[1]
 SOURCE = TREE / "src" / "unetr"
-CODE = ("src", "tests", "benchmarks", "fuzz")
+CODE = ("src", "tests", "benchmarks", "fuzz", "tools")
 # Pages that tell of the past, in the names that things had then.
 OF_THE_PAST = ("CHANGELOG.md", "docs/lab/")
 ROOMS = {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"}
@@ -79,7 +79,7 @@ def _defined(tree: ast.Module) -> Names:
         elif isinstance(node, ast.ImportFrom):
             names |= {alias.asname or alias.name: set() for alias in node.names}
         else:
-            names |= dict.fromkeys(_assigned([node]), set())
+            names |= {name: set() for name in _assigned([node])}
     return names
 
 

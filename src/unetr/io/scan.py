@@ -36,8 +36,8 @@ def read_volume(
     A folder, zip or file of DICOM with a single series is read too (`read_dicom` chooses among several).
     The fourth axis of a NIfTI and the components of NRRD and MHA voxels are channels. assume_affine: a file without
     affine gets its voxel sizes, axes taken as right, anterior, superior. accept_shear: voxel axes need
-    not be perpendicular. transform: which affine of a NIfTI counts where its two disagree, `core.space.frames.taken` where it
-    is None. Raises InputError for whatever is not a sound 3D scan, or does not fit in memory.
+    not be perpendicular. transform: which affine of a NIfTI counts where its two disagree, `core.space.frames.taken`
+    where it is None. Raises InputError for whatever is not a sound 3D scan, or does not fit in memory.
     """
     # The bytes of a file that is named like a scan decide nothing: what its name says is expected of it.
     if (path.is_dir() or not path.name.lower().endswith(tuple(FORMATS))) and is_dicom(path):

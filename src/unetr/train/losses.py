@@ -1,4 +1,4 @@
-"""Soft Dice + cross entropy (the UNETR paper's equation 7). Knows logits and truth; knows no network, optimiser or device.
+"""Soft Dice + cross entropy (the UNETR paper's equation 7). Knows no network, optimiser or device.
 
     L = 1 - (2/J) sum_j [ sum_i G_ij Y_ij / (sum_i G_ij^2 + sum_i Y_ij^2) ] - (1/I) sum_i sum_j G_ij log Y_ij
 

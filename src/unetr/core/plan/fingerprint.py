@@ -33,8 +33,8 @@ class LabelStatistics(Record):
     """Of one label: in how many cases it occurs, its share of all voxels, its volume.
 
     components: how many connected ones in all cases. width_mm: the 10th percentile over cases of the width of all but
-    the smallest tenth of them (`prepare.measure.structures`). in_cases: the indices of the cases that have it, where fewer than
-    half do.
+    the smallest tenth of them (`prepare.measure.structures`). in_cases: the indices of the cases that have it,
+    where fewer than half do.
     side: per axis of the canonical orientation (R, A, S), the mean over cases of the distance from the centroid of all
     foreground to this label's centroid, divided by that distance's standard deviation over cases.
     """

@@ -1,4 +1,4 @@
-"""The decoders of `model/network/decoders`, said in primitive operations; a new decoder is a function and a line below."""
+"""The decoders of `model/network/decoders`, in primitive operations. A new one is a function and a line below."""
 
 from __future__ import annotations
 
