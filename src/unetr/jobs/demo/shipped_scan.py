@@ -38,6 +38,7 @@ def segment_shipped_scan(folder: Path, observer: Observer) -> Shown:
     """
     started = time.monotonic()
     stop_if_asked(observer, "preparing the demonstration")
+    observer.on_note("segmenting a hippocampus with the shipped model, which has not learned from this scan")
     scan, truth = (_copied(name, folder) for name in ("scan.nii.gz", "truth.nii.gz"))
     segmenter = load(MODEL)
     prediction = segmenter.predict(scan)
@@ -46,7 +47,7 @@ def segment_shipped_scan(folder: Path, observer: Observer) -> Shown:
     write_results(folder, results)
     picture = label_file.with_name("prediction.png")
     page = _write_page(folder, results, picture)
-    return Shown(results, label_file, picture, page, time.monotonic() - started)
+    return Shown(MODEL, results, label_file, picture, page, time.monotonic() - started)
 
 
 def _copied(name: str, folder: Path) -> Path:

@@ -12,10 +12,11 @@ from unetr.evaluation.results import Results
 class Shown:
     """A scan that was segmented and scored.
 
-    results: its scores. label_file, picture, page: the segmentation, its overlay (PNG), and the HTML page.
-    seconds: from the start of the part to the last file.
+    name: of the part, hippocampus or brain. results: the scores. label_file, picture, page: the segmentation, its
+    overlay (PNG), and the HTML page. seconds: from the start of the part to the last file.
     """
 
+    name: str
     results: Results
     label_file: Path
     picture: Path
