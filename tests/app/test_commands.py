@@ -198,7 +198,7 @@ def test_evaluate_prints_undefined_scores_as_null(unetr: Command, save_scan: Any
     (score,) = results["scores"]
     assert (score["dice"], score["hd95_mm"]) == (0.0, None)
     table = unetr("evaluate", empty, some, "-o", tmp_path / "scores", "--per-case").out
-    assert "nan" not in table and ["label", "1", "0.0000", "-", "-", "-"] in [row.split() for row in table.splitlines()]
+    assert "nan" not in table and ["label", "1", "0.000", "-", "-"] in [row.split() for row in table.splitlines()]
 
 
 def test_info_json_of_a_model(unetr: Command, tiny_model: Path, tiny_plan: Plan) -> None:

@@ -8,11 +8,9 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from unetr.app.streams import own_out, say_line
+from unetr.app.streams import own_out, say_line, screen_width
+from unetr.app.tables import table_lines
 from unetr.core.text.printable import printable, printable_json
-
-# A table that goes to a file or a pipe has no terminal to fit into.
-_PIPED_WIDTH = 140
 
 
 def write_out(text: str) -> None:
@@ -46,41 +44,15 @@ def defined(data: Any) -> Any:
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table for people; columns of numbers are aligned right. As wide as the terminal, or as its contents.
-
-    Nothing in it is markup, and everything is made safe to show.
-    """
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    cells = [list(row) for row in rows]
-    table = Table(title=Text(printable(title)), title_justify="left", box=SIMPLE_HEAD)
-    for index, column in enumerate(header):
-        numbers = index > 0 and all(_is_number(row[index]) for row in cells)
-        table.add_column(Text(printable(column)), justify="right" if numbers else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    console = Console(file=own_out(), width=None if own_out().isatty() else _PIPED_WIDTH)
-    with console.capture() as capture:
-        console.print(table)
-    # Without the blanks that fill up the lines.
-    write_out("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
+    """A table for people, under its title and with an empty line below; see `table_lines`. Made safe to show."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    lines = [printable(title), "", *table_lines([printable(name) for name in header], cells, screen_width(own_out()))]
+    text = "".join(f"{line}\n" for line in lines)
+    write_out(f"{text}\n" if _shows_lines() else f"{text}\n".replace("─", "-"))
 
 
-def _is_number(cell: str) -> bool:
-    return not cell or cell[0].isdigit() or cell.startswith("-")
-
-
-def number(value: float, digits: int) -> str:
-    """A table's cell: so many digits after the point, "-" for what is undefined."""
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def counted(count: int, noun: str) -> str:
-    """A number with its noun: 1 case, 2 cases."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _shows_lines() -> bool:
+    return (own_out().encoding or "").lower().startswith("utf")
 
 
 def say(text: str) -> None:

@@ -19,6 +19,8 @@ from typing import IO, TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
+_USUAL_WIDTH = 80
+
 
 @dataclass(slots=True)
 class _Own:
@@ -40,6 +42,20 @@ def own_out() -> TextIO:
 def own_err() -> TextIO:
     """Where everything else goes that is for people: standard error."""
     return _own.err or sys.stderr
+
+
+def screen_width(stream: TextIO) -> int | None:
+    """Letters in a line of the terminal behind a stream; None for a file or a pipe."""
+    if not stream.isatty():
+        return None
+    try:
+        return int(os.environ.get("COLUMNS", "")) or _USUAL_WIDTH
+    except ValueError:
+        pass
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_WIDTH
+    except (OSError, ValueError):
+        return _USUAL_WIDTH
 
 
 def show_bar(console: Console | None) -> None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from unetr.app.launch import launched_rank
 from unetr.app.options import transform_named
-from unetr.app.printing import counted, number, print_json, print_table, say
+from unetr.app.printing import print_json, print_table, say
 from unetr.app.progress import progress
 from unetr.app.streams import own_err
+from unetr.core.text.numbers import counted, number, with_interval
 from unetr.errors import CancelledError, InputError, StoppedError
 from unetr.train.observer import StepReport, TrainingObserver
 
@@ -196,12 +197,12 @@ def scores_kept(as_json: bool) -> Iterator[None]:
 
 
 def print_scores(results: Results) -> None:
-    """A row per class: mean and confidence interval of Dice, HD95, surface Dice."""
+    """A row per class, and one of all: mean and confidence interval of Dice, means of HD95 and surface Dice."""
     rows = []
-    for summary in results.classes:
-        dice, hd95, nsd = (summary.metrics[name] for name in ("dice", "hd95_mm", "nsd"))
-        interval = "-" if math.isnan(dice.ci_low) else f"{dice.ci_low:.3f}..{dice.ci_high:.3f}"
-        rows.append((summary.label, number(dice.mean, 4), interval, number(hd95.mean, 2), number(nsd.mean, 4)))
-    rows.append(("mean", number(results.mean_dice, 4), "", "", ""))
-    title = counted(len(results.cases), "case")
-    print_table(title, ("class", "Dice", "95 % interval", "HD95 mm", f"NSD {results.tolerance_mm:g} mm"), rows)
+    for label, metrics in [*((each.label, each.metrics) for each in results.classes), ("mean", results.foreground)]:
+        dice, hd95, nsd = (metrics[name] for name in ("dice", "hd95_mm", "nsd"))
+        mean = results.mean_dice if metrics is results.foreground else dice.mean
+        scores = with_interval(mean, dice.ci_low, dice.ci_high, 3)
+        rows.append((label, scores, number(hd95.mean, 2), number(nsd.mean, 3)))
+    title = f"mean of {counted(len(results.cases), 'case')}"
+    print_table(title, ("class", "Dice (95 % interval)", "HD95 mm", f"NSD at {results.tolerance_mm:g} mm"), rows)

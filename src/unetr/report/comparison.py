@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from unetr.core.text.numbers import number, with_interval
 from unetr.draw.colours import class_colour
 from unetr.evaluation.results import Results
 from unetr.evaluation.summary import PairedDifference, Statistic, paired_difference
 from unetr.report.plots import figure_with_panels, legend, png_of
-from unetr.report.text import number
 
 _INK = "#78838f"
 SHOWN_METRICS = ("dice", "hd95_mm", "nsd")
@@ -85,11 +85,11 @@ def comparison_document(contestants: Sequence[Contestant], conditions: dict[str,
 
 
 def comparison_table(contestants: Sequence[Contestant]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows, best first. Behind: the best's Dice minus this one's, with its paired 95 % interval."""
+    """Header and rows, best first. Behind: the best's Dice minus this one's. Both with their 95 % intervals."""
     order = ranked(contestants)
     labels = [summary.label for summary in order[0].results.classes] if order else []
-    header = ["network", "Dice", "95 % interval", *labels, "behind", "its interval", "HD95 mm", "NSD"]
-    header += ["minutes", "steps", "M parameters", "GFLOP", "peak MB", "s/window"]
+    header = ["network", "Dice (95 % interval)", *(f"Dice {label}" for label in labels), "behind the best by"]
+    header += ["HD95 mm", "NSD", "trained min", "steps", "parameters M", "GFLOP/window", "s/window", "peak GB"]
     rows = []
     for found in order:
         dice = found.results.foreground["dice"]
@@ -97,24 +97,19 @@ def comparison_table(contestants: Sequence[Contestant]) -> tuple[list[str], list
         rows.append(
             [
                 found.name,
-                number(found.results.mean_dice, 4),
-                f"{number(dice.ci_low, 4)}..{number(dice.ci_high, 4)}",
-                *(number(summary.metrics["dice"].mean, 4) for summary in found.results.classes),
-                *(
-                    ("", "")
-                    if found is order[0]
-                    else (number(behind.mean, 4), f"{number(behind.ci_low, 4)}..{number(behind.ci_high, 4)}")
-                ),
+                with_interval(found.results.mean_dice, dice.ci_low, dice.ci_high, 3),
+                *(number(summary.metrics["dice"].mean, 3) for summary in found.results.classes),
+                "" if found is order[0] else with_interval(behind.mean, behind.ci_low, behind.ci_high, 3),
                 *(
                     number(found.results.foreground[metric].mean, digits)
-                    for metric, digits in (("hd95_mm", 2), ("nsd", 4))
+                    for metric, digits in (("hd95_mm", 2), ("nsd", 3))
                 ),
                 f"{found.minutes:.1f}",
                 f"{found.steps:.0f}",
                 f"{found.parameters / 1e6:.1f}",
                 f"{found.flops / 1e9:.1f}",
-                f"{found.peak_mb:.0f}",
                 f"{found.latency_s:.3f}",
+                f"{found.peak_mb / 1e3:.2f}",
             ]
         )
     return header, rows

@@ -14,11 +14,13 @@ from string import Template
 from unetr.core.files.atomic import write_text
 from unetr.core.plan.fingerprint import Fingerprint
 from unetr.core.plan.schema import Plan
+from unetr.core.text.numbers import counted, interval, number, with_interval
 from unetr.evaluation.results import Results
+from unetr.evaluation.summary import Statistic
 from unetr.report.facts import data_section, plan_section
 from unetr.report.plots import distributions_png, read_log, training_curves_png
 from unetr.report.style import STYLE
-from unetr.report.text import Html, element, joined, markup, number, picture, table, with_interval
+from unetr.report.text import Html, element, joined, markup, picture, table
 
 _PAPER = (
     "Hatamizadeh et al.: UNETR: Transformers for 3D Medical Image Segmentation. "
@@ -120,7 +122,11 @@ def _of_one_case(results: Results) -> bool:
 
 def _interval(results: Results) -> str:
     dice = results.foreground["dice"]
-    return f"{number(dice.ci_low, 3)}–{number(dice.ci_high, 3)}"
+    return interval(dice.ci_low, dice.ci_high, 3)
+
+
+def _mean(found: Statistic, digits: int) -> str:
+    return with_interval(found.mean, found.ci_low, found.ci_high, digits)
 
 
 def _contents(names: list[str]) -> Html:
@@ -144,8 +150,8 @@ def _scores_section(results: Results | None) -> Html:
     rows = []
     for label, metrics in [*groups, ("all classes", results.foreground)]:
         dice = metrics["dice"]
-        others = [with_interval(metrics[name], places) for name, places in digits.items()]
-        rows.append([label, with_interval(dice, 3), number(dice.median, 3), number(dice.std, 3), *others])
+        others = [_mean(metrics[name], places) for name, places in digits.items()]
+        rows.append([label, _mean(dice, 3), number(dice.median, 3), number(dice.std, 3), *others])
     png = distributions_png(results, {"dice": "Dice", "hd95_mm": "HD95 (mm)", "nsd": nsd})
     explanation = (
         "Mean over cases, with its 95 % bootstrap confidence interval. Background is no class. All classes: per case "
@@ -169,8 +175,8 @@ def _undefined(results: Results) -> Html:
             summary.empty_both,
             summary.empty_prediction,
             summary.empty_truth,
-            f"{summary.metrics['dice'].n} cases",
-            f"{summary.metrics['hd95_mm'].n} cases",
+            counted(summary.metrics["dice"].n, "case"),
+            counted(summary.metrics["hd95_mm"].n, "case"),
         ]
         for summary in results.classes
     ]

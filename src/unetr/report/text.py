@@ -1,14 +1,12 @@
-"""Pieces of text for people: numbers, names, and HTML in which every foreign word is escaped."""
+"""Pieces of pages for people: HTML in which every foreign word is escaped."""
 
 from __future__ import annotations
 
 import base64
 import html
-import math
 from collections.abc import Iterable, Sequence
 
 from unetr.core.text.printable import printable_lines
-from unetr.evaluation.summary import Statistic
 
 
 class Html(str):
@@ -50,15 +48,3 @@ def picture(png: bytes, description: str, class_name: str = "") -> Html:
     data = base64.b64encode(png).decode("ascii")
     attribute = f' class="{html.escape(class_name)}"' if class_name else ""
     return Html(f'<img{attribute} alt="{markup(description)}" src="data:image/png;base64,{data}">')
-
-
-def number(value: float, digits: int) -> str:
-    """With this many decimals; a dash for NaN."""
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def with_interval(found: Statistic, digits: int) -> str:
-    """Mean and its 95 % confidence interval: 0.871 (0.862–0.880)."""
-    if math.isnan(found.ci_low):
-        return number(found.mean, digits)
-    return f"{number(found.mean, digits)} ({number(found.ci_low, digits)}–{number(found.ci_high, digits)})"

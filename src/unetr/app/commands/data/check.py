@@ -10,9 +10,10 @@ import typer
 
 from unetr.app.hints import hinted
 from unetr.app.options import DatasetPath, Json, TransformName, transform_named
-from unetr.app.printing import counted, print_json, print_table, say
+from unetr.app.printing import print_json, print_table, say
 from unetr.app.progress import progress
 from unetr.core.space.frames import taking
+from unetr.core.text.numbers import counted
 from unetr.errors import InputError
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from unetr.app.options import Json, Overwrite, finite
-from unetr.app.printing import counted, number, print_json, print_table, say, write_line
+from unetr.app.printing import print_json, print_table, say, write_line
 from unetr.app.training_view import scores_kept
+from unetr.core.text.numbers import counted, number
 from unetr.errors import InputError
 
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from unetr.app.options import Json
-from unetr.app.printing import number, print_json, print_table, write_out
+from unetr.app.printing import print_json, print_table, write_out
+from unetr.core.text.numbers import number
 from unetr.core.text.printable import printable_lines
 from unetr.errors import InputError
 
@@ -56,7 +57,7 @@ def models(
             name,
             ", ".join(channel.name for channel in model.plan.channels),
             ", ".join(model.plan.foreground),
-            number(model.metrics.get("mean_dice", math.nan), 4),
+            number(model.metrics.get("mean_dice", math.nan), 3),
             f"{megabytes[name]:.1f}",
             model.licence,
         )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unetr.app.options import Json, Overwrite, TransformName, finite, transform_named
-from unetr.app.printing import counted, number, print_json, print_table, say
+from unetr.app.printing import print_json, print_table, say
 from unetr.app.progress import OnScreen, progress
 from unetr.app.training_view import print_scores
+from unetr.core.text.numbers import counted, number
 from unetr.errors import BatchError
 
 if TYPE_CHECKING:
@@ -75,10 +76,11 @@ def _show(results: Results, per_case: bool, as_json: bool) -> None:
     else:
         if per_case:
             rows = [
-                (s.case, s.label, number(s.dice, 4), number(s.hd95_mm, 2), number(s.nsd, 4), number(s.prediction_ml, 3))
+                (s.case, s.label, number(s.dice, 3), number(s.hd95_mm, 2), number(s.nsd, 3), number(s.prediction_ml, 3))
                 for s in results.scores
             ]
-            print_table("cases", ("case", "class", "Dice", "HD95 mm", "NSD", "ml"), rows)
+            header = ("case", "class", "Dice", "HD95 mm", f"NSD at {results.tolerance_mm:g} mm", "predicted ml")
+            print_table("each case and class", header, rows)
         print_scores(results)
     for note in results.notes:
         say(note)

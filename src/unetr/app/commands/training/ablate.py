@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from unetr.app.options import Json
-from unetr.app.printing import number, print_json, print_table
+from unetr.app.printing import print_json, print_table
 from unetr.app.progress import progress
+from unetr.core.text.numbers import number
 
 
 def ablate(
