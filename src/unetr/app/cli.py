@@ -25,6 +25,7 @@ from unetr.app.hints import hint_for, with_hint
 from unetr.app.printing import write_line
 from unetr.app.streams import only_own_words
 from unetr.core.machine.offline import keep_to_given_folders
+from unetr.core.machine.system import STOP_SIGNALS
 from unetr.core.text.printable import printable, printable_lines
 from unetr.errors import CancelledError, InputError, MachineError, StoppedError, UnetrError
 
@@ -109,7 +110,8 @@ def _before_the_command(
 def main() -> None:
     """Runs the command line and exits. Exit codes are in the README and in unetr.errors."""
     signal.signal(signal.SIGINT, _cancel)
-    signal.signal(signal.SIGTERM, _stop)
+    for number in STOP_SIGNALS:
+        signal.signal(number, _stop)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that the terminal cannot show must not end the command.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -179,5 +181,5 @@ def _cancel(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise CancelledError("stopped by Ctrl-C; nothing half-written is left")
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise StoppedError("stopped by SIGTERM; nothing half-written is left")
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    raise StoppedError(f"stopped by {signal.Signals(number).name}; nothing half-written is left")

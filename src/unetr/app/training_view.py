@@ -17,6 +17,7 @@ from unetr.app.options import transform_named
 from unetr.app.printing import print_json, print_table, say
 from unetr.app.progress import progress
 from unetr.app.streams import own_err
+from unetr.core.machine.system import STOP_SIGNALS
 from unetr.core.text.numbers import counted, number, with_interval
 from unetr.errors import CancelledError, InputError, StoppedError
 from unetr.train.observer import StepReport, TrainingObserver
@@ -137,7 +138,7 @@ class TrainingView(TrainingObserver):
 
         Raises CancelledError in place of StoppedError when it was Ctrl-C.
         """
-        numbers = (signal.SIGTERM, signal.SIGINT)
+        numbers = (*STOP_SIGNALS, signal.SIGINT)
         before = [signal.signal(number, self._ask_to_stop) for number in numbers]
         try:
             yield

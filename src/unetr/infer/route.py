@@ -10,7 +10,7 @@ from itertools import pairwise, permutations
 import numpy as np
 
 from unetr.core.machine.memory import SHARE_OF_FREE, free_bytes, gigabytes, peak_bytes, resident_bytes
-from unetr.core.machine.parallel import available_cores
+from unetr.core.machine.system import available_cores
 from unetr.core.plan.schema import Plan
 from unetr.errors import InputError
 from unetr.infer.sweep.scores import label_type

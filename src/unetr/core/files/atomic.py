@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unetr.core.files.outputs import is_claimed, record
+from unetr.core.machine.system import flush_to_disk
 from unetr.errors import MachineError
 
 _MACHINE_ERRORS = {
@@ -76,7 +77,7 @@ def atomic_path(path: Path, verify: Callable[[Path], None] | None = None, *, pri
 def write_text(path: Path, text: str, *, private: bool = True) -> None:
     """Writes UTF-8 text atomically. private: see `atomic_path`."""
     with atomic_path(path, private=private) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")  # the same bytes on every system
 
 
 def is_leftover(path: Path) -> bool:
@@ -95,12 +96,3 @@ def remove_leftovers(folders: Iterable[Path]) -> None:
         for path in folder.iterdir() if folder.is_dir() else ():
             if is_leftover(path) and path.is_file():
                 path.unlink(missing_ok=True)
-
-
-def flush_to_disk(path: Path) -> None:
-    """Returns when the contents of a file, or the names in a folder, would outlast a power cut. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

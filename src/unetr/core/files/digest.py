@@ -23,7 +23,7 @@ def size_and_sha256(path: Path) -> tuple[int, str]:
     try:
         if not path.is_dir():
             return path.stat().st_size, file_sha256(path)
-        files = sorted((str(file.relative_to(path)), file) for file in path.rglob("*") if file.is_file())
+        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
         shown = [(name, file) for name, file in files if not any(part.startswith(".") for part in Path(name).parts)]
         lines = "".join(f"{file_sha256(file)}  {name}\n" for name, file in shown)
         size = sum(file.stat().st_size for _, file in shown)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unetr.core.files.digest import file_sha256
+from unetr.core.machine.system import BINARY, NO_FOLLOW
 from unetr.errors import InputError
 
 LIST = ".unetr_outputs"
@@ -80,7 +81,7 @@ def record(path: Path, content: Path) -> None:
     is the first one's; what others write there counts as a person's.
     """
     line = file_sha256(content).encode() + b"  " + os.fsencode(path.name) + b"\n"
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | NO_FOLLOW | BINARY
     try:
         handle = os.open(path.with_name(LIST), flags, 0o600)
     except PermissionError:

@@ -11,12 +11,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-_POSIX = os.name == "posix"
-_OTHERS_MAY_WRITE = 0o022
-_OTHERS_MAY_ANYTHING = 0o077
-_REPARSE_POINT = 0x400  # Windows' junctions, which are links by another name
-# A link is not followed, and a pipe that somebody put there is not waited for.
-_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+from unetr.core.machine.system import NO_FOLLOW, NO_WAIT, close_to_others, is_mine_to_fill, is_private
 
 
 def private_folder(name: str) -> Path | None:
@@ -33,14 +28,13 @@ def private_folder(name: str) -> Path | None:
         if not outer.parents[1].is_dir():  # nor is one made
             return None
         missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
-        if missing and not _mine_to_fill(missing[-1].parent):
+        if missing and not is_mine_to_fill(missing[-1].parent):
             return None
         for path in reversed(missing):
             path.mkdir(mode=0o700, exist_ok=True)
-        if not all(stat.S_ISDIR(path.lstat().st_mode) and _private(path.lstat()) for path in (outer, folder)):
+        if not all(stat.S_ISDIR(path.lstat().st_mode) and is_private(path.lstat()) for path in (outer, folder)):
             return None
-        if _POSIX and folder.stat().st_mode & _OTHERS_MAY_ANYTHING:
-            folder.chmod(0o700)
+        close_to_others(folder)
     except OSError:
         return None
     return folder
@@ -51,22 +45,10 @@ def open_private(path: str, flags: int) -> int:
 
     What is opened is what was looked at, so that nothing can take its place in between.
     """
-    handle = os.open(path, flags | _OPEN_FLAGS)
+    handle = os.open(path, flags | NO_FOLLOW | NO_WAIT)
     found = os.fstat(handle)
     # No name at all: another process of this user's put a new file in its place since it was opened.
-    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1 and _private(found):
+    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1 and is_private(found):
         return handle
     os.close(handle)
     raise PermissionError(f"{path}: is a link, or others may write to it")
-
-
-def _private(found: os.stat_result) -> bool:
-    """Whether it is this user's, and only theirs to write. On Windows the place's access list sees to that."""
-    if not _POSIX:
-        return not getattr(found, "st_file_attributes", 0) & _REPARSE_POINT
-    return found.st_uid == os.geteuid() and not found.st_mode & _OTHERS_MAY_WRITE
-
-
-def _mine_to_fill(folder: Path) -> bool:
-    """As root with another's HOME, nothing is left in there that they could not remove."""
-    return not (_POSIX and os.geteuid() == 0 and folder.stat().st_uid != 0)

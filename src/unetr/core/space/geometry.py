@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.machine.allowance import admit
-from unetr.core.machine.parallel import available_cores, in_threads, ranges
+from unetr.core.machine.parallel import in_threads, ranges
+from unetr.core.machine.system import available_cores
 from unetr.core.space.grids import HEADER_NOISE, nearest_whole, turn_matrix
 from unetr.core.space.volume import Affine, Array, Volume, affine_spacing_mm
 from unetr.errors import InputError

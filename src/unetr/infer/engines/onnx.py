@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unetr.core.machine.parallel import available_cores
+from unetr.core.machine.system import available_cores
 from unetr.errors import InputError, MachineError
 from unetr.infer.sweep.windows import Engine, Float
 from unetr.model.open_model import Opened

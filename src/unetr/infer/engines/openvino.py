@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unetr import __version__
-from unetr.core.machine.parallel import available_cores
+from unetr.core.machine.system import available_cores
 from unetr.errors import InputError, MachineError
 from unetr.infer.engines.compiled_cache import cache_key, read_compiled, write_compiled
 from unetr.infer.sweep.windows import Engine, Float

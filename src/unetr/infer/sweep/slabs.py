@@ -13,7 +13,8 @@ from itertools import product
 
 import numpy as np
 
-from unetr.core.machine.parallel import available_cores, in_threads, ranges
+from unetr.core.machine.parallel import in_threads, ranges
+from unetr.core.machine.system import available_cores
 from unetr.core.plan.schema import Plan
 from unetr.infer.sweep.blending import blending_weights
 from unetr.infer.sweep.finite import check_finite

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from unetr.core.files.atomic import write_text
 from unetr.core.files.digest import size_and_sha256
 from unetr.core.machine.child import child_environment, python_module
+from unetr.core.machine.system import wait_for
 from unetr.core.observer import Observer
 from unetr.core.space.frames import taken
 from unetr.core.text.reading import read_json
@@ -130,7 +130,7 @@ def run_contest(contest: Contest, observer: Observer) -> list[str]:
             code, peak_mb = _train(contest, name, fold)
             if code:
                 log = record.with_suffix(".log")
-                lines = log.read_text(errors="replace").strip().splitlines()
+                lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
                 failed.append(
                     f"{name}, fold {fold}: ended with {code}: {lines[-1] if lines else 'no message'}; see {log}"
                 )
@@ -169,13 +169,12 @@ def _train(contest: Contest, name: str, fold: int) -> tuple[int, float]:
         command = python_module("unetr", "train", *what, *how)
         child = subprocess.Popen(command, stdout=log, stderr=log, env=child_environment())
         try:
-            _, status, usage = os.wait4(child.pid, 0)
+            peak_bytes = wait_for(child) or 0
         except BaseException:
             child.terminate()
             child.wait()
             raise
-    child.returncode = os.waitstatus_to_exitcode(status)
-    return child.returncode, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    return child.returncode, peak_bytes / 1e6
 
 
 def _profiles(base: Plan, names: Sequence[str]) -> dict[str, Any]:

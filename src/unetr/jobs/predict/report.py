@@ -7,8 +7,6 @@ the digests of the files that it names still agree.
 from __future__ import annotations
 
 import json
-import resource
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from unetr.core.files.atomic import write_text
 from unetr.core.files.digest import file_sha256, size_and_sha256
+from unetr.core.machine.memory import peak_bytes
 from unetr.core.text.printable import printable_json
 from unetr.core.text.reading import parse_json, read_text
 from unetr.core.text.records import Record
@@ -154,5 +153,4 @@ def still_valid(record: CaseRecord, inputs: tuple[FileDigest, ...], outputs: Map
 
 def peak_memory_mb() -> float:
     """The most memory that this process has held so far, in MB (1e6 bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
+    return round(peak_bytes() / 1e6, 1)

@@ -7,7 +7,8 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from unetr.core.files.atomic import flush_to_disk, machine_error, remove_leftovers, write_text
+from unetr.core.files.atomic import machine_error, remove_leftovers, write_text
+from unetr.core.machine.system import flush_to_disk
 from unetr.core.text.printable import csv_cell
 from unetr.core.text.untrusted import untrusted
 from unetr.train.run.folder import CACHE, Run
