@@ -16,8 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unetr.evaluation.results import read_results
 from unetr.model.file.model_file import read_model
-from unetr.model.network.build import build_network, network_from
+from unetr.model.network.build import build_network
 from unetr.model.profile import profile_network
+from unetr.model.torch_network import network_from
 from unetr.prepare.planning.presets import PRESETS
 from unetr.train.ablate import bypassed
 

@@ -15,7 +15,7 @@ from unetr.core.plan.schema import NetworkPlan, Plan
 from unetr.errors import InputError
 from unetr.model.convert import CONVERTERS, convert_monai
 from unetr.model.file.model_file import read_model, write_model
-from unetr.model.network.build import network_from
+from unetr.model.torch_network import network_from
 
 SMALL: dict[str, Any] = {
     "in_channels": 1,

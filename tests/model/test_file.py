@@ -25,7 +25,8 @@ from unetr.core.plan.fingerprint import Fingerprint, IntensityStatistics
 from unetr.errors import InputError, MachineError
 from unetr.model.file.model_file import ModelFile, read_model, write_model
 from unetr.model.file.sealed import read_sealed, write_sealed
-from unetr.model.network.build import build_network, network_from
+from unetr.model.network.build import build_network
+from unetr.model.torch_network import network_from
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from torch import nn
 from unetr.errors import InputError
 from unetr.infer.engines.torch import choose_device
 from unetr.model.file.model_file import ModelFile, read_model
-from unetr.model.network.build import network_from
 from unetr.model.network.encoder import Block
+from unetr.model.torch_network import network_from
 from unetr.prepare.cache import Cache, case_key
 from unetr.train.run.folder import Run, read_settings
 from unetr.train.validate import ValidationReport, validate

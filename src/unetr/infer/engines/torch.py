@@ -9,8 +9,8 @@ import torch
 
 from unetr.errors import InputError, MachineError
 from unetr.infer.sweep.windows import Engine, Float
-from unetr.model.network.build import network_from
 from unetr.model.open_model import Opened
+from unetr.model.torch_network import network_from
 
 
 def has_fast_bf16(device: torch.device) -> bool:

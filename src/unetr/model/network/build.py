@@ -6,14 +6,12 @@ import torch
 from torch import nn
 
 from unetr.core.plan.network import NetworkPlan, patch_grid
-from unetr.errors import InputError
-from unetr.model.file.model_file import ModelFile
 from unetr.model.network.decoders import DECODERS
 from unetr.model.network.encoder import Block, Encoder
 from unetr.model.network.initialise import initialise
 from unetr.model.network.patch_embedding import PatchEmbedding
 from unetr.model.network.peers import build_peer
-from unetr.model.network.shapes import fit_problem, network_problem, shape_problems
+from unetr.model.network.shapes import network_problem
 from unetr.model.network.stem import stem
 from unetr.model.network.unetr import UNETR
 
@@ -67,26 +65,3 @@ def empty_network(network: NetworkPlan, in_channels: int, outputs: int, window: 
         encoder = Encoder(blocks, network.taps, network.width, network.final_norm)
         decoder = DECODERS[network.decoder](network, in_channels, outputs)
         return UNETR(embedding, encoder, decoder, stem(network, in_channels) if network.has_stem else None)
-
-
-def network_from(model: ModelFile) -> nn.Module:
-    """The network of a model file, in evaluation mode, sharing memory with the file's arrays.
-
-    Raises InputError that lists every missing, unexpected and mis-shaped weight.
-    """
-    plan = model.plan
-    weights = {name: torch.as_tensor(array) for name, array in model.weights.items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    problem = "" if plan.network.peer else fit_problem(plan, found)
-    if problem:
-        raise InputError(f"{model.source}: {problem}")
-    try:
-        network = empty_network(plan.network, plan.in_channels, plan.outputs, plan.window)
-    except ValueError as error:
-        raise InputError(f"{model.source}: {error}") from None
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    problems = shape_problems(expected, found)
-    if problems:
-        raise InputError(f"{model.source}: the weights do not fit the plan's network: {'; '.join(problems)}")
-    network.load_state_dict(weights, assign=True)
-    return network.eval()
