@@ -10,20 +10,40 @@ load_from_elsewhere()
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
+    from unetr.core.observer import Observer
     from unetr.core.space.volume import Volume
     from unetr.infer.load import load
-    from unetr.infer.predict import Segmenter
+    from unetr.infer.predict import Prediction, Segmenter
     from unetr.io import read_volume, write_volume
     from unetr.jobs.evaluate import evaluate
+    from unetr.jobs.predict.job import predict
+    from unetr.jobs.predict.observer import PredictObserver
 
 __version__ = "0.1.0"
-__all__ = ["Segmenter", "Volume", "__version__", "evaluate", "load", "read_volume", "write_volume"]
+__all__ = [
+    "Observer",
+    "PredictObserver",
+    "Prediction",
+    "Segmenter",
+    "Volume",
+    "__version__",
+    "evaluate",
+    "load",
+    "predict",
+    "read_volume",
+    "write_volume",
+]
 
+# A name -> the module that has it, which is imported when the name is first used.
 _LAZY = {
+    "Observer": "unetr.core.observer",
+    "PredictObserver": "unetr.jobs.predict.observer",
+    "Prediction": "unetr.infer.predict",
     "Segmenter": "unetr.infer.predict",
     "Volume": "unetr.core.space.volume",
     "evaluate": "unetr.jobs.evaluate",
     "load": "unetr.infer.load",
+    "predict": "unetr.jobs.predict.job",
     "read_volume": "unetr.io",
     "write_volume": "unetr.io",
 }
@@ -35,3 +55,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from unetr.core.machine.allowance import DoesNotFitError
 from unetr.errors import CancelledError, InputError, MachineError, StoppedError
-from unetr.jobs.predict.pipeline import Outcome, overlap
+from unetr.jobs.predict.pipeline import Outcome, run_pipeline
 from unetr.jobs.predict.report import (
     CaseRecord,
     FileDigest,
@@ -61,7 +61,7 @@ class Line:
         return f"file of {result}"
 
     def run(self, cases: int) -> None:
-        overlap(range(cases), self.read, self.compute, self.write, self.told.append)
+        run_pipeline(range(cases), self.read, self.compute, self.write, self.told.append)
 
     @property
     def summary(self) -> list[tuple[int, str]]:
@@ -96,7 +96,7 @@ def test_what_does_not_fit_beside_others_is_read_again_alone() -> None:
             raise DoesNotFitError("3 alone")
         return f"scan {case}"
 
-    overlap(range(5), line.read, line.compute, line.write, line.told.append, alone)
+    run_pipeline(range(5), line.read, line.compute, line.write, line.told.append, alone)
     # The first was alone; the others wait until all before them are told.
     assert again == [(2, [0, 1]), (3, [0, 1, 2])]
     assert line.summary == [
@@ -123,7 +123,7 @@ def test_a_case_that_failed_is_in_no_memory_while_the_next_is_read() -> None:
         assert held[0]() is None
         return case + scan
 
-    overlap(range(2), read, compute, lambda _, result: result, lambda _: None)
+    run_pipeline(range(2), read, compute, lambda _, result: result, lambda _: None)
 
 
 def test_the_stages_of_neighbours_overlap() -> None:
@@ -149,7 +149,7 @@ def test_the_stages_of_neighbours_overlap() -> None:
         return result
 
     told: list[Outcome[int, int]] = []
-    overlap(range(3), read, compute, write, told.append)
+    run_pipeline(range(3), read, compute, write, told.append)
     assert [outcome.written for outcome in told] == [0, 1, 2]
 
 
@@ -189,7 +189,7 @@ def test_at_most_one_ahead_and_one_behind() -> None:
             done[0] += 1
             return result
 
-    overlap(range(20), read, compute, write, lambda _: None)
+    run_pipeline(range(20), read, compute, write, lambda _: None)
     assert most == {"read": 1, "compute": 1, "write": 1}
     assert most_cases[0] <= 3 and done[0] == 20
 
@@ -212,7 +212,7 @@ def test_what_is_no_longer_needed_is_let_go() -> None:
         alive.append((sum(r() is not None for r in scans), sum(r() is not None for r in results)))
         return held(results)
 
-    overlap(range(6), lambda _: held(scans), compute, lambda case, _: case, lambda _: None)
+    run_pipeline(range(6), lambda _: held(scans), compute, lambda case, _: case, lambda _: None)
     assert max(n for n, _ in alive) <= 2 and max(n for _, n in alive) <= 1
 
 
@@ -303,7 +303,7 @@ def test_an_error_of_telling_ends_the_run() -> None:
             raise MachineError("no room for the report")
 
     with pytest.raises(MachineError, match="no room"):
-        overlap(range(9), line.read, line.compute, line.write, finished)
+        run_pipeline(range(9), line.read, line.compute, line.write, finished)
     # Case 2 was being computed, not written.
     assert [case for case, _ in line.summary] == [0, 1]
 
@@ -315,7 +315,7 @@ def test_seconds_are_those_of_the_stages() -> None:
         time.sleep(took[name])
 
     told: list[Outcome[int, None]] = []
-    overlap(range(2), lambda _: stage("read"), lambda *_: stage("compute"), lambda *_: stage("write"), told.append)
+    run_pipeline(range(2), lambda _: stage("read"), lambda *_: stage("compute"), lambda *_: stage("write"), told.append)
     for outcome in told:
         for name, seconds in took.items():
             assert seconds * 0.9 <= getattr(outcome.seconds, name) < seconds + 1

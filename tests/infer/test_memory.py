@@ -12,7 +12,8 @@ from tests.infer.test_streaming import plan, scan_of, waves
 
 from unetr.core.machine.memory import resident_bytes
 from unetr.errors import InputError
-from unetr.infer.predict import Prepared, Segmenter, Wanted
+from unetr.infer.options import PredictOptions
+from unetr.infer.predict import Prepared, Segmenter
 from unetr.infer.route import Demand, choose_route, parse_memory, result_bytes
 from unetr.infer.sweep.slabs import Route
 
@@ -79,21 +80,21 @@ def test_a_limit_cuts_pieces_that_give_the_same_labels() -> None:
     made = plan(window=(32, 32, 32))
     scan = scan_of((90, 80, 70), "LPS", (1.0, 1.0, 1.0))
     segmenter = Segmenter(made, waves(4))
-    prepared = segmenter.prepare(lambda: scan)
-    free = segmenter.budget(prepared, Wanted())
+    prepared = segmenter.prepare(scan, PredictOptions())
+    free = segmenter.route(prepared, PredictOptions())
     assert len(free.route.pieces) == 1
     first = resident_bytes() + 60 * 10**6
     routes = [_route(segmenter, prepared, limit) for limit in range(first, first + 40 * 10**6, 10**6)]
     cut_route = next(route for route in routes if route is not None and len(route.pieces) > 1)
-    whole = segmenter.segment(prepared, Wanted(), free.route)
-    cut = segmenter.segment(prepared, Wanted(), cut_route)
+    whole = segmenter.segment(prepared, PredictOptions(), free.route)
+    cut = segmenter.segment(prepared, PredictOptions(), cut_route)
     np.testing.assert_array_equal(cut.labels.data, whole.labels.data)
     assert cut.volumes_ml == whole.volumes_ml
 
 
 def _route(segmenter: Segmenter, prepared: Prepared, limit: int) -> Route | None:
     try:
-        return segmenter.budget(prepared, Wanted(memory_limit_bytes=limit)).route
+        return segmenter.route(prepared, PredictOptions(memory_limit_bytes=limit)).route
     except InputError:
         return None
 

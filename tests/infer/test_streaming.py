@@ -14,7 +14,8 @@ from tests.infer.test_predict import DIRECTIONS, ORIENTATIONS
 
 from unetr.core.plan.schema import ChannelPlan, InferencePlan, Plan, PostprocessPlan, Region
 from unetr.core.space.volume import Volume
-from unetr.infer.predict import Prediction, Segmenter, Wanted, predict_scores
+from unetr.infer.options import PredictOptions
+from unetr.infer.predict import Prediction, Segmenter, predict_scores
 from unetr.infer.sweep.combine import mirror_views
 from unetr.infer.sweep.slabs import Route, sweep
 from unetr.infer.sweep.uncertainty import entropy
@@ -111,11 +112,11 @@ def test_streaming_equals_plain(
         scan.data[:, :1] = 0
         scan.data[..., -1:] = 0
     segmenter = Segmenter(made, waves(made.outputs, seed))
-    prepared = segmenter.prepare(lambda: scan)
+    prepared = segmenter.prepare(scan, PredictOptions())
     columns = prepared.placement.shape[axes[1]]
     edges = sorted({round(i * columns / pieces) for i in range(pieces + 1)})
     route = Route(axes, tuple(pairwise(edges)), slab_rows)
-    wanted = Wanted(probabilities=dense, uncertainty=dense)
+    wanted = PredictOptions(probabilities=dense, uncertainty=dense)
     found = segmenter.segment(prepared, wanted, route)
     image, placement = preprocess_image(scan, made)
     scores, labels = plain_prediction(image, placement, made, segmenter.engine)
@@ -190,7 +191,7 @@ def test_confidence_is_the_mean_probability_of_what_was_decided_on_the_networks_
     scores = predict_scores(image, made, segmenter.engine)
     winners = scores.argmax(axis=0)
     for route in (Route((2, 1, 0), ((0, 4), (4, 15)), 2), Route.whole((12, 15, 11))):
-        found = segmenter.segment(segmenter.prepare(lambda: scan), Wanted(), route)
+        found = segmenter.segment(segmenter.prepare(scan, PredictOptions()), PredictOptions(), route)
         expected = {name: scores[k][winners == k].mean() for k, name in enumerate(made.class_names) if k}
         assert found.confidence == pytest.approx(expected, abs=1e-5)
 

@@ -24,6 +24,7 @@ HINTS = {
     "memory_limit": "raise --memory-limit",
     "overwrite": "give --overwrite",
     "plan": "give --plan {file}",
+    "report": "give --report FILE",
     "series": "give --series UID",
     "splits": "give no other --splits than before",
     "start": "unetr train --from {file}",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from unetr.core.plan.schema import Plan
 from unetr.errors import InputError
 from unetr.infer.engines import choose_engine, make_engine
+from unetr.infer.options import EngineOptions
 from unetr.infer.predict import Segmenter
 from unetr.infer.sweep.combine import combined
 from unetr.model.open_model import Opened, open_model
@@ -24,14 +26,18 @@ def load(
     """Opens a model file or shipped model, several as an ensemble, or the folder of a run, its folds as an ensemble.
 
     Raises InputError (files, names of engine, device and precision), MachineError (device, missing dependency).
+
+    >>> segmenter = unetr.load("hippocampus")
+    >>> segmenter.plan.class_names
+    ('background', 'Anterior', 'Posterior')
     """
     paths = [Path(model)] if isinstance(model, str | Path) else [Path(path) for path in model]
     found = [path for given in paths for path in model_paths(given)]
     if not found:
         raise InputError("no model; expected at least one model file")
-    return ensemble(
-        [segmenter_for(open_model(path), engine=engine, device=device, precision=precision) for path in found]
-    )
+    asked = EngineOptions(engine, device, precision)
+    opened = ensemble([segmenter_for(open_model(path), asked) for path in found])
+    return replace(opened, files=tuple(found), asked=asked)
 
 
 def model_paths(path: Path) -> list[Path]:
@@ -50,9 +56,9 @@ def model_paths(path: Path) -> list[Path]:
     return folds
 
 
-def segmenter_for(opened: Opened, *, engine: str = "auto", device: str = "auto", precision: str = "auto") -> Segmenter:
+def segmenter_for(opened: Opened, asked: EngineOptions) -> Segmenter:
     """A Segmenter for a model that is already open."""
-    choice = choose_engine(opened, engine, device, precision)
+    choice = choose_engine(opened, asked.engine, asked.device, asked.precision)
     return Segmenter(
         opened.plan,
         make_engine(opened, choice),

@@ -55,14 +55,14 @@ def next_scan_bytes(grid: Shape, scan: Shape, channels: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class ChosenRoute:
     """A route and the peak memory of the process that is expected, in bytes, what it has already taken included."""
 
     route: Route
     peak_bytes: int
 
 
-def choose_route(demand: Demand, plan: Plan, limit_bytes: int | None) -> Budget:
+def choose_route(demand: Demand, plan: Plan, limit_bytes: int | None) -> ChosenRoute:
     """The route with the fewest windows whose peak is within the limit, and of these the one with the least memory.
 
     Without a limit, within most of the memory that is free. Raises InputError where a limit cannot be met.
@@ -90,12 +90,8 @@ def choose_route(demand: Demand, plan: Plan, limit_bytes: int | None) -> Budget:
     if best is None:
         # It takes more than the share that is left to others, and still fits.
         _, (route, _, bytes_) = min(enumerate(_routes(demand.grid, plan)), key=lambda item: (item[1][2], item[0]))
-        return _budget(route, fixed + int(_MARGIN * bytes_))
-    return _budget(best[1], fixed + int(_MARGIN * best[0][1]))
-
-
-def _budget(route: Route, to_come: int) -> Budget:
-    return Budget(route, max(peak_bytes(), to_come))
+        return ChosenRoute(route, max(peak_bytes(), fixed + int(_MARGIN * bytes_)))
+    return ChosenRoute(best[1], max(peak_bytes(), fixed + int(_MARGIN * best[0][1])))
 
 
 def parse_memory(text: str) -> int:
@@ -119,7 +115,6 @@ def _fixed_bytes(demand: Demand) -> int:
 
 def _routes(grid: Shape, plan: Plan) -> Iterator[tuple[Route, int, int]]:
     """Routes, the windows each runs, and the bytes its scores take."""
-    padded = [n + sum(pad) for n, pad in zip(grid, centre_padding(grid, plan.window), strict=True)]
     for axes in permutations(range(3)):
         row, column, depth = axes
         for count in range(1, -(-2 * grid[column] // plan.window[column]) + 2):
@@ -133,10 +128,12 @@ def _routes(grid: Shape, plan: Plan) -> Iterator[tuple[Route, int, int]]:
             cells = (plan.window[row] * (plan.outputs + 1) + (rows + 1) * (plan.outputs + 3)) * widest * grid[depth]
             threads = available_cores() * 2 * _FLOAT * plan.outputs * grid[column] * 64
             route = Route((row, column, depth), pieces, rows)
-            yield route, _windows(padded, grid, plan, route), _FLOAT * cells + threads
+            yield route, windows_of(route, grid, plan), _FLOAT * cells + threads
 
 
-def _windows(padded: list[int], grid: Shape, plan: Plan, route: Route) -> int:
+def windows_of(route: Route, grid: Shape, plan: Plan) -> int:
+    """How many windows a route runs; those on a cut between two pieces are run for both."""
+    padded = [n + sum(pad) for n, pad in zip(grid, centre_padding(grid, plan.window), strict=True)]
     starts = [window_starts(n, w, plan.inference.overlap) for n, w in zip(padded, plan.window, strict=True)]
     row, column, depth = route.axes
     before, width = (padded[column] - grid[column]) // 2, plan.window[column]

@@ -38,6 +38,10 @@ def read_volume(
     affine gets its voxel sizes, axes taken as right, anterior, superior. accept_shear: voxel axes need
     not be perpendicular. transform: which affine of a NIfTI counts where its two disagree, `core.space.frames.taken`
     where it is None. Raises InputError for whatever is not a sound 3D scan, or does not fit in memory.
+
+    >>> scan = unetr.read_volume("scan.nii.gz")
+    >>> scan.data.ndim, scan.affine.shape
+    (4, (4, 4))
     """
     # The bytes of a file that is named like a scan decide nothing: what its name says is expected of it.
     if (path.is_dir() or not path.name.lower().endswith(tuple(FORMATS))) and is_dicom(path):
@@ -120,12 +124,18 @@ def header_affines(path: Path) -> dict[str, Affine]:
     return dict(FORMATS[scan_suffix(path)].read(path).affines)
 
 
-def write_volume(path: Path, volume: Volume) -> None:
+def write_volume(path: Path | str, volume: Volume) -> None:
     """Writes atomically: beside the path, read back and compared, flushed, renamed. What was there stays on failure.
 
     Floats are stored as float32, bool as uint8, 64-bit integers in the smallest type that holds them, other integers
     as they are. Raises InputError for what would not be readable, MachineError if the machine refuses.
+
+    >>> scan = unetr.read_volume("scan.nii.gz")
+    >>> unetr.write_volume("copy.mha", scan)
+    >>> bool((unetr.read_volume("copy.mha").data == scan.data).all())
+    True
     """
+    path = Path(path)
     scan_format = FORMATS[scan_suffix(path)]
     channels, *sizes = volume.data.shape
     volume_sizes(path, [*sizes, channels])

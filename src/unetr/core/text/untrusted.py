@@ -54,12 +54,16 @@ def untrusted(path: Path, expected: str) -> Iterator[None]:
 
 def reads_untrusted(
     expected: str,
-) -> Callable[[Callable[Concatenate[Path, _P], _R]], Callable[Concatenate[Path, _P], _R]]:
-    """Puts a whole function, whose first parameter is the path that it reads, within the boundary."""
+) -> Callable[[Callable[Concatenate[Path, _P], _R]], Callable[Concatenate[Path | str, _P], _R]]:
+    """Puts a whole function, whose first parameter is the path that it reads, within the boundary.
 
-    def wrap(read: Callable[Concatenate[Path, _P], _R]) -> Callable[Concatenate[Path, _P], _R]:
+    The path may then be given as a str too.
+    """
+
+    def wrap(read: Callable[Concatenate[Path, _P], _R]) -> Callable[Concatenate[Path | str, _P], _R]:
         @wraps(read)
-        def guarded(path: Path, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        def guarded(given: Path | str, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+            path = Path(given)
             with untrusted(path, expected):
                 return read(path, *args, **kwargs)
 

@@ -47,7 +47,7 @@ class _Done(Generic[ValueT]):
     seconds: float
 
 
-def overlap(
+def run_pipeline(
     cases: Sequence[CaseT],
     read: Callable[[CaseT], ReadT],
     compute: Callable[[CaseT, ReadT], ComputedT],

@@ -6,6 +6,8 @@ the digests of the files that it names still agree.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +18,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from unetr.core.files.atomic import write_text
 from unetr.core.files.digest import file_sha256, size_and_sha256
 from unetr.core.machine.memory import peak_bytes
-from unetr.core.text.printable import printable_json
+from unetr.core.text.printable import csv_cell, printable_json
 from unetr.core.text.reading import parse_json, read_text
 from unetr.core.text.records import Record
 from unetr.core.text.untrusted import reads_untrusted
@@ -123,6 +125,18 @@ def read_report(path: Path) -> Report | None:
         raise InputError(
             f"{path}: is not a report of unetr predict, or of another version; move it away or choose another output"
         ) from None
+
+
+def write_table(path: Path, records: Mapping[str, CaseRecord]) -> None:
+    """Writes the volume and confidence of each case and label as CSV, atomically. Raises MachineError."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["case", "label", "volume_ml", "confidence"])
+    for case, record in records.items():
+        for name, value in record.volumes_ml.items():
+            sure = record.confidence.get(name)
+            writer.writerow([csv_cell(case), csv_cell(name), f"{value:.6g}", "" if sure is None else f"{sure:.4f}"])
+    write_text(path, text.getvalue())
 
 
 def digest_of(path: Path) -> FileDigest:

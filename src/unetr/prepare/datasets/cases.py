@@ -152,31 +152,22 @@ def read_image(case: Case, n_channels: int) -> Volume:
 
 
 def read_scan(
-    case: Case,
-    channel_names: Sequence[str],
+    paths: Sequence[Path],
     *,
     series: Sequence[str] = (),
     assume_affine: bool = False,
     accept_shear: bool = False,
     transform: Transform | None = None,
 ) -> Volume:
-    """All channels of a case, [C, X, Y, Z]. transform: as in `io.read_volume`.
+    """All channels of a scan, [C, X, Y, Z], from one path or one for each channel. transform: as in `io.read_volume`.
 
-    Raises InputError that names the file for what cannot be used.
+    series: of the one DICOM folder, one for each channel. Raises InputError that names the file.
     """
     with taking(transform), reading(_stacking_bytes):
         if series:
-            volume = stack_channels([(case.images[0], read_dicom(case.images[0], series))])
-        else:
-            read = partial(read_volume, assume_affine=assume_affine, accept_shear=accept_shear)
-            volume = stack_channels([(path, read(path)) for path in case.images])
-    found, expected = len(volume.data), len(channel_names)
-    if found != expected:
-        raise InputError(
-            f"{case.images[0]}: has {found} channel{'' if found == 1 else 's'}; "
-            f"the model expects {expected} ({', '.join(channel_names)})"
-        )
-    return volume
+            return stack_channels([(paths[0], read_dicom(paths[0], series))])
+        read = partial(read_volume, assume_affine=assume_affine, accept_shear=accept_shear)
+        return stack_channels([(path, read(path)) for path in paths])
 
 
 def _stacking_bytes(claim: Claim) -> int:

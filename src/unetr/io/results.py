@@ -1,0 +1,53 @@
+"""A segmentation as a file: a volume in any of the formats, or a DICOM result that refers to the scan's series."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unetr import __version__
+from unetr.core.space.volume import Volume
+from unetr.errors import InputError
+from unetr.io.scan import write_volume
+
+# The form of a result -> the end of its file's name; nothing: a volume, by the suffixes in FORMATS.
+RESULT_FORMATS = {"nifti": "", "dicom-seg": ".seg.dcm", "rtstruct": ".rtstruct.dcm"}
+DICOM_SUFFIX = ".dcm"
+
+
+def known_result_format(name: str) -> str:
+    """The name, if it is one of RESULT_FORMATS. Raises InputError."""
+    if name not in RESULT_FORMATS:
+        raise InputError(f"format {name}: is unknown; expected one of {', '.join(RESULT_FORMATS)}")
+    return name
+
+
+def result_format_of(path: Path) -> str:
+    """The format that the name's end says. Raises InputError for a .dcm that does not say what it is."""
+    name = path.name.lower()
+    for result_format, end in RESULT_FORMATS.items():
+        if end and name.endswith(end):
+            return result_format
+    if name.endswith(DICOM_SUFFIX):
+        ends = " or ".join(end for end in RESULT_FORMATS.values() if end)
+        raise InputError(f"{path}: does not say which kind of DICOM it is; expected a name ending in {ends}")
+    return "nifti"
+
+
+def write_result(path: Path, labels: Volume, result_format: str | None, model: str) -> None:
+    """Writes labels [1, X, Y, Z] atomically and verified. model: the name of what made them, for DICOM.
+
+    result_format: a key of RESULT_FORMATS, None for what the name's end says; the end also chooses among the formats of
+    volumes. Raises InputError for a format that does not fit the labels or the name, MachineError where the machine
+    refuses.
+    """
+    chosen = result_format_of(path) if result_format is None else known_result_format(result_format)
+    if chosen == "rtstruct":
+        from unetr.io.dicom.results.rtstruct import write_rtstruct
+
+        write_rtstruct(path, labels, algorithm=f"unetr {model}", algorithm_version=__version__)
+    elif chosen == "dicom-seg":
+        from unetr.io.dicom.results.seg import write_dicom_seg
+
+        write_dicom_seg(path, labels, algorithm=f"unetr {model}", algorithm_version=__version__)
+    else:
+        write_volume(path, labels)
