@@ -1,9 +1,10 @@
-"""The progress bar of the commands, and what a job tells while it runs."""
+"""The progress of the commands: bars on a terminal, a line now and then in a log; and what a job tells meanwhile."""
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unetr.app.printing import say
 from unetr.app.streams import own_err, show_bar
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+# What is not a terminal gets a line of progress after so long: an hour of training leaves 60 of them in a log.
+LINE_EVERY_S = 60.0
+
+
 def progress(*, shown: bool = True) -> AbstractContextManager[Progress]:
-    """A progress bar on standard error; silent when that is not a terminal, or where it shall not be shown."""
+    """Progress on standard error: bars on a terminal, else a line each minute; nothing where it shall not be shown."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -37,9 +42,27 @@ def progress(*, shown: bool = True) -> AbstractContextManager[Progress]:
     class Bar(Progress):
         """A progress bar above which lines are said while it is shown."""
 
+        told_s = 0.0
+
         def start(self) -> None:
             super().start()
+            self.told_s = time.monotonic()
             show_bar(None if self.disable else self.console)
+
+        def update(self, task_id: TaskID, *args: Any, **fields: Any) -> None:
+            super().update(task_id, *args, **fields)
+            self.tell(task_id)
+
+        def advance(self, task_id: TaskID, advance: float = 1) -> None:
+            super().advance(task_id, advance)
+            self.tell(task_id)
+
+        def tell(self, task_id: TaskID) -> None:
+            """The line of a log."""
+            now = time.monotonic()
+            if shown and self.disable and now >= self.told_s + LINE_EVERY_S:
+                self.told_s = now
+                say(_line(self._tasks[task_id]))
 
         def stop(self) -> None:
             show_bar(None)
@@ -51,12 +74,19 @@ def progress(*, shown: bool = True) -> AbstractContextManager[Progress]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        Plain("left"),
         Plain("{task.fields[note]}"),
         console=Console(file=own_err()),
         redirect_stdout=False,
         redirect_stderr=False,
         disable=not (shown and own_err().isatty()),
     )
+
+
+def _line(task: Task) -> str:
+    of = "" if task.total is None else f" of {task.total:.0f}"
+    note = task.fields.get("note")
+    return f"{task.description} {task.completed:.0f}{of}{f': {note}' if note else ''}"
 
 
 class OnScreen(Observer):

@@ -16,7 +16,6 @@ from unetr.app.launch import launched_rank
 from unetr.app.options import transform_named
 from unetr.app.printing import print_json, print_table, say
 from unetr.app.progress import progress
-from unetr.app.streams import own_err
 from unetr.core.machine.system import STOP_SIGNALS
 from unetr.core.text.numbers import counted, number, with_interval
 from unetr.errors import CancelledError, InputError, StoppedError
@@ -111,12 +110,10 @@ class TrainingView(TrainingObserver):
         return self._stop_signal is not None
 
     def on_step(self, report: StepReport) -> None:
-        """The bar of steps; without a terminal a line now and then."""
-        dice = "" if math.isnan(report.dice_loss) else f"dice loss {report.dice_loss:.3f}  "
-        note = f"loss {report.loss:.3f}  {dice}{report.seconds:.2f} s/step{self._dice}"
-        self._bar.update(self._task("training"), completed=report.step, total=report.steps, note=note)
-        if not own_err().isatty() and report.step % 50 == 0:
-            say(f"step {report.step} of {report.steps or '?'}: {note}")
+        """The bar of steps."""
+        dice = "" if math.isnan(report.dice_loss) else f"Dice loss {report.dice_loss:.3f}, "
+        note = f"loss {report.loss:.3f}, {dice}{report.seconds:.2f} s/step{self._dice}"
+        self._bar.update(self._task("step"), completed=report.step, total=report.steps, note=note)
 
     def on_transfer(self, transfer: Transfer) -> None:
         """A line for each weight that was not taken as it was."""
@@ -126,9 +123,9 @@ class TrainingView(TrainingObserver):
 
     def on_validation(self, report: ValidationReport) -> None:
         """A line, and the mean Dice beside the bar from then on."""
-        self._dice = f"  validation Dice {report.mean_dice:.4f}"
-        each = ", ".join(f"{name} {value:.4f}" for name, value in report.dice.items())
-        say(f"step {report.step}: mean Dice {report.mean_dice:.4f} ({each})")
+        self._dice = f", validation Dice {number(report.mean_dice, 3)}"
+        each = ", ".join(f"{name} {number(value, 3)}" for name, value in report.dice.items())
+        say(f"step {report.step}: validation Dice {number(report.mean_dice, 3)} ({each})")
 
     @contextmanager
     def watching_signals(self) -> Iterator[None]:
