@@ -46,7 +46,8 @@ from unetr.errors import MachineError
 from unetr.train.optimise.schedule import TIMED_TO
 from unetr.train.optimise.step import start_trainer
 from unetr.train.run.checkpoint import restore_checkpoint, save_checkpoint
-from unetr.train.run.folder import Run, read_settings
+from unetr.train.run.folder import Run
+from unetr.train.run.settings import read_settings
 from write_calls import Before, Call, DiskFull, Nth, kill, refuse, watching
 
 

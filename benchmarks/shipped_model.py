@@ -21,7 +21,8 @@ from unetr.io import read_volume
 from unetr.model.file.model_file import compact, read_model, write_model
 from unetr.model.shipped import __file__ as shipped
 from unetr.prepare.datasets.cases import open_dataset
-from unetr.train.run.folder import Run, read_settings
+from unetr.train.run.folder import Run
+from unetr.train.run.settings import read_settings
 
 LIMIT_BYTES = 12_000_000
 

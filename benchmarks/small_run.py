@@ -24,8 +24,7 @@ import numpy as np
 import torch
 
 import unetr.infer.load
-import unetr.jobs.training.events
-import unetr.jobs.training.fit  # noqa: F401
+import unetr.jobs.training.train_model  # noqa: F401
 from unetr.app.cli import main
 from unetr.core.files.atomic import is_leftover
 from unetr.core.plan.file import write_plan

@@ -20,7 +20,7 @@ from unetr.model.network.build import build_network
 from unetr.model.profile import profile_network
 from unetr.model.torch_network import network_from
 from unetr.prepare.planning.presets import PRESETS
-from unetr.train.ablate import bypassed
+from unetr.train.bypass import bypassed
 
 Command = Callable[..., Any]
 

@@ -18,7 +18,8 @@ from unetr.core.plan.file import read_plan
 from unetr.infer.load import model_paths
 from unetr.jobs.training.ensemble import unseen_by
 from unetr.prepare.paper.recipes import RECIPES
-from unetr.train.run.folder import Run, read_settings
+from unetr.train.run.folder import Run
+from unetr.train.run.settings import read_settings
 
 Command = Callable[..., Any]
 NETWORK = {"patch": 8, "width": 16, "depth": 3, "heads": 2, "mlp_width": 32, "taps": [1, 2, 3], "feature_size": 4}

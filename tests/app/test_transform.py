@@ -133,7 +133,7 @@ def test_a_dataset_from_check_to_prediction(unetr: Command, frames: Path, tmp_pa
     options = ["--plan", plan, "--steps", "2", "--folds", "5"]
     run = tmp_path / "run"
     refused = unetr("train", frames, "-o", run, *options, "--transform", "sform")
-    assert refused.code == 2 and "--transform sform: the plan has transform qform" in refused.err
+    assert refused.code == 2 and "transform sform: the plan has transform qform" in refused.err
     assert unetr("train", frames, "-o", run, *options).code == 0
     again = unetr("train", frames, "-o", run, *options)
     assert again.code == 0, again

@@ -29,7 +29,9 @@ from unetr.prepare.cache import Cache
 from unetr.train.loop import Options, train
 from unetr.train.observer import StepReport
 from unetr.train.run.checkpoint import averaged_weights
-from unetr.train.run.folder import Run, Settings, open_run
+from unetr.train.run.folder import Run
+from unetr.train.run.resume import open_run
+from unetr.train.run.settings import Settings
 from unetr.train.team import assemble
 
 CASES = ("small", "mixed", "large")

@@ -18,22 +18,21 @@ from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.evaluation.results import read_results
 from unetr.io import write_volume
+from unetr.jobs.training import finish as finish_module
+from unetr.jobs.training.ablate import ablate
 from unetr.jobs.training.crossval import fold_runs, gather_folds
-from unetr.jobs.training.fit import Request, fit, prepare_run
+from unetr.jobs.training.fit import fit_run
+from unetr.jobs.training.prepare_run import prepare_run
+from unetr.jobs.training.request import TrainingOptions
 from unetr.prepare.datasets.cases import Dataset, open_dataset
 from unetr.prepare.datasets.unlabelled import open_unlabelled
-from unetr.train import finish as finish_module
-from unetr.train.ablate import ablate
 from unetr.train.observer import TrainingObserver
-from unetr.train.run.folder import Run, read_settings
+from unetr.train.run.folder import Run
+from unetr.train.run.settings import read_settings
 
 LABELS = {"background": 0, "ball": 1, "shell": 2}
 
 pytestmark = pytest.mark.fault("changed data")
-
-
-def ignore(*_: object) -> None:
-    """No progress is shown."""
 
 
 @pytest.fixture
@@ -54,8 +53,8 @@ def write_case(folder: Path, name: str, seed: int) -> None:
 
 
 @pytest.fixture
-def request_(plan_with: Callable[..., Plan]) -> Request:
-    return Request(plan=plan_with(), steps=2, folds=2)
+def request_(plan_with: Callable[..., Plan]) -> TrainingOptions:
+    return TrainingOptions(plan=plan_with(), steps=2, folds=2)
 
 
 def same_size_and_time(path: Path) -> None:
@@ -94,10 +93,10 @@ def exchange(one: Path, other: Path) -> None:
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("fold", [0, None])
 def test_changed_data_is_refused_on_resume(
-    data: Path, tmp_path: Path, request_: Request, change: str, fold: int | None
+    data: Path, tmp_path: Path, request_: TrainingOptions, change: str, fold: int | None
 ) -> None:
     make, complaint = CHANGES[change]
-    run, asked = Run(tmp_path / "run"), Request(plan=request_.plan, steps=2, folds=2, fold=fold)
+    run, asked = Run(tmp_path / "run"), TrainingOptions(plan=request_.plan, steps=2, folds=2, fold=fold)
     prepare_run(open_dataset(data), run, asked, TrainingObserver())
     before = run.settings.read_bytes()
     prepare_run(open_dataset(data), run, asked, TrainingObserver())  # as it was
@@ -107,7 +106,7 @@ def test_changed_data_is_refused_on_resume(
     assert run.settings.read_bytes() == before
 
 
-def test_moved_dataset_resumes_and_is_found_again(data: Path, tmp_path: Path, request_: Request) -> None:
+def test_moved_dataset_resumes_and_is_found_again(data: Path, tmp_path: Path, request_: TrainingOptions) -> None:
     run = Run(tmp_path / "runs/a")
     _, settings = prepare_run(open_dataset(data), run, request_, TrainingObserver())
     assert settings.dataset == str(Path("../../data"))
@@ -121,15 +120,15 @@ def test_moved_dataset_resumes_and_is_found_again(data: Path, tmp_path: Path, re
 
 
 def test_unlabelled_scans_are_known_by_content_too(data: Path, tmp_path: Path, plan_with: Callable[..., Plan]) -> None:
-    run, asked = Run(tmp_path / "run"), Request(preset="tiny", steps=2, fold=None)
+    run, asked = Run(tmp_path / "run"), TrainingOptions(preset="tiny", steps=2, fold=None)
     prepare_run(open_unlabelled(data / "images", ["MRI"]), run, asked, TrainingObserver())
     same_size_and_time(data / "images/case1.nii.gz")
     with pytest.raises(InputError, match="the scan of 1 case changed"):
         prepare_run(open_unlabelled(data / "images", ["MRI"]), run, asked, TrainingObserver())
 
 
-def test_plan_that_was_edited_in_the_run_is_refused(data: Path, tmp_path: Path, request_: Request) -> None:
-    run, asked = Run(tmp_path / "run"), Request(preset="tiny", steps=2, folds=2)
+def test_plan_that_was_edited_in_the_run_is_refused(data: Path, tmp_path: Path, request_: TrainingOptions) -> None:
+    run, asked = Run(tmp_path / "run"), TrainingOptions(preset="tiny", steps=2, folds=2)
     prepare_run(open_dataset(data), run, asked, TrainingObserver())
     text = run.plan.read_text()
     run.plan.write_text(text.replace("overlap: 0.5", "overlap: 0.25"))
@@ -142,23 +141,25 @@ def test_plan_that_was_edited_in_the_run_is_refused(data: Path, tmp_path: Path, 
         prepare_run(open_dataset(data), run, asked, TrainingObserver())
 
 
-def test_run_of_a_version_without_digests_goes_on_with_a_note(data: Path, tmp_path: Path, request_: Request) -> None:
+def test_run_of_a_version_without_digests_goes_on_with_a_note(
+    data: Path, tmp_path: Path, request_: TrainingOptions
+) -> None:
     run, notes = Run(tmp_path / "run"), []
     prepare_run(open_dataset(data), run, request_, TrainingObserver())
     old = json.loads(run.settings.read_text()) | {"dataset": str(data)}
     del old["data"], old["plan_digest"]
     run.settings.write_text(json.dumps(old))
-    fit(open_dataset(data), run, request_, Listener(on_note=notes.append))
+    fit_run(open_dataset(data), run, request_, Listener(on_note=notes.append))
     assert len(notes) == 1 and "kept no digests" in notes[0]
     assert read_settings(run).data is None
     moved = data.rename(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="dataset: there"):
-        fit(open_dataset(moved), run, request_, TrainingObserver())
+        fit_run(open_dataset(moved), run, request_, TrainingObserver())
 
 
-def test_finished_run_never_shows_old_scores_as_current(data: Path, tmp_path: Path, request_: Request) -> None:
+def test_finished_run_never_shows_old_scores_as_current(data: Path, tmp_path: Path, request_: TrainingOptions) -> None:
     run = Run(tmp_path / "run")
-    first = fit(open_dataset(data), run, request_, TrainingObserver())
+    first = fit_run(open_dataset(data), run, request_, TrainingObserver())
     assert first is not None
     # Scores that something else wrote there, as `unetr evaluate` with other labels does, are not the run's.
     scores = run.predictions / "results.json"
@@ -166,24 +167,26 @@ def test_finished_run_never_shows_old_scores_as_current(data: Path, tmp_path: Pa
     others = json.dumps(json.loads(kept) | {"scores": json.loads(kept)["scores"][:1]})
     scores.write_text(others)
     with pytest.raises(InputError, match=r"results\.json: was changed since unetr wrote it"):
-        fit(open_dataset(data), run, request_, TrainingObserver())
+        fit_run(open_dataset(data), run, request_, TrainingObserver())
     write_text(scores, others)
-    again = fit(open_dataset(data), run, request_, TrainingObserver())
+    again = fit_run(open_dataset(data), run, request_, TrainingObserver())
     assert again == first == read_results(scores)
     victim = first.cases[0]
     same_size_and_time(data / f"labels/{victim}.nii.gz")
     with pytest.raises(InputError, match=rf"holds a run of other data: the label of 1 case changed \({victim}\)"):
-        fit(open_dataset(data), run, request_, TrainingObserver())
-    assert ablate(run.folder, ignore)["nothing"].mean_dice >= 0  # of the prepared cases, which are as they were
+        fit_run(open_dataset(data), run, request_, TrainingObserver())
+    assert (
+        ablate(run.folder, TrainingObserver())["nothing"].mean_dice >= 0
+    )  # of the prepared cases, which are as they were
     record = run.cache / f"{victim}.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | {"key": "another"}))
     with pytest.raises(InputError, match="was prepared again"):
-        ablate(run.folder, ignore)
+        ablate(run.folder, TrainingObserver())
 
 
 @pytest.mark.parametrize("when", ["before", "while"])
 def test_label_that_changes_during_the_training_is_not_scored(
-    data: Path, tmp_path: Path, request_: Request, monkeypatch: pytest.MonkeyPatch, when: str
+    data: Path, tmp_path: Path, request_: TrainingOptions, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """`before` the validation cases are predicted, and `while` they are."""
     run, evaluate = Run(tmp_path / "run"), finish_module.evaluate_pairs
@@ -202,17 +205,17 @@ def test_label_that_changes_during_the_training_is_not_scored(
     if when == "before":
         observer = Listener(on_step=lambda report: change() if report.step == 1 else None)
     with pytest.raises(InputError, match=r"model\.safetensors is written, but not scored: .* label of 2 cases changed"):
-        fit(open_dataset(data), run, request_, observer)
+        fit_run(open_dataset(data), run, request_, observer)
     assert run.model.exists() and not (run.predictions / "results.json").exists()
 
 
-def test_folds_of_different_data_are_not_gathered(data: Path, tmp_path: Path, request_: Request) -> None:
+def test_folds_of_different_data_are_not_gathered(data: Path, tmp_path: Path, request_: TrainingOptions) -> None:
     runs = fold_runs(tmp_path / "all", 2)
     dataset: Dataset = open_dataset(data)
     for fold, run in enumerate(runs):
-        fit(dataset, run, Request(plan=request_.plan, steps=2, folds=2, fold=fold), TrainingObserver())
+        fit_run(dataset, run, TrainingOptions(plan=request_.plan, steps=2, folds=2, fold=fold), TrainingObserver())
         if fold == 0:
             same_size_and_time(data / "labels/case1.nii.gz")
     with pytest.raises(InputError, match="fold0: holds a run of other data"):
-        gather_folds(tmp_path / "all", dataset, runs, ignore)
+        gather_folds(tmp_path / "all", dataset, runs, TrainingObserver())
     assert not (tmp_path / "all/results.json").exists()

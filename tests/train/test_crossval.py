@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from tests.train.listener import Listener
 
 from unetr.core.plan.file import read_plan
 from unetr.core.plan.schema import Plan, PostprocessPlan, Region
@@ -16,11 +17,13 @@ from unetr.core.space.volume import Volume
 from unetr.evaluation.pairs import Pair
 from unetr.evaluation.results import read_results
 from unetr.io import read_label, write_volume
-from unetr.jobs.training.crossval import fold_runs, gather_folds, try_rules
+from unetr.jobs.training.crossval import fold_runs, gather_folds
+from unetr.jobs.training.rule_trials import try_rules
 from unetr.model.file.model_file import ModelFile, read_model, write_model
 from unetr.model.network.build import build_network
 from unetr.prepare.datasets.cases import Dataset, open_dataset
-from unetr.train.run.folder import Run, Settings, write_settings
+from unetr.train.run.folder import Run
+from unetr.train.run.settings import Settings, write_settings
 
 PlanWith = Callable[..., Plan]
 LABELS = {"background": 0, "ball": 1, "shell": 2}
@@ -144,7 +147,7 @@ def test_gathering_folds(tmp_path: Path, dataset: Dataset, plan_with: PlanWith) 
     folder, plan = tmp_path / "run", plan_with()
     runs = finished_runs(folder, dataset, plan, tmp_path / "made")
     seen: list[tuple[int, int]] = []
-    results = gather_folds(folder, dataset, runs, lambda done, of: seen.append((done, of)))
+    results = gather_folds(folder, dataset, runs, Listener(on_stage=lambda _, done, of: seen.append((done, of))))
     assert seen[-1] == (4, 4)
     assert results.mean_dice == 1.0, "the specks are gone"
     assert read_results(folder / "results.json").cases == tuple(f"case{i}" for i in range(4))
@@ -157,7 +160,7 @@ def test_gathering_folds(tmp_path: Path, dataset: Dataset, plan_with: PlanWith) 
     written = read_label(folder / "out_of_fold" / "case0.nii.gz")
     np.testing.assert_array_equal(written.data, read_label(tmp_path / "made" / "truth" / "case0.nii.gz").data)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    gather_folds(folder, dataset, runs, lambda done, of: None)
+    gather_folds(folder, dataset, runs, Listener())
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
@@ -168,7 +171,7 @@ def test_the_models_of_a_cross_validation_are_an_ensemble(
 
     folder = tmp_path / "run"
     runs = finished_runs(folder, dataset, plan_with(), tmp_path / "made")
-    gather_folds(folder, dataset, runs, lambda done, of: None)
+    gather_folds(folder, dataset, runs, Listener())
     segmenter = load(folder, engine="torch", device="cpu")
     assert segmenter.choice.startswith("2 models")
     assert segmenter.plan.postprocess == {"ball": PostprocessPlan(largest_component=True)}
@@ -179,7 +182,7 @@ def test_rules_are_not_looked_for_where_they_are_not_wanted(
 ) -> None:
     folder = tmp_path / "run"
     runs = finished_runs(folder, dataset, plan_with(), tmp_path / "made")
-    results = gather_folds(folder, dataset, runs, lambda done, of: None, rules=False)
+    results = gather_folds(folder, dataset, runs, Listener(), rules=False)
     assert results.mean_dice < 1.0, "the specks are still there"
     assert all(read_model(run.model).plan.postprocess == {} for run in runs)
 

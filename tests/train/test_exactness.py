@@ -24,15 +24,17 @@ from unetr.app.progress import progress
 from unetr.app.training_view import TrainingView
 from unetr.core.plan.schema import Plan
 from unetr.errors import CancelledError, MachineError, StoppedError
-from unetr.jobs.training.events import TensorBoard
 from unetr.model.file.sealed import read_sealed
 from unetr.prepare.cache import Cache
 from unetr.train.loop import Options, train
 from unetr.train.observer import StepReport, TrainingObserver
 from unetr.train.optimise.schedule import TIMED_TO
 from unetr.train.run.checkpoint import KIND, TrainingState, checkpoints, restore_checkpoint, save_checkpoint
-from unetr.train.run.folder import Run, open_run, read_settings
+from unetr.train.run.events import TensorBoard
+from unetr.train.run.folder import Run
 from unetr.train.run.logs import append_row, cut_rows
+from unetr.train.run.resume import open_run
+from unetr.train.run.settings import read_settings
 from unetr.train.validate import ValidationReport
 
 PlanWith = Callable[..., Plan]
@@ -153,6 +155,7 @@ def test_events_hand_on_whatever_an_observer_hears(tmp_path: Path) -> None:
     names = [name for name in dir(TrainingObserver) if not name.startswith("_")]
     report = StepReport(7, 9, 0.5, 0.25, 0.25, 1e-3, 2.0, 0.1, 0.0)
     given = {"on_step": (report,), "on_validation": (ValidationReport(7, 0.75, {}),), "on_stage": ("checking", 1, 2)}
+    given |= {"on_fold": (0, 5)}
     heard: list[object] = []
     tellers = {name: lambda *words, name=name: heard.append((name, *words)) for name in names}
     observer = TensorBoard(tmp_path, Listener(**tellers))

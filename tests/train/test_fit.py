@@ -14,11 +14,13 @@ from unetr.core.plan.schema import Plan
 from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.io import write_volume
-from unetr.jobs.training.fit import Request, plan_for, prepare_run
+from unetr.jobs.training.prepare_run import plan_for, prepare_run
+from unetr.jobs.training.request import TrainingOptions
 from unetr.prepare.datasets.cases import Dataset, open_dataset
 from unetr.prepare.measure.fingerprint import measure_fingerprint
 from unetr.prepare.planning.presets import PRESETS
-from unetr.train.run.folder import Run, read_settings
+from unetr.train.run.folder import Run
+from unetr.train.run.settings import read_settings
 
 PlanWith = Callable[..., Plan]
 LABELS = {"background": 0, "ball": 1, "shell": 2}
@@ -38,7 +40,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def prepare(dataset: Dataset, folder: Path, **asked: object) -> tuple[Plan, object]:
-    return prepare_run(dataset, Run(folder), Request(**asked), Observer())  # type: ignore[arg-type]
+    return prepare_run(dataset, Run(folder), TrainingOptions(**asked), Observer())  # type: ignore[arg-type]
 
 
 def test_a_new_run_has_its_folds_and_budget_written_down(dataset: Dataset, tmp_path: Path) -> None:
@@ -69,15 +71,15 @@ def test_auto_takes_the_wider_network_where_its_minutes_are_enough(
         assert plan.window == (16, 16, 16)
         return steps * 16**3 / 60 / (4 if plan.network.preset == "medium" else 1)
 
-    monkeypatch.setattr("unetr.jobs.training.fit.training_voxels_per_second", speed)
+    monkeypatch.setattr("unetr.jobs.training.prepare_run.training_voxels_per_second", speed)
     fingerprint = measure_fingerprint(dataset)
-    plan = plan_for(dataset, fingerprint, Request(minutes=1.0))
+    plan = plan_for(dataset, fingerprint, TrainingOptions(minutes=1.0))
     assert plan.network == PRESETS[preset].network
     assert f"chosen by auto: in 1 minutes small would take about {steps} steps" in plan.reasons["network"]
     windows = {"small": "8.3e+02", "medium": "2.1e+02"}[preset]  # of each of six cases, at the speed of the one chosen
     assert f"about {windows} windows of each of 6 cases" in plan.reasons["training.augment"]
     assert timed == ["small", "medium"][: 1 + (preset == "medium")]
-    asked = plan_for(dataset, fingerprint, Request(preset="small", minutes=1.0))
+    asked = plan_for(dataset, fingerprint, TrainingOptions(preset="small", minutes=1.0))
     assert asked.network == PRESETS["small"].network and "auto" not in asked.reasons["network"]
 
 

@@ -20,7 +20,9 @@ from unetr.train.observer import StepReport, TrainingObserver
 from unetr.train.optimise.schedule import TIMED_TO
 from unetr.train.optimise.step import region_targets
 from unetr.train.run.checkpoint import TrainingState, averaged_weights, checkpoints
-from unetr.train.run.folder import Run, Settings, open_run, read_settings
+from unetr.train.run.folder import Run
+from unetr.train.run.resume import open_run
+from unetr.train.run.settings import Settings, read_settings
 from unetr.train.validate import ValidationReport, dice_on_grid
 
 PlanWith = Callable[..., Plan]

@@ -25,7 +25,9 @@ from unetr.train.loop import train
 from unetr.train.observer import StepReport, TrainingObserver
 from unetr.train.optimise.transfer import transfer
 from unetr.train.run.checkpoint import TrainingState
-from unetr.train.run.folder import Run, Settings, open_run
+from unetr.train.run.folder import Run
+from unetr.train.run.resume import open_run
+from unetr.train.run.settings import Settings
 from unetr.train.samples.masking import hide, make_mask, normalised_patches, reconstruction, reconstruction_loss
 from unetr.train.samples.sample import make_batch
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.launch import launched_rank
 from unetr.app.printing import say
 from unetr.errors import InputError
+from unetr.prepare.planning.names import AUTO, PRESET_NAMES
 
 if TYPE_CHECKING:
     from unetr.core.space.frames import Transform
@@ -50,6 +50,17 @@ def finite(parameter: typer.CallbackParam, value: float | None) -> float | None:
     return value
 
 
+# Of trainings.
+RunFolder = Annotated[Path, typer.Option("-o", "--out", help="The run's folder; an existing run is resumed.")]
+Preset = Annotated[str, typer.Option(help=f"{', '.join((AUTO, *PRESET_NAMES[:-1]))} or {PRESET_NAMES[-1]}.")]
+Seed = Annotated[int, typer.Option(help="Seed of all that is random: folds, weights, samples, masks.", min=0)]
+Minutes = Annotated[float | None, typer.Option(help="Length of each training. Default 60.", min=0.01, callback=finite)]
+Steps = Annotated[int | None, typer.Option(help="Length of each training in steps instead.", min=1)]
+CheckpointSteps = Annotated[
+    int | None, typer.Option(help="Save after every so many steps instead of every 8 minutes.", min=1)
+]
+
+
 def transform_named(name: str | None) -> Transform | None:
     """What --transform says. Raises InputError."""
     known: dict[str | None, Transform | None] = {None: None, "sform": "sform", "qform": "qform"}
@@ -70,6 +81,6 @@ def opened_dataset(path: Path) -> Dataset:
     from unetr.prepare.datasets.cases import open_dataset
 
     dataset = open_dataset(path)
-    for note in dataset.notes if launched_rank() == 0 else ():
+    for note in dataset.notes:
         say(f"unetr: {dataset.root}: {note.message}")
     return dataset

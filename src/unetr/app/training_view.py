@@ -5,87 +5,34 @@ from __future__ import annotations
 import json
 import math
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from unetr.app.launch import launched_rank
-from unetr.app.options import transform_named
 from unetr.app.printing import print_json, print_table, say
 from unetr.app.progress import progress
 from unetr.core.machine.system import STOP_SIGNALS
 from unetr.core.text.numbers import counted, number, with_interval
-from unetr.errors import CancelledError, InputError, StoppedError
+from unetr.errors import CancelledError, StoppedError
 from unetr.train.observer import StepReport, TrainingObserver
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from unetr.core.space.frames import Transform
     from unetr.evaluation.results import Results
-    from unetr.jobs.training.fit import Request
-    from unetr.prepare.datasets.cases import Dataset
     from unetr.train.optimise.transfer import Transfer
-    from unetr.train.run.folder import Run
     from unetr.train.validate import ValidationReport
 
 
-def fit_in_view(dataset: Dataset, run: Run, request: Request) -> Results | None:
-    """`unetr.jobs.training.fit.fit` with progress. SIGTERM and Ctrl-C save the state first."""
-    from unetr.jobs.training.fit import fit
-
+@contextmanager
+def training_view() -> Iterator[TrainingView]:
+    """Bars and lines for a training, in the process that leads; SIGTERM and Ctrl-C ask it to save and stop."""
     with progress(shown=launched_rank() == 0) as bar:
         view = TrainingView(bar)
         with view.watching_signals():
-            return fit(dataset, run, request, view)
-
-
-def cross_validate_in_view(dataset: Dataset, folder: Path, request: Request) -> Results | None:
-    """Every fold in turn, each in FOLDER/fold<k>, then what is made of all; finished folds are not trained again.
-
-    Of several processes that train together, only the first makes something of all and returns the results.
-    """
-    from unetr.core.files.lock import locked
-
-    with locked(folder, say) if launched_rank() == 0 else nullcontext():
-        return _cross_validate(dataset, folder, request)
-
-
-def _cross_validate(dataset: Dataset, folder: Path, request: Request) -> Results | None:
-    from unetr.core.files.outputs import claim
-    from unetr.core.plan.file import read_plan
-    from unetr.jobs.training.crossval import fold_runs, gather_folds, gathered_files
-    from unetr.prepare.datasets.folds import split_folds
-    from unetr.train.run.folder import holds_run, read_settings, refuse_other_cases, shared_caches
-
-    count = len(split_folds(dataset, request.folds, request.seed))
-    if (folder / "settings.json").exists():
-        raise InputError(f"{folder}: holds a run of one fold; choose another folder for all of them")
-    runs = fold_runs(folder, count)
-    widest, of_folds = shared_caches(runs[0].folder)
-    if not widest.is_dir():
-        of_folds.mkdir(0o700, parents=True, exist_ok=True)
-    if launched_rank() == 0:
-        # Versions that kept no digests kept no list of what they wrote either.
-        old = any(read_settings(run).data is None for run in runs if holds_run(run))
-        claim(gathered_files(folder, dataset), overwrite=request.overwrite or old)
-    for fold, run in enumerate(runs):
-        if launched_rank() == 0:
-            say(f"fold {fold} of 0 to {count - 1}")
-            refuse_other_cases(runs, dataset)  # a fold that is done must not stand beside one of other data
-        fit_in_view(dataset, run, replace(request, fold=fold))
-        # One plan for all: what was measured on the way to it would not come out the same again.
-        request = replace(request, plan=request.plan or read_plan(run.plan))
-    if launched_rank() > 0:
-        return None
-    with progress() as bar:
-        task = bar.add_task("gathering", total=None, note="")
-        return gather_folds(
-            folder, dataset, runs, lambda done, of: bar.update(task, completed=done, total=of), request.rules
-        )
+            yield view
 
 
 class TrainingView(TrainingObserver):
@@ -104,6 +51,13 @@ class TrainingView(TrainingObserver):
     def on_stage(self, name: str, done: int, of: int | None) -> None:
         """A bar for each stage."""
         self._bar.update(self._task(name), completed=done, total=of)
+
+    def on_fold(self, fold: int, folds: int) -> None:
+        """A line, and bars of its own for each fold."""
+        for task in self._tasks.values():
+            self._bar.remove_task(task)
+        self._tasks, self._dice = {}, ""
+        say(f"fold {fold} of 0 to {folds - 1}")
 
     def should_stop(self) -> bool:
         """Once a signal came."""
@@ -158,25 +112,6 @@ class TrainingView(TrainingObserver):
         elif number == signal.SIGINT:
             self._stop_signal = number
             raise StoppedError("stopped at once; start it again to go on from the last checkpoint")
-
-
-def run_transform(name: str | None, request: Request, runs: Sequence[Run]) -> Transform | None:
-    """What --transform says; else the plan that is given, or that of a run that is resumed.
-
-    Raises InputError where an option and a plan differ, since a model predicts as its plan says.
-    """
-    from unetr.core.plan.file import read_plan
-    from unetr.train.run.folder import holds_run
-
-    chosen = transform_named(name)
-    plans = [request.plan, *(read_plan(run.plan) for run in runs if holds_run(run))]
-    plan = next((plan for plan in plans if plan is not None), None)
-    if plan is None:
-        return chosen
-    if chosen is not None and chosen != plan.transform:
-        said = "no transform" if plan.transform is None else f"transform {plan.transform}"
-        raise InputError(f"--transform {chosen}: the plan has {said}; set it there, or leave out one of them")
-    return plan.transform
 
 
 @contextmanager

@@ -1,24 +1,28 @@
-"""What a recipe does with its data set: writes tables and a plan, says the commands, or runs them and scores."""
+"""A recipe of the paper: tables and a plan are written, then trained by, and scored as the paper's table is."""
 
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unetr.app.options import opened_dataset
-from unetr.app.printing import say
-from unetr.app.progress import progress
-from unetr.app.training_view import cross_validate_in_view, fit_in_view
+from unetr.core.files.lock import locked
+from unetr.core.files.outputs import claim
+from unetr.core.observer import Observer, staged
+from unetr.core.plan.file import read_plan, write_plan
 from unetr.errors import InputError
+from unetr.evaluation.results import Results
+from unetr.prepare.datasets.cases import Case, Dataset, open_dataset, open_noted
+from unetr.prepare.paper.recipes import FOLDS, Column, Recipe, check_fits, recipe_plan
+from unetr.prepare.paper.tables import Tables, learned_cases, write_tables
+from unetr.prepare.planning.presets import network_named
+from unetr.train.observer import TrainingObserver
+from unetr.train.run.folder import SHARED_CACHE, Run
 
 if TYPE_CHECKING:
-    from unetr.evaluation.results import Results
-    from unetr.prepare.paper.recipes import Column, Recipe
-    from unetr.prepare.paper.tables import Tables
+    from unetr.jobs.training.ensemble import Members
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,16 @@ class Ask:
     minutes: float | None
     overwrite: bool = False
 
+    @property
+    def plan(self) -> Path:
+        """The plan that is written, kept where it is there, and trained by."""
+        return self.out / "plan.yaml"
+
+    @property
+    def run_folders(self) -> list[Path]:
+        """One for each cross-validation, or that of the one training."""
+        return [self.out / f"split{seed}" for seed in range(self.splits)] or [self.out / "run"]
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -46,109 +60,89 @@ class Row:
     paper_hd95_mm: float
 
 
-def prepare_recipe(ask: Ask) -> Tables:
+def follow_recipe(ask: Ask, observer: TrainingObserver, *, run: bool) -> tuple[Tables, Results | None]:
+    """Prepares the recipe and, with `run`, trains and scores; called again, it goes on.
+
+    Raises InputError for a data set that is not the recipe's, before anything is written; MachineError, StoppedError.
+    """
+    with locked(ask.out, observer.on_note):
+        tables = prepare_recipe(ask, observer)
+        observer.on_note(f"the tables and the plan are in {ask.out}")
+        return tables, run_recipe(ask, tables, observer) if run else None
+
+
+def prepare_recipe(ask: Ask, observer: Observer) -> Tables:
     """Writes the tables and OUT/plan.yaml; a plan that is there stays, since it may have been edited on purpose.
 
     Raises InputError for a data set that is not the recipe's, before anything is written.
     """
-    from unetr.core.plan.file import read_plan, write_plan
-    from unetr.prepare.paper.recipes import check_fits, recipe_plan
-    from unetr.prepare.paper.tables import learned_cases, write_tables
-    from unetr.prepare.planning.presets import network_named
-    from unetr.train.run.folder import SHARED_CACHE
-
     network = network_named(ask.network or "paper")
-    dataset = opened_dataset(ask.data)
+    dataset = open_noted(ask.data, observer)
     check_fits(ask.recipe, dataset)
     learned, test = learned_cases(ask.recipe, dataset, ask.splits)
-    path = ask.out / "plan.yaml"
-    if path.exists():
-        if ask.network is not None and read_plan(path).network != network:
-            raise InputError(f"{path}: has another network than {ask.network}; choose another output folder")
-        plan = None
-        say(f"keeping {path}")
+    plan = None
+    if not ask.plan.exists():
+        plan = recipe_plan(ask.recipe, learned, network, staged(observer, "measuring"))
+    elif ask.network is not None and read_plan(ask.plan).network != network:
+        raise InputError(f"{ask.plan}: has another network than {ask.network}; choose another output folder")
     else:
-        with progress() as bar:
-            task = bar.add_task("measuring", total=None, note="")
-            plan = recipe_plan(
-                ask.recipe, learned, network, lambda done, of: bar.update(task, completed=done, total=of)
-            )
+        observer.on_note(f"keeping {ask.plan}")
     tables = write_tables(ask.recipe, learned, test, ask.out)
     if plan is not None:
-        write_plan(path, plan)
+        write_plan(ask.plan, plan)
     if ask.splits:
         (ask.out / SHARED_CACHE).mkdir(0o700, exist_ok=True)
     return tables
 
 
-def commands(ask: Ask, tables: Tables) -> list[str]:
-    """The shell commands that do by hand what `run_recipe` does, one a line."""
-    plan = ask.out / "plan.yaml"
-    length = ["--steps", ask.steps] if ask.minutes is None else ["--minutes", ask.minutes]
-    train = ["unetr", "train", tables.learned, "--plan", plan, *length]
-    folders = _folders(ask)
-    if ask.splits:
-        how = ["--folds", "all", "--no-rules"]
-        lines = [[*train, *how, "--seed", seed, "-o", folder] for seed, folder in enumerate(folders)]
-    else:
-        lines = [[*train, "--fold", 0, "-o", folders[0]]]
-    unlabelled = [ask.data / level / "img" for level in ("Testing", "RawData/Testing")]  # BTCV's
-    scans = tables.test or next((path for path in unlabelled if path.is_dir()), "SCANS")
-    lines.append(["unetr", "predict", *folders, scans, "-o", ask.out / "predicted"])
-    if tables.test is not None:
-        labels = _labels_folder(tables.test)
-        lines.append(["unetr", "evaluate", ask.out / "predicted", labels, "--plan", plan, "--only-predicted"])
-    return [shlex.join(str(part) for part in line) for line in lines]
-
-
-def run_recipe(ask: Ask, tables: Tables) -> Results:
+def run_recipe(ask: Ask, tables: Tables, observer: TrainingObserver) -> Results:
     """Trains what is not trained yet and scores, each case by models that were not trained on it.
 
     Where cases are held out, all models together predict them; else each case is predicted by those models of the
     cross-validations that did not see it. Raises InputError, MachineError, StoppedError.
     """
-    from unetr.core.files.outputs import claim
-    from unetr.core.plan.file import read_plan
-    from unetr.infer.load import model_paths
-    from unetr.jobs.training.crossval import fold_runs
-    from unetr.jobs.training.ensemble import score_ensemble, unseen_by
-    from unetr.jobs.training.fit import Request
-    from unetr.prepare.datasets.cases import open_dataset
-    from unetr.prepare.paper.recipes import FOLDS
-    from unetr.train.run.folder import Run, refuse_other_cases
+    # Only here: without training, a recipe needs no torch.
+    from unetr.jobs.training.crossval import cross_validate, fold_runs
+    from unetr.jobs.training.ensemble import score_ensemble
+    from unetr.jobs.training.fit import fit_run
+    from unetr.jobs.training.request import TrainingOptions
+    from unetr.train.run.resume import refuse_other_cases
 
     dataset = open_dataset(tables.learned)
-    plan = read_plan(ask.out / "plan.yaml")
-    request = Request(
-        plan=plan,
+    options = TrainingOptions(
+        plan=read_plan(ask.plan),
         folds=FOLDS,
         steps=None if ask.minutes else ask.steps,
         minutes=ask.minutes,
         rules=False,
         overwrite=ask.overwrite,
     )
-    folders = _folders(ask)
-    for seed, folder in enumerate(folders):
+    for seed, folder in enumerate(ask.run_folders):
         if ask.splits:
-            say(f"cross-validation {seed + 1} of {ask.splits}")
-            cross_validate_in_view(dataset, folder, replace(request, seed=seed))
+            observer.on_note(f"cross-validation {seed + 1} of {ask.splits}")
+            cross_validate(dataset, folder, replace(options, seed=seed), observer)
         else:
-            fit_in_view(dataset, Run(folder), replace(request, fold=0))
-    runs = [run for folder in folders for run in (fold_runs(folder, FOLDS) if ask.splits else [Run(folder)])]
+            fit_run(dataset, Run(folder), options, observer)
+    runs = [run for folder in ask.run_folders for run in (fold_runs(folder, FOLDS) if ask.splits else [Run(folder)])]
     refuse_other_cases(runs, dataset)
-    if tables.test is not None:
-        models = tuple(path for folder in folders for path in model_paths(folder))
-        cases = open_dataset(tables.test).cases
-        members = dict.fromkeys((case.id for case in cases), models)
-    else:
-        cases = dataset.labelled
-        count = min(FOLDS, len({case.subject for case in cases}))
-        members = dict(unseen_by(run for folder in folders for run in fold_runs(folder, count)))
+    cases, members = _who_predicts(ask, tables, dataset)
     names = [*(f"{case.id}.nii.gz" for case in cases), "results.json", "results.csv"]
     claim([ask.out / "scored" / name for name in names], overwrite=ask.overwrite)
-    with progress() as bar:
-        task = bar.add_task("scoring", total=len(cases), note="")
-        return score_ensemble(cases, members, ask.out / "scored", lambda done, of: bar.update(task, completed=done))
+    return score_ensemble(cases, members, ask.out / "scored", staged(observer, "scoring"))
+
+
+def _who_predicts(ask: Ask, tables: Tables, dataset: Dataset) -> tuple[Sequence[Case], Members]:
+    """The cases that are scored, and the models that predict each."""
+    from unetr.infer.load import model_paths
+    from unetr.jobs.training.crossval import fold_runs
+    from unetr.jobs.training.ensemble import unseen_by
+
+    if tables.test is not None:
+        models = tuple(path for folder in ask.run_folders for path in model_paths(folder))
+        cases = open_dataset(tables.test).cases
+        return cases, dict.fromkeys((case.id for case in cases), models)
+    count = min(FOLDS, len({case.subject for case in dataset.labelled}))
+    return dataset.labelled, unseen_by(run for folder in ask.run_folders for run in fold_runs(folder, count))
 
 
 def paper_rows(recipe: Recipe, results: Results) -> list[Row]:
@@ -174,13 +168,3 @@ def _mean(results: Results, column: Column, metric: str) -> float:
 def _defined(values: Sequence[float]) -> float:
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else math.nan
-
-
-def _folders(ask: Ask) -> list[Path]:
-    return [ask.out / f"split{seed}" for seed in range(ask.splits)] or [ask.out / "run"]
-
-
-def _labels_folder(table: Path) -> Path:
-    from unetr.prepare.datasets.layouts.files import csv_cases
-
-    return next(case.label.parent for case in csv_cases(table) if case.label is not None)

@@ -15,7 +15,8 @@ from unetr.core.plan.file import read_plan
 from unetr.core.space.frames import taking
 from unetr.errors import InputError
 from unetr.evaluation.results import Results, mean_foreground_dice, read_results, worst_cases
-from unetr.train.run.folder import Run, Settings, dataset_folder, holds_run, read_fingerprint, read_settings
+from unetr.train.run.folder import Run
+from unetr.train.run.settings import Settings, dataset_folder, holds_run, read_fingerprint, read_settings
 
 WORST_CASES = 5
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from unetr.core.plan.schema import Plan
 from unetr.errors import StoppedError
 from unetr.model.file.model_file import ModelFile
 from unetr.prepare.cache import Cache
-from unetr.train.finish import save_model
-from unetr.train.losses import LossTerms
 from unetr.train.observer import StepReport, TrainingObserver
 from unetr.train.optimise.schedule import (
     TIMED_FROM,
@@ -24,10 +23,13 @@ from unetr.train.optimise.schedule import (
     validations_in,
 )
 from unetr.train.optimise.step import Trainer, start_trainer, training_step
-from unetr.train.run.checkpoint import TrainingState, averaged_weights, remove_old, restore_checkpoint, save_checkpoint
-from unetr.train.run.folder import Run, Settings, write_settings
-from unetr.train.run.logs import append_row, flush_rows, go_back, logged_seconds, logged_steps
-from unetr.train.samples.sample import Share, batches
+from unetr.train.run.checkpoint import TrainingState, averaged_weights, save_checkpoint
+from unetr.train.run.folder import Run
+from unetr.train.run.logs import append_row, flush_rows, logged_seconds, logged_steps
+from unetr.train.run.model import save_model
+from unetr.train.run.resume import resume
+from unetr.train.run.settings import Settings, write_settings
+from unetr.train.samples.sample import Batch, Share, batches
 from unetr.train.team import Launch
 from unetr.train.validate import validate
 
@@ -58,64 +60,66 @@ def train(
     is not finite; MachineError when a checkpoint cannot be written.
     """
     options = options or Options()
-    checkpoint_steps = options.checkpoint_steps
     trainer = start_trainer(plan, settings.seed, options.start, options.launch)
     state, team = trainer.state, trainer.team
-    resumed = _resume(run, trainer)
+    resumed = resume(run, state, team)
     if team.leads and not resumed and trainer.transferred is not None:
         observer.on_transfer(trainer.transferred)
-    steps, saved_at, timed = settings.steps_known_at(state.step), time.monotonic(), []
-    share = Share(team.rank, team.size)
-    stream = batches(cache, settings.training_cases, plan, settings.seed, state.step, share)
-    try:
+    share, saved_at, timed = Share(team.rank, team.size), time.monotonic(), list[float]()
+    with closing(batches(cache, settings.training_cases, plan, settings.seed, state.step, share)) as stream:
         if resumed:  # maybe stopped within a validation; stopped in it again, all is saved already
             _validate_where_due(run, trainer, cache, settings, observer)
-        while steps is None or state.step < steps:
-            before = time.monotonic()
-            batch = next(stream)
-            waited = time.monotonic() - before
-            rate = learning_rate(state.step, steps, plan.training.learning_rate, plan.training.warmup_steps)
-            terms, norm = training_step(trainer, batch, rate, settings.seed)
-            report = _report(state.step, steps, terms, rate, norm, time.monotonic() - before, waited)
+        while (steps := settings.steps_known_at(state.step)) is None or state.step < steps:
+            report = _step(trainer, stream, steps, settings.seed)
             if team.leads:
                 _log(run, report)
                 observer.on_step(report)
             timed.append(report.seconds)
-            first = settings.schedule_steps is None and len(timed) == TIMED_TO
-            if first or settings.again_at == state.step:
+            if (settings.schedule_steps is None and len(timed) == TIMED_TO) or settings.again_at == state.step:
                 settings = _fix_steps(run, trainer, cache, settings, timed)
-            steps = settings.steps_known_at(state.step)
             with suppress(StoppedError):  # asked to stop, which is done below, where the state is saved
                 _validate_where_due(run, trainer, cache, settings, observer)
-            due = (
-                state.step % checkpoint_steps == 0
-                if checkpoint_steps
-                else time.monotonic() - saved_at > CHECKPOINT_SECONDS
-            )
-            due, stop = team.any_of(due, observer.should_stop())
-            if due or state.step == steps or stop:
-                if team.leads:
-                    flush_rows(run)
-                save_checkpoint(run.checkpoints, state, team.leads)
+            due, stop = team.any_of(_save_is_due(state.step, saved_at, options), observer.should_stop())
+            if due or stop or state.step == settings.steps_known_at(state.step):
+                _save(run, trainer)
                 saved_at = time.monotonic()
             if stop:
                 raise StoppedError(f"{run.folder}: stopped after step {state.step}; start it again to go on")
-    finally:
-        stream.close()
     return state
 
 
-def _resume(run: Run, trainer: Trainer) -> bool:
-    """Goes back to the run's newest checkpoint, all processes to the same one, and its folder with them, if any."""
-    team, state = trainer.team, trainer.state
-    found = restore_checkpoint(run.checkpoints, state) if team.leads else None
-    found = team.as_leader(found)
-    if found is not None and not team.leads:
-        restore_checkpoint(run.checkpoints, state, only=found)
-    if team.leads:
-        go_back(run, state.step)
-        remove_old(run.checkpoints)
-    return found is not None
+def _step(trainer: Trainer, stream: Iterator[Batch], steps: int | None, seed: int) -> StepReport:
+    """One step with the next batch, at the rate of the schedule. steps: of the training, None if not known yet."""
+    training, done = trainer.plan.training, trainer.state.step
+    before = time.monotonic()
+    batch = next(stream)
+    waited = time.monotonic() - before
+    rate = learning_rate(done, steps, training.learning_rate, training.warmup_steps)
+    terms, norm = training_step(trainer, batch, rate, seed)
+    return StepReport(
+        step=trainer.state.step,
+        steps=steps,
+        seconds=time.monotonic() - before,
+        wait_seconds=waited,
+        loss=float(terms.total.detach()),
+        dice_loss=float(terms.dice),
+        cross_entropy=float(terms.cross_entropy),
+        learning_rate=rate,
+        gradient_norm=norm,
+    )
+
+
+def _save_is_due(step: int, saved_at: float, options: Options) -> bool:
+    if options.checkpoint_steps:
+        return step % options.checkpoint_steps == 0
+    return time.monotonic() - saved_at > CHECKPOINT_SECONDS
+
+
+def _save(run: Run, trainer: Trainer) -> None:
+    """Writes a checkpoint, after the rows of its steps."""
+    if trainer.team.leads:
+        flush_rows(run)
+    save_checkpoint(run.checkpoints, trainer.state, trainer.team.leads)
 
 
 def _fix_steps(run: Run, trainer: Trainer, cache: Cache, settings: Settings, timed: list[float]) -> Settings:
@@ -185,22 +189,6 @@ def _validate_and_keep_best(
     if best:
         save_model(run, run.best, trainer.plan, weights, {"validation": row})
     observer.on_validation(report)
-
-
-def _report(
-    step: int, steps: int | None, terms: LossTerms, rate: float, norm: float, seconds: float, waited: float
-) -> StepReport:
-    return StepReport(
-        step,
-        steps,
-        float(terms.total.detach()),
-        float(terms.dice),
-        float(terms.cross_entropy),
-        rate,
-        norm,
-        seconds,
-        waited,
-    )
 
 
 def _log(run: Run, report: StepReport) -> None:

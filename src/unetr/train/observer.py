@@ -38,6 +38,9 @@ class TrainingObserver(Observer):
     processes that train together, only the leader's observer is told; any of them may stop all.
     """
 
+    def on_fold(self, fold: int, folds: int) -> None:
+        """Of a training of every fold: this one, from 0, is begun or gone on with."""
+
     def on_step(self, report: StepReport) -> None:
         """An optimiser step is finished."""
 
@@ -46,3 +49,13 @@ class TrainingObserver(Observer):
 
     def on_transfer(self, transfer: Transfer) -> None:
         """The training starts from another model's weights: which of them fit."""
+
+
+class Follower(TrainingObserver):
+    """For a process that does not lead: hears nothing, since the leader tells it, and stops where another would."""
+
+    def __init__(self, observer: TrainingObserver) -> None:
+        self._observer = observer
+
+    def should_stop(self) -> bool:  # noqa: D102
+        return self._observer.should_stop()

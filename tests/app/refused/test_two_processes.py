@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from unetr.core.files.lock import locked, locked_files
-from unetr.jobs.training.fit import Request, fit
+from unetr.jobs.training.fit import fit_run
+from unetr.jobs.training.request import TrainingOptions
 from unetr.prepare.datasets.cases import open_dataset
 from unetr.train.observer import TrainingObserver
 from unetr.train.run.folder import Run
@@ -61,7 +62,7 @@ def test_second_prediction_is_refused(
 
 def test_run_in_training_can_be_read(unetr: Unetr, make_dataset: Callable[..., Path], tmp_path: Path) -> None:
     data, run = make_dataset(), Run(tmp_path / "run")
-    fit(open_dataset(data), run, Request(preset="tiny", steps=2, folds=2), TrainingObserver())
+    fit_run(open_dataset(data), run, TrainingOptions(preset="tiny", steps=2, folds=2), TrainingObserver())
     with locked(run.folder):
         assert unetr("report", run.folder).code == 0
         assert unetr("ablate", run.folder).code == 0

@@ -19,6 +19,7 @@ from unetr.prepare.datasets.cases import LAYOUTS, open_dataset
 from unetr.prepare.measure.fingerprint import measure_fingerprint, side_effect
 from unetr.prepare.planning.budget import Budget
 from unetr.prepare.planning.channels import choose_normalisation
+from unetr.prepare.planning.names import PRESET_NAMES
 from unetr.prepare.planning.planner import (
     choose_batch_size,
     choose_spacing,
@@ -50,6 +51,11 @@ def test_hippocampus_fingerprint(hippocampus):
     correction = math.sqrt(207 / 208)
     assert anterior.side == pytest.approx(np.array([1.4566934, 7.6122796, -3.2354975]) * correction, rel=1e-5)
     assert posterior.side == pytest.approx(np.array([-1.4412201, -7.6509099, 3.2098968]) * correction, rel=1e-5)
+
+
+def test_the_names_that_help_tells_are_those_of_the_presets() -> None:
+    assert tuple(PRESETS) == PRESET_NAMES
+    assert all(preset.network.preset == name for name, preset in PRESETS.items())
 
 
 @pytest.mark.parametrize("preset", ["auto", *PRESETS])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,12 +16,15 @@ from unetr.infer.load import load
 from unetr.jobs.demo.brain_template import CITATION, LICENCE, NAMES, write_brain_parts
 from unetr.jobs.demo.shown import Shown
 from unetr.jobs.report import ShownCase, write_run_report
-from unetr.jobs.training.fit import Request, fit, plan_for
+from unetr.jobs.training.fit import fit_run
+from unetr.jobs.training.prepare_run import plan_for
+from unetr.jobs.training.request import TrainingOptions
 from unetr.prepare.datasets.cases import open_dataset
 from unetr.prepare.datasets.dataset import Dataset
 from unetr.prepare.measure.fingerprint import measure_fingerprint
 from unetr.train.observer import TrainingObserver
-from unetr.train.run.folder import Run, holds_run
+from unetr.train.run.folder import Run
+from unetr.train.run.settings import holds_run
 
 # In the half that is trained on, each tissue is one piece; what else there is of it comes to less than 0.05 ml.
 _SMALLEST_PIECE_ML: Final = 0.2
@@ -52,9 +56,9 @@ def train_on_brain(folder: Path, minutes: float, seed: int, observer: TrainingOb
     observer.on_note("training on the front half of the ICBM152 brain template (from the nilearn package)")
     data = write_brain_parts(folder)
     run, dataset = Run(folder / "run"), open_dataset(data.dataset)
-    request = Request(preset="tiny", fold=None, seed=seed, minutes=minutes)
-    plan = read_plan(run.plan) if holds_run(run) else _plan(dataset, request, observer)
-    fit(dataset, run, Request(preset="tiny", plan=plan, fold=None, seed=seed, minutes=minutes), observer)
+    options = TrainingOptions(preset="tiny", fold=None, seed=seed, minutes=minutes)
+    plan = read_plan(run.plan) if holds_run(run) else _plan(dataset, options, observer)
+    fit_run(dataset, run, replace(options, plan=plan), observer)
     stop_if_asked(observer, "segmenting")
     observer.on_note("segmenting the back half, which was not trained on")
     label_file = load(run.model).predict(data.test_scan).save(folder / "prediction" / "back.nii.gz")
@@ -65,9 +69,9 @@ def train_on_brain(folder: Path, minutes: float, seed: int, observer: TrainingOb
     return Shown("brain", results, label_file, label_file.with_name("back.png"), page, time.monotonic() - started)
 
 
-def _plan(dataset: Dataset, request: Request, observer: TrainingObserver) -> Plan:
+def _plan(dataset: Dataset, options: TrainingOptions, observer: TrainingObserver) -> Plan:
     """The planner's choice, and no specks of tissue where there is none."""
-    plan = plan_for(dataset, measure_fingerprint(dataset, staged(observer, "measuring")), request)
+    plan = plan_for(dataset, measure_fingerprint(dataset, staged(observer, "measuring")), options)
     rules = {name: PostprocessPlan(minimum_volume_ml=_SMALLEST_PIECE_ML) for name in NAMES if name != "background"}
     reason = f"a brain has no piece of tissue smaller than {_SMALLEST_PIECE_ML:g} ml"
     return plan.model_copy(update={"postprocess": rules, "reasons": plan.reasons | {"postprocess": reason}})

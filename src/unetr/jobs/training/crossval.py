@@ -1,50 +1,69 @@
-"""What makes one model of several folds: out-of-fold predictions, scores over all cases, and rules that earned it.
+"""Cross-validation: every fold trained in turn, then one model of all: out-of-fold scores, rules that earned it.
 
-A cross-validation is a folder with a run per fold, fold0, fold1, ...; `unetr.infer.load` takes it as an ensemble.
+It is a folder with a run per fold, fold0, fold1, ...; `unetr.infer.load` takes it as an ensemble.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from unetr.core.plan.file import write_plan
-from unetr.core.plan.schema import Plan, PostprocessPlan
-from unetr.evaluation.dice import dice, mask_counts
+from unetr.core.files.lock import locked
+from unetr.core.files.outputs import claim
+from unetr.core.observer import Observer, staged
+from unetr.core.plan.file import read_plan, write_plan
+from unetr.core.plan.schema import Plan
+from unetr.errors import InputError
 from unetr.evaluation.pairs import Pair, evaluate_pairs
 from unetr.evaluation.results import Results, write_results
-from unetr.evaluation.summary import PairedDifference, paired_difference
-from unetr.infer.rules import apply_rules, extent_values
-from unetr.io import onto_grid, read_label, write_volume
+from unetr.infer.rules import apply_rules
+from unetr.io import read_label, write_volume
+from unetr.jobs.training.fit import fit_run
+from unetr.jobs.training.request import TrainingOptions
+from unetr.jobs.training.rule_trials import try_rules
 from unetr.model.file.model_file import read_model, write_model
 from unetr.prepare.datasets.cases import Dataset
-from unetr.train.run.folder import Run, read_settings, refuse_other_cases
-
-# Components smaller than this share of the smallest true volume are specks.
-_SPECK = 0.5
-
-Progress = Callable[[int, int], None]
-Labels = NDArray[Any]
+from unetr.prepare.datasets.folds import split_folds
+from unetr.train.observer import TrainingObserver
+from unetr.train.run.folder import Run, shared_caches
+from unetr.train.run.resume import refuse_other_cases
+from unetr.train.run.settings import holds_run, read_settings
 
 
-@dataclass(frozen=True, slots=True)
-class RuleTrial:
-    """A rule tried on out-of-fold predictions. gain: Dice with it minus Dice without, over the cases."""
+def cross_validate(
+    dataset: Dataset, folder: Path, options: TrainingOptions, observer: TrainingObserver
+) -> Results | None:
+    """Every fold in turn, each in FOLDER/fold<k>, then what is made of all; finished folds are not trained again.
 
-    target: str
-    rule: PostprocessPlan
-    gain: PairedDifference
+    Of several processes that train together, only the first makes something of all and returns the results. Raises
+    InputError for a folder that holds something else, or folds of other data; MachineError, StoppedError.
+    """
+    with locked(folder, observer.on_note) if options.leads else nullcontext():
+        runs = fold_runs(folder, len(split_folds(dataset, options.folds, options.seed)))
+        _open_folder(folder, dataset, runs, options)
+        for fold, run in enumerate(runs):
+            if options.leads:
+                observer.on_fold(fold, len(runs))
+                refuse_other_cases(runs, dataset)  # a fold that is done must not stand beside one of other data
+            fit_run(dataset, run, replace(options, fold=fold), observer)
+            # One plan for all: what was measured on the way to it would not come out the same again.
+            options = replace(options, plan=options.plan or read_plan(run.plan))
+        return gather_folds(folder, dataset, runs, observer, options.rules) if options.leads else None
 
-    @property
-    def kept(self) -> bool:
-        """Only where the interval of the gain lies above zero: a rule must help, not merely not harm."""
-        return self.gain.ci_low > 0
+
+def _open_folder(folder: Path, dataset: Dataset, runs: Sequence[Run], options: TrainingOptions) -> None:
+    """Makes the cache that the folds share, and claims what is written beside them. Raises InputError."""
+    if holds_run(Run(folder)):
+        raise InputError(f"{folder}: holds a run of one fold; choose another folder for all of them")
+    widest, of_folds = shared_caches(runs[0].folder)
+    if not widest.is_dir():
+        of_folds.mkdir(0o700, parents=True, exist_ok=True)
+    if options.leads:
+        # Versions that kept no digests kept no list of what they wrote either.
+        old = any(read_settings(run).data is None for run in runs if holds_run(run))
+        claim(gathered_files(folder, dataset), overwrite=options.overwrite or old)
 
 
 def fold_runs(folder: Path, folds: int) -> list[Run]:
@@ -59,60 +78,46 @@ def gathered_files(folder: Path, dataset: Dataset) -> list[Path]:
 
 
 def gather_folds(
-    folder: Path, dataset: Dataset, runs: Sequence[Run], progress: Progress, rules: bool = True
+    folder: Path, dataset: Dataset, runs: Sequence[Run], observer: Observer, rules: bool = True
 ) -> Results:
     """Ends a cross-validation whose runs are done; may be called again, with the same result.
 
     Tries rules on the out-of-fold predictions unless `rules` is off, writes those that help into each fold's model file
     and FOLDER/plan.yaml, writes FOLDER/out_of_fold/<case>.nii.gz with these rules applied, and scores them. Raises
-    InputError, also where the data is not what every fold was trained on; MachineError.
+    InputError, also where the data is not what every fold was trained on; MachineError, StoppedError.
     """
     refuse_other_cases(runs, dataset)
     plan = read_model(runs[0].model).plan.model_copy(update={"postprocess": {}})
     pairs = _pairs(dataset, runs)
-    trials = try_rules(pairs, plan) if rules else []
+    trials = try_rules(pairs, plan, observer) if rules else []
     plan = plan.model_copy(update={"postprocess": {trial.target: trial.rule for trial in trials if trial.kept}})
-    for run in runs:
-        model = read_model(run.model)
-        if model.plan.postprocess != plan.postprocess:
-            update = {"postprocess": plan.postprocess}
-            write_model(run.model, replace(model, plan=model.plan.model_copy(update=update)))
+    _write_rules(runs, plan)
     write_plan(folder / "plan.yaml", plan)
-    final = []
+    final, told = [], staged(observer, "gathering")
     for done, pair in enumerate(pairs, start=1):
-        path = folder / "out_of_fold" / f"{pair.case}.nii.gz"
-        if pair.prediction is not None:
-            volume = read_label(pair.prediction)
-            write_volume(path, volume.with_data(apply_rules(volume.data[0], plan, volume.voxel_ml)[None]))
-        final.append(replace(pair, prediction=path))
-        progress(done, len(pairs))
+        final.append(_ruled(pair, folder / "out_of_fold" / f"{pair.case}.nii.gz", plan))
+        told(done, len(pairs))
     results = evaluate_pairs(final, names=plan.foreground, regions=plan.region_values, ignore_value=plan.ignore_label)
     refuse_other_cases(runs, dataset)  # what was changed meanwhile
     write_results(folder, results)
     return results
 
 
-def try_rules(pairs: Sequence[Pair], plan: Plan) -> list[RuleTrial]:
-    """For each class or region, one rule: the largest component, or, where that does not help, no specks.
+def _write_rules(runs: Sequence[Run], plan: Plan) -> None:
+    """Gives each fold's model file the rules of the plan of all."""
+    for run in runs:
+        model = read_model(run.model)
+        if model.plan.postprocess != plan.postprocess:
+            update = {"postprocess": plan.postprocess}
+            write_model(run.model, replace(model, plan=model.plan.model_copy(update=update)))
 
-    Regions are compared as the label file shows them (`extent_values`). Raises InputError.
-    """
-    extents = extent_values(plan)
-    truths = {target.name: target.values for target in plan.targets}
-    trials = []
-    for target in extents:
-        smallest_ml = _smallest_ml(pairs, truths[target])
-        candidates = [PostprocessPlan(largest_component=True)]
-        if smallest_ml > 0:
-            candidates.append(PostprocessPlan(minimum_volume_ml=_SPECK * smallest_ml))
-        for rule in candidates:
-            gain = _gain(
-                pairs, plan.model_copy(update={"postprocess": {target: rule}}), extents[target], truths[target]
-            )
-            trials.append(RuleTrial(target, rule, gain))
-            if trials[-1].kept:
-                break
-    return trials
+
+def _ruled(pair: Pair, path: Path, plan: Plan) -> Pair:
+    """The pair with its prediction written anew, by the plan's rules."""
+    if pair.prediction is not None:
+        volume = read_label(pair.prediction)
+        write_volume(path, volume.with_data(apply_rules(volume.data[0], plan, volume.voxel_ml)[None]))
+    return replace(pair, prediction=path)
 
 
 def _pairs(dataset: Dataset, runs: Sequence[Run]) -> list[Pair]:
@@ -123,33 +128,3 @@ def _pairs(dataset: Dataset, runs: Sequence[Run]) -> list[Pair]:
         for case in dataset.labelled
         if case.label is not None and case.id in found
     ]
-
-
-def _smallest_ml(pairs: Sequence[Pair], values: tuple[int, ...]) -> float:
-    volumes = []
-    for pair in pairs:
-        truth = read_label(pair.truth)
-        volumes.append(int(np.isin(truth.data, values).sum()) * truth.voxel_ml)
-    return min((volume for volume in volumes if volume), default=0.0)
-
-
-def _gain(pairs: Sequence[Pair], plan: Plan, predicted: tuple[int, ...], true: tuple[int, ...]) -> PairedDifference:
-    before, after = [], []
-    for pair in pairs:
-        if pair.prediction is None:
-            continue
-        volume = read_label(pair.prediction)
-        truth = onto_grid(volume, read_label(pair.truth), pair.prediction, pair.truth).data[0]
-        known = truth != plan.ignore_label if plan.ignore_label is not None else np.ones(truth.shape, np.bool_)
-        labels = volume.data[0]
-        before.append(_dice(labels, truth, known, predicted, true))
-        after.append(_dice(apply_rules(labels, plan, volume.voxel_ml), truth, known, predicted, true))
-    # A class that a rule removed where there is none: undefined then, but better than the 0 that it was.
-    pairs_of_dice = [(1.0 if math.isnan(a) and b == 0 else a, b) for a, b in zip(after, before, strict=True)]
-    return paired_difference([a for a, _ in pairs_of_dice], [b for _, b in pairs_of_dice])
-
-
-def _dice(
-    labels: Labels, truth: Labels, known: NDArray[np.bool_], predicted: tuple[int, ...], true: tuple[int, ...]
-) -> float:
-    return dice(*mask_counts(np.isin(labels, predicted) & known, np.isin(truth, true) & known))

@@ -9,7 +9,8 @@ from unetr.evaluation.pairs import Pair, evaluate_pairs
 from unetr.evaluation.results import Results, write_results
 from unetr.infer.load import load
 from unetr.prepare.datasets.cases import Case
-from unetr.train.run.folder import Run, read_settings
+from unetr.train.run.folder import Run
+from unetr.train.run.settings import read_settings
 
 Members = Mapping[str, tuple[Path, ...]]
 """Case id -> the model files that predict it."""

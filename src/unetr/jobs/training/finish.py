@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
-
-import torch
+from collections.abc import Sequence
 
 from unetr.core.files.outputs import claim
+from unetr.core.observer import Observer, staged
 from unetr.core.plan.schema import Plan
 from unetr.evaluation.pairs import Pair, evaluate_pairs
 from unetr.evaluation.results import Results, read_results, write_results
 from unetr.infer.load import load
-from unetr.model.file.model_file import ModelFile, read_model, write_model
+from unetr.model.file.model_file import read_model
 from unetr.prepare.datasets.cases import Case, Dataset
 from unetr.prepare.datasets.digests import refuse_changed
-from unetr.train.run.folder import Run, Settings, read_fingerprint, read_settings
-
-
-def save_model(run: Run, path: Path, plan: Plan, weights: dict[str, torch.Tensor], metrics: dict[str, Any]) -> None:
-    """Writes a model file with the run's plan and fingerprint. Raises MachineError."""
-    licence = read_settings(run).licence
-    write_model(path, ModelFile(plan, read_fingerprint(run), metrics, licence, weights))
+from unetr.train.run.checkpoint import Weights
+from unetr.train.run.folder import Run
+from unetr.train.run.model import save_model
+from unetr.train.run.settings import Settings
 
 
 def finish(
@@ -31,8 +25,8 @@ def finish(
     dataset: Dataset,
     plan: Plan,
     settings: Settings,
-    weights: dict[str, torch.Tensor],
-    progress: Callable[[int, int], None],
+    weights: Weights,
+    observer: Observer,
     overwrite: bool = False,
 ) -> Results | None:
     """Writes the model file and, where a fold validates, predicts and scores its cases from their files.
@@ -49,24 +43,32 @@ def finish(
     chosen = [case for case in dataset.labelled if case.id in set(settings.validation_cases)]
     if not chosen:
         return None
-    _refuse_changed(run, chosen, settings)
-    names = [*(f"{case.id}.nii.gz" for case in chosen), "results.json", "results.csv"]
-    # Versions that kept no digests kept no list of what they wrote either.
-    claim([run.predictions / name for name in names], overwrite=overwrite or settings.data is None)
-    segmenter = load(run.model, engine="torch")
-    pairs = []
-    for done, case in enumerate(chosen, start=1):
-        prediction = segmenter.predict(list(case.images)).save(run.predictions / f"{case.id}.nii.gz")
-        if case.label is not None:
-            pairs.append(Pair(case.id, prediction=prediction, truth=case.label))
-        progress(done, len(chosen))
-    results = evaluate_pairs(pairs, names=plan.foreground, regions=plan.region_values, ignore_value=plan.ignore_label)
-    # Again, for what was changed while it was read.
-    _refuse_changed(run, chosen, settings)
-    write_results(run.predictions, results)
+    results = _validate_files(run, chosen, plan, settings, observer, overwrite)
     metrics = {"fold": settings.fold, "cases": len(chosen), "mean_dice": results.mean_dice}
     metrics |= {f"dice_{summary.label}": summary.metrics["dice"].mean for summary in results.classes}
     save_model(run, run.model, plan, weights, metrics)
+    return results
+
+
+def _validate_files(
+    run: Run, cases: Sequence[Case], plan: Plan, settings: Settings, observer: Observer, overwrite: bool
+) -> Results:
+    """Predicts and scores cases as `unetr predict` and `unetr evaluate` would."""
+    _refuse_changed(run, cases, settings)
+    names = [*(f"{case.id}.nii.gz" for case in cases), "results.json", "results.csv"]
+    # Versions that kept no digests kept no list of what they wrote either.
+    claim([run.predictions / name for name in names], overwrite=overwrite or settings.data is None)
+    segmenter, told = load(run.model, engine="torch"), staged(observer, "validating")
+    pairs = []
+    for done, case in enumerate(cases, start=1):
+        prediction = segmenter.predict(list(case.images)).save(run.predictions / f"{case.id}.nii.gz")
+        if case.label is not None:
+            pairs.append(Pair(case.id, prediction=prediction, truth=case.label))
+        told(done, len(cases))
+    results = evaluate_pairs(pairs, names=plan.foreground, regions=plan.region_values, ignore_value=plan.ignore_label)
+    # Again, for what was changed while it was read.
+    _refuse_changed(run, cases, settings)
+    write_results(run.predictions, results)
     return results
 
 

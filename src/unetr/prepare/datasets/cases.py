@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from unetr.core.machine.allowance import Claim, admit, reading
+from unetr.core.observer import Observer
 from unetr.core.plan import bounds
 from unetr.core.space.frames import Transform, taking
 from unetr.core.space.volume import Volume
@@ -83,6 +84,14 @@ def open_dataset(path: Path) -> Dataset:
             return _nameable(layout.read(path), path)
     looked = "; ".join(layout.looks_for for layout in LAYOUTS.values())
     raise InputError(f"{path}: is not a dataset; looked for {looked}")
+
+
+def open_noted(path: Path, observer: Observer) -> Dataset:
+    """`open_dataset`, with a note on what of the description is not obeyed, or read in another way."""
+    dataset = open_dataset(path)
+    for note in dataset.notes:
+        observer.on_note(f"{dataset.root}: {note.message}")
+    return dataset
 
 
 class _Names(Record):

@@ -20,7 +20,8 @@ from unetr.prepare.measure.structures import spare_structures
 from unetr.prepare.planning.budget import Budget, fit_augmentation, fit_spacing
 from unetr.prepare.planning.channels import choose_channels
 from unetr.prepare.planning.mirrors import choose_mirror_axes
-from unetr.prepare.planning.presets import AUTO, PRESETS, Preset, choose_preset
+from unetr.prepare.planning.names import AUTO
+from unetr.prepare.planning.presets import PRESETS, Preset, choose_preset
 from unetr.prepare.planning.training_memory import TrainingMemory, training_memory
 
 # An axis is anisotropic when its spacing is this many times the finest.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from unetr.core.plan.schema import AugmentPlan, NetworkPlan, TrainingPlan
 from unetr.errors import InputError
+from unetr.prepare.planning.names import AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ MORE_AUGMENTATION = AugmentPlan(
     remap_probability=0.25,
 )
 
+# Their names, for help that is there at once, are in names.py as well.
 PRESETS: dict[str, Preset] = {
     "paper": Preset(
         network=NetworkPlan(preset="paper"),
@@ -112,8 +114,6 @@ PEER_NAMES = (
     "monai-vnet",
     "monai-attention-unet",
 )
-
-AUTO = "auto"
 
 
 def network_named(name: str) -> NetworkPlan:

@@ -17,6 +17,9 @@ from unetr.errors import InputError
 from unetr.model.file.sealed import read_sealed, write_sealed
 from unetr.train.team import shared_like, whole_tensor
 
+Weights = dict[str, torch.Tensor]
+"""Name of a parameter or buffer of the network -> its values."""
+
 KIND = "unetr-checkpoint"
 KEPT = 2
 
@@ -59,7 +62,7 @@ def remove_old(folder: Path) -> None:
             raise machine_error(old, error) from error
 
 
-def averaged_weights(state: TrainingState) -> dict[str, torch.Tensor]:
+def averaged_weights(state: TrainingState) -> Weights:
     """The weights that are validated and shipped: moving averages where there are any, buffers as they are.
 
     Whole, on the network's device; of several processes all must call it.

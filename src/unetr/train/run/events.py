@@ -47,6 +47,9 @@ class TensorBoard(TrainingObserver):
         self._write({f"dice/{name}": value for name, value in dice.items()}, report.step)
         self._observer.on_validation(report)
 
+    def on_fold(self, fold: int, folds: int) -> None:  # noqa: D102
+        self._observer.on_fold(fold, folds)
+
     def on_transfer(self, transfer: Transfer) -> None:  # noqa: D102
         self._observer.on_transfer(transfer)
 

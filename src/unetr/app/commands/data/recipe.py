@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unetr.app.options import Json, Overwrite, finite
 from unetr.app.printing import print_json, print_table, say, write_line
-from unetr.app.training_view import scores_kept
+from unetr.app.training_view import scores_kept, training_view
 from unetr.core.text.numbers import counted, number
 from unetr.errors import InputError
+
+if TYPE_CHECKING:
+    from unetr.evaluation.results import Results
+    from unetr.jobs.recipe import Ask
+    from unetr.prepare.paper.tables import Tables
 
 
 def recipe(
@@ -46,13 +52,39 @@ def recipe(
 
     Example: unetr recipe btcv RawData -o btcv --run
     """
-    from unetr.app.recipe_run import Ask, commands, paper_rows, prepare_recipe, run_recipe
-    from unetr.core.files.lock import locked
-    from unetr.prepare.paper.recipes import STEPS, recipe_named
-
     if name is None or listed:
         _print_list(as_json)
         return
+    from unetr.jobs.recipe import follow_recipe
+
+    ask = _asked(name, data, out, splits, network, steps, minutes, overwrite)
+    with scores_kept(as_json), training_view() as view:
+        tables, results = follow_recipe(ask, view, run=run)
+    if results is not None:
+        _print_rows(name, ask, results, as_json)
+        return
+    commands = _commands(ask, tables)
+    if as_json:
+        print_json({"plan": str(ask.plan), "commands": commands})
+        return
+    for line in commands:
+        write_line(line)
+
+
+def _asked(
+    name: str,
+    data: Path | None,
+    out: Path | None,
+    splits: int | None,
+    network: str | None,
+    steps: int | None,
+    minutes: float | None,
+    overwrite: bool,
+) -> Ask:
+    """Raises InputError for options that do not go together."""
+    from unetr.jobs.recipe import Ask
+    from unetr.prepare.paper.recipes import STEPS, recipe_named
+
     chosen = recipe_named(name)
     if data is None or out is None:
         raise InputError(f"recipe {name}: needs the data set and -o OUT; see unetr recipe --help")
@@ -61,19 +93,14 @@ def recipe(
     wanted = chosen.splits if splits is None else splits
     if not wanted and not chosen.test_share:
         raise InputError(f"--splits 0: recipe {name} holds no case out; expected at least 1 cross-validation")
-    ask = Ask(chosen, data, out, wanted, network, steps or STEPS, minutes, overwrite)
-    with locked(out, say), scores_kept(as_json):
-        tables = prepare_recipe(ask)
-        say(f"the tables and the plan are in {out}")
-        results = run_recipe(ask, tables) if run else None
-    if results is None:
-        if as_json:
-            print_json({"plan": str(out / "plan.yaml"), "commands": commands(ask, tables)})
-        else:
-            for line in commands(ask, tables):
-                write_line(line)
-        return
-    rows = paper_rows(chosen, results)
+    return Ask(chosen, data, out, wanted, network, steps or STEPS, minutes, overwrite)
+
+
+def _print_rows(name: str, ask: Ask, results: Results, as_json: bool) -> None:
+    """The paper's table, measured and as published."""
+    from unetr.jobs.recipe import paper_rows
+
+    rows = paper_rows(ask.recipe, results)
     if as_json:
         print_json({"recipe": name, "cases": results.cases, "rows": [asdict(row) for row in rows]})
         return
@@ -82,8 +109,28 @@ def recipe(
         for r in rows
     ]
     header = ("", "Dice", "HD95 mm", "paper's Dice", "paper's HD95 mm")
-    print_table(f"{chosen.title}: {counted(len(results.cases), 'case')}", header, cells)
-    say(f"wrote {out / 'scored' / 'results.json'}")
+    print_table(f"{ask.recipe.title}: {counted(len(results.cases), 'case')}", header, cells)
+    say(f"wrote {ask.out / 'scored' / 'results.json'}")
+
+
+def _commands(ask: Ask, tables: Tables) -> list[str]:
+    """The shell commands that do by hand what --run does, one a line."""
+    from unetr.prepare.datasets.layouts.files import csv_cases
+
+    length = ["--steps", ask.steps] if ask.minutes is None else ["--minutes", ask.minutes]
+    train = ["unetr", "train", tables.learned, "--plan", ask.plan, *length]
+    if ask.splits:
+        how = ["--folds", "all", "--no-rules"]
+        lines = [[*train, *how, "--seed", seed, "-o", folder] for seed, folder in enumerate(ask.run_folders)]
+    else:
+        lines = [[*train, "--fold", 0, "-o", ask.run_folders[0]]]
+    unlabelled = [ask.data / level / "img" for level in ("Testing", "RawData/Testing")]  # BTCV's
+    scans = tables.test or next((path for path in unlabelled if path.is_dir()), "SCANS")
+    lines.append(["unetr", "predict", *ask.run_folders, scans, "-o", ask.out / "predicted"])
+    if tables.test is not None:
+        labels = next(case.label.parent for case in csv_cases(tables.test) if case.label is not None)
+        lines.append(["unetr", "evaluate", ask.out / "predicted", labels, "--plan", ask.plan, "--only-predicted"])
+    return [shlex.join(str(part) for part in line) for line in lines]
 
 
 def _print_list(as_json: bool) -> None:

@@ -10,6 +10,7 @@ import typer
 from unetr.app.options import Json
 from unetr.app.printing import print_json, print_table
 from unetr.app.progress import progress
+from unetr.app.training_view import TrainingView
 from unetr.core.text.numbers import number
 
 
@@ -24,11 +25,10 @@ def ablate(
 
     Example: unetr ablate runs/hippocampus
     """
-    from unetr.train.ablate import ablate as measure
+    from unetr.jobs.training.ablate import ablate as measure
 
     with progress() as bar:
-        task = bar.add_task("scoring", total=None, note="")
-        found = measure(model, lambda done, of: bar.update(task, completed=done, total=of))
+        found = measure(model, TrainingView(bar))
     whole = found["nothing"].mean_dice
     if as_json:
         print_json({what: {"mean_dice": report.mean_dice, "dice": report.dice} for what, report in found.items()})

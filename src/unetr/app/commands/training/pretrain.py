@@ -8,10 +8,22 @@ from typing import Annotated
 import typer
 
 from unetr.app.launch import launch, launched_rank
-from unetr.app.options import Json, Overwrite, Sharded, TransformName, finite, training_minutes
+from unetr.app.options import (
+    CheckpointSteps,
+    Json,
+    Minutes,
+    Overwrite,
+    Preset,
+    RunFolder,
+    Seed,
+    Sharded,
+    Steps,
+    TransformName,
+    training_minutes,
+    transform_named,
+)
 from unetr.app.printing import print_json, say
-from unetr.app.training_view import fit_in_view, run_transform
-from unetr.core.space.frames import taking
+from unetr.app.training_view import training_view
 from unetr.errors import InputError
 
 
@@ -20,22 +32,18 @@ def pretrain(
         Path,
         typer.Argument(help="A folder of scans, or a dataset, whose labels are not used.", show_default=False),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The run's folder; an existing run is resumed.")],
-    preset: Annotated[str, typer.Option(help="auto, paper, small, medium, large or tiny.")] = "auto",
+    out: RunFolder,
+    preset: Preset = "auto",
     plan: Annotated[
         Path | None, typer.Option(help="A plan to pretrain for: its network, grid and normalisation are used.")
     ] = None,
     channels: Annotated[
         str, typer.Option(help="Names of the channels, with commas, such as CT or T1,FLAIR; a name with CT is CT.")
     ] = "",
-    seed: Annotated[int, typer.Option(help="Seed of weights, samples and masks.", min=0)] = 0,
-    minutes: Annotated[
-        float | None, typer.Option(help="Length of the pretraining. Default 60.", min=0.01, callback=finite)
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Length in steps instead.", min=1)] = None,
-    checkpoint_steps: Annotated[
-        int | None, typer.Option(help="Save after every so many steps instead of every 8 minutes.", min=1)
-    ] = None,
+    seed: Seed = 0,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    checkpoint_steps: CheckpointSteps = None,
     transform: TransformName = None,
     overwrite: Overwrite = False,
     sharded: Sharded = False,
@@ -48,36 +56,22 @@ def pretrain(
     Example: unetr pretrain scans/ -o runs/pretrained --minutes 60
     """
     minutes = training_minutes(minutes, steps)
-    from unetr.core.plan.file import read_plan
-    from unetr.jobs.training.fit import Request
-    from unetr.prepare.datasets.unlabelled import open_unlabelled
-    from unetr.prepare.planning.planner import without_labels
-    from unetr.report.plots import read_log
-    from unetr.train.run.folder import Run
+    from unetr.jobs.training.request import PretrainingKeywords, pretraining_request
+    from unetr.jobs.training.train_model import pretrain_model
 
-    run = Run(out)
-    request = Request(
-        preset=preset,
-        plan=None if plan is None else without_labels(read_plan(plan), str(plan)),
-        fold=None,
-        seed=seed,
-        steps=steps,
-        minutes=minutes,
-        checkpoint_steps=checkpoint_steps,
-        launch=launch(sharded),
-        overwrite=overwrite,
-    )
-    with taking(run_transform(transform, request, [run])):
-        fit_in_view(open_unlabelled(scans, _names(channels)), run, request)
+    how = PretrainingKeywords(preset=preset, seed=seed, minutes=minutes, steps=steps, overwrite=overwrite)
+    how |= PretrainingKeywords(checkpoint_steps=checkpoint_steps)
+    how |= PretrainingKeywords(transform=transform_named(transform), launch=launch(sharded))
+    request = pretraining_request(scans, out, channels=_names(channels), plan=plan, **how)
+    with training_view() as view:
+        outcome = pretrain_model(request, view)
     if launched_rank() > 0:
         return
-    losses = read_log(run.log)["loss"]
-    tenth = max(1, len(losses) // 10)
-    first, last = float(losses[:tenth].mean()), float(losses[-tenth:].mean())
+    model, first, last = outcome.model, outcome.first_loss, outcome.last_loss
     if as_json:
-        print_json({"model": str(run.model), "steps": len(losses), "first_loss": first, "last_loss": last})
+        print_json({"model": str(model), "steps": outcome.steps, "first_loss": first, "last_loss": last})
     say(f"mean squared error of hidden voxels: {first:.4f} in the first tenth of the steps, {last:.4f} in the last")
-    say(f"model: {run.model}; start from it with: unetr train DATASET --from {run.model} -o ...")
+    say(f"model: {model}; start from it with: unetr train DATASET --from {model} -o ...")
 
 
 def _names(channels: str) -> list[str]:

@@ -11,6 +11,7 @@ from unetr.app.options import Json
 from unetr.app.printing import print_json, print_table
 from unetr.app.progress import progress
 from unetr.errors import InputError
+from unetr.prepare.planning.names import PRESET_NAMES
 
 if TYPE_CHECKING:
     from unetr.core.plan.schema import NetworkPlan
@@ -33,10 +34,10 @@ def profile(
     Example: unetr profile paper nnunet-plain --window 96x96x96
     """
     from unetr.model.profile import profile_network
-    from unetr.prepare.planning.presets import PRESETS, network_named
+    from unetr.prepare.planning.presets import network_named
 
     size = _window(window)
-    chosen = {name: network_named(name) for name in networks or PRESETS}
+    chosen = {name: network_named(name) for name in networks or PRESET_NAMES}
     for name, network in chosen.items():
         _check_sizes(f"network {name}", network, size, channels, classes)
     found = {}

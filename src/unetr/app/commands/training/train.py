@@ -9,22 +9,26 @@ import typer
 
 from unetr.app.launch import launch, launched_rank
 from unetr.app.options import (
+    CheckpointSteps,
     DatasetPath,
     Json,
+    Minutes,
     Overwrite,
+    Preset,
+    RunFolder,
+    Seed,
     Sharded,
+    Steps,
     TransformName,
-    finite,
-    opened_dataset,
     training_minutes,
+    transform_named,
 )
 from unetr.app.printing import print_json, say
-from unetr.app.training_view import cross_validate_in_view, fit_in_view, print_scores, run_transform, scores_kept
-from unetr.core.space.frames import taking
+from unetr.app.training_view import print_scores, scores_kept, training_view
 from unetr.errors import InputError
 
 if TYPE_CHECKING:
-    from unetr.evaluation.results import Results
+    from unetr.jobs.training.request import Fold
 
 ALL_DATA = "all-data"
 ALL = "all"
@@ -32,8 +36,8 @@ ALL = "all"
 
 def train(
     dataset: DatasetPath,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The run's folder; an existing run is resumed.")],
-    preset: Annotated[str, typer.Option(help="auto, paper, small, medium, large or tiny.")] = "auto",
+    out: RunFolder,
+    preset: Preset = "auto",
     plan: Annotated[Path | None, typer.Option(help="A plan to train by, in place of the planner's own.")] = None,
     start: Annotated[
         Path | None,
@@ -43,14 +47,10 @@ def train(
     folds: Annotated[
         str, typer.Option(help="Number of folds; all, or all:N, trains each of 5, or N, in turn: an ensemble.")
     ] = "5",
-    seed: Annotated[int, typer.Option(help="Seed of folds, weights and samples.", min=0)] = 0,
-    minutes: Annotated[
-        float | None, typer.Option(help="Length of each training. Default 60.", min=0.01, callback=finite)
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Length of training in steps instead.", min=1)] = None,
-    checkpoint_steps: Annotated[
-        int | None, typer.Option(help="Save after every so many steps instead of every 8 minutes.", min=1)
-    ] = None,
+    seed: Seed = 0,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    checkpoint_steps: CheckpointSteps = None,
     rules: Annotated[
         bool, typer.Option("--rules/--no-rules", help="With --folds all: look for rules that clean up predictions.")
     ] = True,
@@ -66,61 +66,38 @@ def train(
     Example: unetr train Task04_Hippocampus -o runs/hippocampus --minutes 20
     """
     minutes = training_minutes(minutes, steps)
-    from unetr.core.files.outputs import claim
-    from unetr.core.plan.file import read_plan
-    from unetr.jobs.training.crossval import fold_runs
-    from unetr.jobs.training.fit import Request
-    from unetr.model.file.model_file import read_model
-    from unetr.model.shipped import find_model
-    from unetr.train.run.folder import Run
+    chosen, count = _folds(fold, folds)
+    from unetr.jobs.training.request import TrainingKeywords, training_request
+    from unetr.jobs.training.train_model import train_model
 
-    every, count = _folds(folds)
-    if every and fold != "0":
-        raise InputError(f"--fold {fold}: --folds {folds} trains every fold; leave out one of them")
-    request = Request(
-        preset=preset,
-        plan=None if plan is None else read_plan(plan),
-        fold=_fold(fold),
-        folds=count,
-        seed=seed,
-        steps=steps,
-        minutes=minutes,
-        checkpoint_steps=checkpoint_steps,
-        start=None if start is None else read_model(find_model(start)),
-        rules=rules,
-        launch=launch(sharded),
-        overwrite=overwrite,
-    )
-    if every and plan is not None:
-        claim([out / "plan.yaml"], {"the plan itself": [plan]}, overwrite=True)
-    run = Run(out)
-    results: Results | None
-    model: Path
-    with scores_kept(as_json), taking(run_transform(transform, request, [run, *fold_runs(out, 1)])):
-        opened = opened_dataset(dataset)
-        if every:
-            results, model = cross_validate_in_view(opened, out, request), out
-        else:
-            results, model = fit_in_view(opened, run, request), run.model
+    how = TrainingKeywords(preset=preset, fold=chosen, folds=count, seed=seed, minutes=minutes, steps=steps)
+    how |= TrainingKeywords(checkpoint_steps=checkpoint_steps, rules=rules, overwrite=overwrite)
+    how |= TrainingKeywords(transform=transform_named(transform), launch=launch(sharded))
+    request = training_request(dataset, out, plan=plan, start=start, **how)
+    with scores_kept(as_json), training_view() as view:
+        outcome = train_model(request, view)
     if launched_rank() > 0:
         return
+    results = outcome.results
     if as_json:
-        print_json({"model": str(model), "mean_dice": None if results is None else results.mean_dice})
+        print_json({"model": str(outcome.model), "mean_dice": None if results is None else results.mean_dice})
     elif results is not None:
         print_scores(results)
-    say(f"model: {model}")
+    say(f"model: {outcome.model}")
 
 
-def _folds(text: str) -> tuple[bool, int]:
-    """Whether all folds are trained, and how many there are."""
-    every = text.split(":", 1)[0] == ALL
-    number = text.removeprefix(f"{ALL}:") if every and ":" in text else "5" if every else text
+def _folds(fold: str, folds: str) -> tuple[Fold, int]:
+    """Which folds validate, and how many there are. Raises InputError."""
+    every = folds.split(":", 1)[0] == ALL
+    number = folds.removeprefix(f"{ALL}:") if every and ":" in folds else "5" if every else folds
     if not number.isdecimal() or int(number) < 2:
-        raise InputError(f"--folds {text}: is not understood; expected a number from 2, all, or all:10")
-    return every, int(number)
+        raise InputError(f"--folds {folds}: is not understood; expected a number from 2, all, or all:10")
+    if every and fold != "0":
+        raise InputError(f"--fold {fold}: --folds {folds} trains every fold; leave out one of them")
+    return "every" if every else _fold(fold), int(number)
 
 
-def _fold(text: str) -> int | None:
+def _fold(text: str) -> Fold:
     if text == ALL_DATA:
         return None
     if not text.isdecimal():

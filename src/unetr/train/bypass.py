@@ -1,21 +1,16 @@
-"""What the transformer contributes: the Dice of a trained network with its blocks bypassed, one kind or all at once."""
+"""A trained network with its transformer's blocks bypassed, one kind of part or all at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from unetr.errors import InputError
-from unetr.infer.engines.torch import choose_device
-from unetr.model.file.model_file import ModelFile, read_model
+from unetr.model.file.model_file import ModelFile
 from unetr.model.network.encoder import Block
 from unetr.model.torch_network import network_from
-from unetr.prepare.cache import Cache, case_key
-from unetr.train.run.folder import Run, read_settings
-from unetr.train.validate import ValidationReport, validate
 
 
 class _Nothing(nn.Module):
@@ -61,26 +56,3 @@ def bypassed(model: ModelFile, what: str) -> nn.Module:
     for block in blocks:
         BYPASSES[what](block)
     return network
-
-
-def ablate(path: Path, progress: Callable[[int, int], None]) -> dict[str, ValidationReport]:
-    """Dice of a run's validation cases with each of BYPASSES. path: the run's folder, or a model file in it.
-
-    On the run's prepared cases, by the same sliding window as in training. Raises InputError for what is no run or has
-    no validation cases.
-    """
-    run = Run(path if path.is_dir() else path.parent)
-    settings = read_settings(run)
-    model = read_model(run.model if path.is_dir() else path)
-    if not settings.validation_cases:
-        raise InputError(f"{run.folder}: was trained on all cases; expected a run with a fold that validates")
-    known = {} if settings.data is None else settings.data.cases
-    keys = {case: case_key(known[case], model.plan) for case in settings.validation_cases if case in known}
-    cache = Cache(run.cache, settings.validation_cases, keys)
-    device = choose_device("auto")
-    found = {}
-    for done, what in enumerate(BYPASSES, start=1):
-        network = bypassed(model, what).to(device)
-        found[what] = validate(network, cache, settings.validation_cases, model.plan, 0)
-        progress(done, len(BYPASSES))
-    return found
