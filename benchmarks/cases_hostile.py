@@ -33,7 +33,7 @@ def tiny_model(desk: Desk) -> Path:
 def _write_tiny(path: Path) -> None:
     from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
     from unetr.model.file.model_file import ModelFile, write_model
-    from unetr.model.network.build import build_network
+    from unetr.model.network.build import fresh_weights
 
     plan = Plan(
         dataset="tiny",
@@ -45,8 +45,7 @@ def _write_tiny(path: Path) -> None:
             patch=8, width=32, depth=2, heads=2, mlp_width=64, taps=(2,), feature_size=4, decoder="nup"
         ),
     )
-    network = build_network(plan.network, 1, plan.outputs, plan.window, seed=0)
-    write_model(path, ModelFile(plan, None, {}, "CC0", {n: t.numpy() for n, t in network.state_dict().items()}))
+    write_model(path, ModelFile(plan, None, {}, "CC0", fresh_weights(plan)))
 
 
 def models(desk: Desk) -> Iterator[Finding]:

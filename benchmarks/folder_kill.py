@@ -25,7 +25,7 @@ from pathlib import Path
 
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.model.file.model_file import ModelFile, write_model
-from unetr.model.network.build import build_network
+from unetr.model.network.build import fresh_weights
 
 NAN = struct.pack("<f", float("nan"))
 
@@ -82,8 +82,7 @@ def make_model(path: Path) -> None:
             preset="noise", patch=8, width=24, depth=3, heads=2, mlp_width=48, taps=(1, 2, 3), feature_size=4
         ),
     )
-    network = build_network(plan.network, 1, plan.outputs, plan.window, seed=1)
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    weights = fresh_weights(plan, seed=1)
     write_model(path, ModelFile(plan, None, {}, "CC0", weights))
 
 

@@ -43,7 +43,7 @@ def make_scan(path: Path, size: int, slices: int) -> None:
 def make_model(path: Path, spacing_mm: float, classes: int) -> None:
     from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
     from unetr.model.file.model_file import ModelFile, write_model
-    from unetr.model.network.build import build_network
+    from unetr.model.network.build import fresh_weights
 
     plan = Plan(
         dataset="noise",
@@ -53,8 +53,7 @@ def make_model(path: Path, spacing_mm: float, classes: int) -> None:
         window=(96, 96, 96),
         network=NetworkPlan(),
     )
-    network = build_network(plan.network, 1, plan.outputs, plan.window, seed=0)
-    write_model(path, ModelFile(plan, None, {}, "CC0", {n: t.numpy() for n, t in network.state_dict().items()}))
+    write_model(path, ModelFile(plan, None, {}, "CC0", fresh_weights(plan)))
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from unetr.core.plan.schema import ChannelPlan, Plan
 from unetr.infer.engines import choose_engine, make_engine
 from unetr.infer.engines.openvino import has_bf16
 from unetr.model.file.model_file import ModelFile, write_model
-from unetr.model.network.build import build_network
+from unetr.model.network.build import fresh_weights
 from unetr.model.open_model import open_model
 
 WINDOW = (96, 96, 96)
@@ -42,8 +42,7 @@ def paper_model(path: Path) -> None:
         spacing_mm=(1.5, 1.5, 1.5),
         window=WINDOW,
     )
-    network = build_network(plan.network, 1, plan.outputs, WINDOW, seed=0)
-    write_model(path, ModelFile(plan, None, {}, "CC0", {n: t.numpy() for n, t in network.state_dict().items()}))
+    write_model(path, ModelFile(plan, None, {}, "CC0", fresh_weights(plan)))
 
 
 def monai_engine(folder: Path, bf16: bool) -> Run:

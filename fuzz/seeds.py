@@ -110,11 +110,10 @@ def plan_yaml() -> bytes:
 def model(window: int = 16) -> Any:
     """A model file's contents, the network's weights drawn anew."""
     from unetr.model.file.model_file import ModelFile
-    from unetr.model.network.build import build_network
+    from unetr.model.network.build import fresh_weights
 
     made = plan(window)
-    network = build_network(made.network, 1, made.outputs, made.window, seed=1)
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    weights = fresh_weights(made, seed=1)
     return ModelFile(made, None, {"mean_dice": 0.5}, "CC0", weights)
 
 

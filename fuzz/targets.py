@@ -55,11 +55,15 @@ def pack_mha(data: bytes) -> bytes:
     return head + end + zlib.compress(voxels, 1) if b"CompressedData = True" in head else data
 
 
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
 def dicom(data: bytes, folder: Path) -> object:
     from unetr.io.dicom.volume import list_series, read_dicom
 
-    path = folder / "a.dcm"
-    path.write_bytes(data)
+    path = written(folder / "a.dcm", data)
     list_series(path)
     return read_dicom(path)
 
@@ -77,8 +81,7 @@ def dicom_folder(data: bytes, folder: Path) -> object:
 def dicom_zip(data: bytes, folder: Path) -> object:
     from unetr.io.dicom.volume import is_dicom, read_dicom
 
-    path = folder / "a.zip"
-    path.write_bytes(data)
+    path = written(folder / "a.zip", data)
     is_dicom(path)
     return read_dicom(path)
 

@@ -168,11 +168,10 @@ def tiny_plan() -> Any:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_plan: Any) -> Path:
     """A model file with fresh weights."""
     from unetr.model.file.model_file import ModelFile, write_model
-    from unetr.model.network.build import build_network
+    from unetr.model.network.build import fresh_weights
 
-    network = build_network(tiny_plan.network, 1, tiny_plan.outputs, tiny_plan.window, seed=1)
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    weights = fresh_weights(tiny_plan, seed=1)
     write_model(path, ModelFile(tiny_plan, None, {"mean_dice": 0.5}, "CC0", weights))
     return path
 

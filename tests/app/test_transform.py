@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
+from unetr.core.machine.parallel import with_choices
 from unetr.core.plan.file import read_plan
-from unetr.core.space.frames import taken, taking, with_choices
+from unetr.core.space.frames import taken, taking
 from unetr.errors import InputError
 from unetr.io import read_volume
 

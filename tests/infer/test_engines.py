@@ -19,7 +19,7 @@ from unetr.infer.engines import ENGINES, choose_engine, make_engine
 from unetr.infer.engines.compiled_cache import LARGEST_BYTES, cache_key
 from unetr.model.export import EXPORTS
 from unetr.model.file.model_file import ModelFile, read_model, write_model
-from unetr.model.network.build import build_network
+from unetr.model.network.build import fresh_weights
 from unetr.model.open_model import Opened, open_model
 
 Make = Callable[..., Path]
@@ -39,8 +39,7 @@ def make(tmp_path: Path) -> Make:
             "network": NetworkPlan(patch=8, width=24, depth=3, heads=2, mlp_width=24, taps=(1, 2, 3), feature_size=4),
         }
         plan = Plan(**(fields | changes))  # type: ignore[arg-type]
-        network = build_network(plan.network, 1, plan.outputs, plan.window, seed=seed)
-        weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+        weights = fresh_weights(plan, seed=seed)
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_model(tmp_path / name, ModelFile(plan, None, {}, "CC0", weights))
         return tmp_path / name

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.tiny import tiny_file
 
-from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.errors import InputError
 from unetr.infer.engines import choose_engine, make_engine
 from unetr.infer.load import load
@@ -14,22 +14,12 @@ from unetr.infer.sweep.slabs import Route, sweep
 from unetr.model.export import EXPORTS
 from unetr.model.file.model_file import ModelFile, compact, read_model, write_model
 from unetr.model.file.sealed import read_sealed, write_sealed
-from unetr.model.network.build import build_network
 from unetr.model.open_model import open_model
 
 
 @pytest.fixture(scope="module")
 def model() -> ModelFile:
-    plan = Plan(
-        dataset="balls",
-        channels=(ChannelPlan(name="T1"),),
-        labels={"background": 0, "one": 1},
-        spacing_mm=(1.0, 1.0, 1.0),
-        window=(8, 8, 8),
-        network=NetworkPlan(patch=4, width=8, depth=2, heads=2, mlp_width=8, taps=(1, 2), feature_size=2),
-    )
-    network = build_network(plan.network, 1, 2, plan.window, seed=0)
-    return ModelFile(plan, None, {}, "CC0", {name: tensor.numpy() for name, tensor in network.state_dict().items()})
+    return tiny_file()
 
 
 BAD = [np.nan, np.inf, -np.inf]

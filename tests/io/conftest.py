@@ -6,8 +6,10 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 
 from unetr.core.space.volume import Volume
@@ -27,6 +29,29 @@ def dicom_errors() -> Callable[[Path], list[str]]:
         return [line for line in lines if line.startswith("Error")]
 
     return errors
+
+
+@pytest.fixture
+def saving_fails(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """saving_fails("full" | "cut" | other, place): what pydicom writes meets a full disk, is cut short or changed.
+
+    place(dataset, content) -> the byte that is changed, and shortly behind which the content is cut.
+    """
+    save = pydicom.Dataset.save_as
+
+    def fail(fault: str, place: Callable[[Any, bytes], int]) -> None:
+        def faulty(self: Any, target: Path, **options: Any) -> None:
+            save(self, target, **options)
+            content = bytearray(target.read_bytes())
+            at = place(self, bytes(content))
+            if fault == "full":
+                raise OSError(28, "No space left on device")
+            content[at] ^= 1
+            target.write_bytes(content[: at + 20] if fault == "cut" else content)
+
+        monkeypatch.setattr(pydicom.Dataset, "save_as", faulty)
+
+    return fail
 
 
 @pytest.fixture

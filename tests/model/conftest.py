@@ -11,7 +11,7 @@ import torch
 
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.model.file.model_file import ModelFile
-from unetr.model.network.build import build_network
+from unetr.model.network.build import fresh_weights
 
 
 @pytest.fixture(scope="session")
@@ -61,8 +61,7 @@ def make_plan(small_network: Callable[..., NetworkPlan]) -> Callable[..., Plan]:
 def model(make_plan: Callable[..., Plan]) -> ModelFile:
     """A model file in memory with fresh weights; its licence and metrics have quotes, newlines and umlauts."""
     plan = make_plan()
-    network = build_network(plan.network, plan.in_channels, plan.outputs, plan.window, seed=3)
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    weights = fresh_weights(plan, seed=3)
     metrics = {"dice": 0.5, "absent": float("nan"), "cases": ["a", 'b "quoted" ü']}
     return ModelFile(plan, None, metrics, "CC-BY 4.0\nJane Doe", weights)
 

@@ -13,30 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+from tests.tiny import tiny_file
 
-from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.errors import InputError
 from unetr.infer.engines import choose_engine, make_engine
 from unetr.model.export import EXPORTS
 from unetr.model.file.model_file import ModelFile
 from unetr.model.graph.onnx.metadata import onnx_metadata
-from unetr.model.network.build import build_network
 from unetr.model.open_model import open_model
 
 
 @pytest.fixture(scope="module")
 def model() -> ModelFile:
-    plan = Plan(
-        dataset='quotes " < & \n and ü',
-        channels=(ChannelPlan(name="T1"),),
-        labels={"background": 0, "one": 1},
-        spacing_mm=(1.0, 1.0, 1.0),
-        window=(8, 8, 8),
-        network=NetworkPlan(patch=4, width=8, depth=2, heads=2, mlp_width=8, taps=(1, 2), feature_size=2),
-    )
-    network = build_network(plan.network, 1, 2, plan.window, seed=0)
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    return ModelFile(plan, None, {"mean_dice": 0.5}, "CC0", weights)
+    return tiny_file('quotes " < & \n and ü', {"mean_dice": 0.5})
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import numpy as np
 from unetr.app.cli import app
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.model.file.model_file import ModelFile, write_model
-from unetr.model.network.build import build_network
+from unetr.model.network.build import fresh_weights
 
 
 def main(folder: Path) -> None:
@@ -26,8 +26,7 @@ def main(folder: Path) -> None:
         window=(32, 32, 32),
         network=NetworkPlan(patch=8, width=48, depth=6, heads=4, mlp_width=96, taps=(2, 4, 6), feature_size=8),
     )
-    network = build_network(plan.network, 1, plan.outputs, plan.window, seed=0)
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    weights = fresh_weights(plan)
     write_model(folder / "model.safetensors", ModelFile(plan, None, {}, "CC0", weights))
     smooth = np.random.default_rng(0).random((40, 36, 44))
     for axis in range(3):

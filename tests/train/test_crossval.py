@@ -20,7 +20,7 @@ from unetr.io import read_label, write_volume
 from unetr.jobs.training.crossval import fold_runs, gather_folds
 from unetr.jobs.training.rule_trials import try_rules
 from unetr.model.file.model_file import ModelFile, read_model, write_model
-from unetr.model.network.build import build_network
+from unetr.model.network.build import fresh_weights
 from unetr.prepare.datasets.cases import Dataset, open_dataset
 from unetr.train.run.folder import Run
 from unetr.train.run.settings import Settings, write_settings
@@ -124,8 +124,7 @@ def dataset(tmp_path: Path) -> Dataset:
 def finished_runs(folder: Path, dataset: Dataset, plan: Plan, made: Path) -> list[Run]:
     """Two folds as training leaves them, with predictions that have specks."""
     runs = fold_runs(folder, 2)
-    network = build_network(plan.network, 1, 3, plan.window)
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    weights = fresh_weights(plan)
     ids = [case.id for case in dataset.labelled]
     for index, run in enumerate(runs):
         validation = tuple(ids[index::2])
@@ -196,8 +195,7 @@ def test_an_ensemble_keeps_the_rules_that_all_members_have(tmp_path: Path, plan_
     paths = []
     for index, rules in enumerate(found):
         plan = plan_with(postprocess=rules)
-        network = build_network(plan.network, 1, 3, plan.window)
-        weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+        weights = fresh_weights(plan)
         paths.append(tmp_path / f"{index}.safetensors")
         write_model(paths[-1], ModelFile(plan, None, {}, "CC0", weights))
     assert load(paths, engine="torch", device="cpu").plan.postprocess == {"ball": largest}

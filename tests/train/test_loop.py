@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tests.train.listener import Listener
+from tests.train.state_bits import bits
 
 from unetr.core.plan.schema import Plan, Region, TrainingPlan
 from unetr.errors import InputError, StoppedError
@@ -19,7 +20,7 @@ from unetr.train.loop import Options, train
 from unetr.train.observer import StepReport, TrainingObserver
 from unetr.train.optimise.schedule import TIMED_TO
 from unetr.train.optimise.step import region_targets
-from unetr.train.run.checkpoint import TrainingState, averaged_weights, checkpoints
+from unetr.train.run.checkpoint import averaged_weights, checkpoints
 from unetr.train.run.folder import Run
 from unetr.train.run.resume import open_run
 from unetr.train.run.settings import Settings, read_settings
@@ -50,15 +51,6 @@ def settings(**changes: object) -> Settings:
 def start(folder: Path, plan: Plan, asked: Settings) -> tuple[Run, Settings]:
     run = Run(folder)
     return run, open_run(run, plan, asked, None)
-
-
-def bits(state: TrainingState) -> dict[str, bytes]:
-    """Everything that training changes, as bytes."""
-    found = {f"w.{name}": tensor.numpy().tobytes() for name, tensor in state.network.state_dict().items()}
-    found |= {f"a.{name}": tensor.numpy().tobytes() for name, tensor in state.averaged.items()}
-    for index, slots in state.optimizer.state_dict()["state"].items():
-        found |= {f"o.{index}.{name}": tensor.numpy().tobytes() for name, tensor in slots.items()}
-    return found
 
 
 def rows(path: Path) -> list[dict[str, str]]:

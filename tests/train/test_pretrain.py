@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.train.listener import Listener
+from tests.train.state_bits import bits
 
 from unetr.core.plan.schema import AugmentPlan, ChannelPlan, NetworkPlan, Plan, PretrainingPlan, Region, TrainingPlan
 from unetr.errors import InputError, StoppedError
@@ -24,7 +25,6 @@ from unetr.prepare.planning.planner import without_labels
 from unetr.train.loop import train
 from unetr.train.observer import StepReport, TrainingObserver
 from unetr.train.optimise.transfer import transfer
-from unetr.train.run.checkpoint import TrainingState
 from unetr.train.run.folder import Run
 from unetr.train.run.resume import open_run
 from unetr.train.run.settings import Settings
@@ -281,14 +281,6 @@ def start(folder: Path, plan: Plan, steps: int, cases: tuple[str, ...]) -> tuple
         schedule_steps=steps,
     )
     return Run(folder), open_run(Run(folder), plan, asked, None)
-
-
-def bits(state: TrainingState) -> dict[str, bytes]:
-    found = {f"w.{name}": tensor.numpy().tobytes() for name, tensor in state.network.state_dict().items()}
-    found |= {f"a.{name}": tensor.numpy().tobytes() for name, tensor in state.averaged.items()}
-    for index, slots in state.optimizer.state_dict()["state"].items():
-        found |= {f"o.{index}.{name}": tensor.numpy().tobytes() for name, tensor in slots.items()}
-    return found
 
 
 @pytest.fixture

@@ -13,15 +13,14 @@ from unetr.core.plan.fingerprint import Fingerprint, IntensityStatistics
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
 from unetr.errors import InputError
 from unetr.model.file.model_file import ModelFile
-from unetr.model.network.build import build_network
+from unetr.model.network.build import build_network, fresh_weights
 from unetr.train.optimise.transfer import plan_from, transfer
 
 PlanWith = Callable[..., Plan]
 
 
 def model_of(plan: Plan, seed: int = 3) -> ModelFile:
-    network = build_network(plan.network, plan.in_channels, plan.outputs, plan.window, seed=seed)
-    return ModelFile(plan, None, {}, "CC0", {n: t.numpy() for n, t in network.state_dict().items()}, source="old")
+    return ModelFile(plan, None, {}, "CC0", fresh_weights(plan, seed=seed), source="old")
 
 
 def fresh(plan: Plan) -> torch.nn.Module:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from unetr.core.plan.fingerprint import Fingerprint
 from unetr.core.plan.schema import Plan
+from unetr.core.text.reading import cannot_open
 from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
 from unetr.model.file.model_file import FORMAT, FORMAT_VERSION, ModelFile, described, read_model
@@ -147,9 +148,5 @@ def _verify(path: Path, stored: str, first: bytes, *others: bytes) -> None:
 def _read(path: Path, expected: str) -> bytes:
     try:
         return path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected {expected}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; expected {expected}") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}; expected {expected}") from None
+        raise cannot_open(path, error, expected) from None

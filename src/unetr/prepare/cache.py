@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -20,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetr.core.files.atomic import atomic_path, machine_error, write_text
+from unetr.core.machine.parallel import in_turn
 from unetr.core.plan.schema import Plan
-from unetr.core.space.frames import with_choices
 from unetr.core.text.reading import read_json
 from unetr.errors import InputError
 from unetr.prepare.checks.guard import Prepared, judge, untrained_labels
@@ -107,19 +106,9 @@ def build_cache(
         folder.mkdir(0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise machine_error(folder, error) from error
-    pool = ThreadPoolExecutor(max(1, workers))
-    try:
-
-        def prepare(case: Case) -> None:
-            _cache_case(case, dataset, plan, folder, known[case.id])
-
-        tasks = pool.map(with_choices(prepare), cases)
-        for done, _ in enumerate(tasks, start=1):
-            if progress is not None:
-                progress(done, len(cases))
-    finally:
-        # After an error or Ctrl-C the cases not begun yet are dropped instead of prepared in vain.
-        pool.shutdown(cancel_futures=True)
+    in_turn(
+        lambda case: _cache_case(case, dataset, plan, folder, known[case.id]), cases, progress, threads=max(1, workers)
+    )
     return Cache(folder, tuple(keys), keys)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unetr.core.machine.parallel import in_turn
 from unetr.core.plan.schema import Plan
-from unetr.core.space.frames import with_choices
 from unetr.errors import InputError
 from unetr.prepare.checks.guard import Prepared, examine, judge, untrained_labels
 from unetr.prepare.checks.problems import Problem
@@ -40,15 +39,7 @@ def prepared_problems(
     Raises InputError as `prepare_case` does.
     """
     cases = dataset.learned_from
-    found: list[Prepared] = []
-    pool = ThreadPoolExecutor(2)
-    try:
-        for prepared in pool.map(with_choices(lambda case: prepare_case(case, dataset, plan)[2]), cases):
-            found.append(prepared)
-            if progress is not None:
-                progress(len(found), len(cases))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    found = in_turn(lambda case: prepare_case(case, dataset, plan)[2], cases, progress)
     return [*judge(found, plan), *untrained_labels(found, _usual_folds(dataset))]
 
 

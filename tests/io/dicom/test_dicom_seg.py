@@ -239,23 +239,12 @@ def test_missing_highdicom_is_the_machine(tmp_path: Path, maker: ModuleType, mon
 
 @pytest.mark.parametrize("fault", ["full", "cut", "other bit"])
 def test_a_failure_while_writing_leaves_what_was_there(
-    tmp_path: Path, maker: ModuleType, monkeypatch: pytest.MonkeyPatch, fault: str
+    tmp_path: Path, maker: ModuleType, saving_fails: Callable[..., None], fault: str
 ) -> None:
     scan, _ = source(maker, tmp_path / "in")
     path = tmp_path / "out.dcm"
     path.write_bytes(b"before")
-    save = pydicom.Dataset.save_as
-
-    def faulty(self: Any, target: Path, **options: Any) -> None:
-        save(self, target, **options)
-        content = bytearray(target.read_bytes())
-        at = content.index(bytes(self.PixelData))
-        if fault == "full":
-            raise OSError(28, "No space left on device")
-        content[at] ^= 1
-        target.write_bytes(content[: at + 20] if fault == "cut" else content)
-
-    monkeypatch.setattr(pydicom.Dataset, "save_as", faulty)
+    saving_fails(fault, lambda dataset, content: content.index(bytes(dataset.PixelData)))
     message = "the disk is full" if fault == "full" else r"check the disk"
     with pytest.raises(MachineError, match=rf"out\.dcm: .*{message}"):
         write_dicom_seg(path, scan.with_data(labels_of(SHAPE, 2)), **BY)

@@ -226,23 +226,13 @@ def test_labels_that_do_not_belong_to_a_dicom_series(tmp_path: Path, maker: Modu
 
 @pytest.mark.parametrize("fault", ["full", "cut", "other digit"])
 def test_a_failure_while_writing_leaves_what_was_there(
-    tmp_path: Path, maker: ModuleType, monkeypatch: pytest.MonkeyPatch, fault: str
+    tmp_path: Path, maker: ModuleType, saving_fails: Callable[..., None], fault: str
 ) -> None:
     scan, _ = source(maker, tmp_path / "in", PatientName="Doe^Jane")
     path = tmp_path / "out.dcm"
     path.write_bytes(b"before")
-    save = pydicom.Dataset.save_as
-
-    def faulty(self: Any, target: Path, **options: Any) -> None:
-        save(self, target, **options)
-        content = bytearray(target.read_bytes())
-        at = content.index(b"\x06\x30\x50\x00") + 8  # the first contour's data
-        if fault == "full":
-            raise OSError(28, "No space left on device")
-        content[at + 1] ^= 1
-        target.write_bytes(content[: at + 20] if fault == "cut" else content)
-
-    monkeypatch.setattr(pydicom.Dataset, "save_as", faulty)
+    # behind the tag of the first contour's data
+    saving_fails(fault, lambda _, content: content.index(b"\x06\x30\x50\x00") + 9)
     message = "the disk is full" if fault == "full" else "check the disk"
     with pytest.raises(MachineError, match=rf"out\.dcm: .*{message}") as error:
         write_rtstruct(path, scan.with_data(organs()), **BY)

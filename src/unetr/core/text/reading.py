@@ -51,6 +51,15 @@ def read_text(path: Path, what: str, largest: int = LARGEST_TEXT) -> str:
         raise InputError(f"{path}: cannot be read as {what}: {error}") from None
 
 
+def cannot_open(path: Path, error: OSError, expected: str) -> InputError:
+    """The one-line error for a file that the operating system does not let us read. expected: such as "a scan"."""
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{path}: no such file; expected {expected}")
+    if path.is_dir():  # which Windows calls a lack of permission
+        return InputError(f"{path}: is a folder; expected {expected}")
+    return InputError(f"{path}: cannot be read: {error.strerror or error}; expected {expected}")
+
+
 def decode_text(data: bytes) -> str:
     """UTF-8 bytes as text, without byte order marks. Raises ValueError that says what to do about other encodings."""
     start = data[:64]

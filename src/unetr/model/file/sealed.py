@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from unetr.core.files.atomic import atomic_path
 from unetr.core.space.volume import Array
-from unetr.core.text.reading import parse_json
+from unetr.core.text.reading import cannot_open, parse_json
 from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError, MachineError
 from unetr.model.file.seal import NO_DIGEST, hashed
@@ -86,16 +86,11 @@ def read_sealed(
     of one block of memory.
     Raises InputError for anything else, naming the file.
     """
-    expected = f"expected a {kind} file"
     try:
         with open(path, "rb", buffering=0, opener=opener) as handle:  # Path.open has no opener
             return _read(handle, path, kind, version)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; {expected}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; {expected}") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}; {expected}") from None
+        raise cannot_open(path, error, f"a {kind} file") from None
 
 
 def _header(names: list[str], arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> tuple[bytes, int]:

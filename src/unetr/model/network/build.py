@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from unetr.core.plan.network import NetworkPlan, patch_grid
+from unetr.core.plan.schema import Plan
 from unetr.model.network.decoders import DECODERS
 from unetr.model.network.encoder import Block, Encoder
 from unetr.model.network.initialise import initialise
@@ -29,6 +32,12 @@ def build_network(
     model = empty_network(network, in_channels, outputs, window).to_empty(device="cpu")
     initialise(model, torch.Generator().manual_seed(seed))
     return model
+
+
+def fresh_weights(plan: Plan, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    """Of a network that has learned nothing, as a model file holds them (`build_network`)."""
+    network = build_network(plan.network, plan.in_channels, plan.outputs, plan.window, seed)
+    return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
 
 
 def empty_network(network: NetworkPlan, in_channels: int, outputs: int, window: tuple[int, int, int]) -> nn.Module:

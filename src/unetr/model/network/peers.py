@@ -7,6 +7,7 @@ add one: a function and a line in PEERS.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -63,39 +64,26 @@ _NNUNET_LAYERS = {
 
 def _nnunet_plain(channels: int, outputs: int, window: Window) -> Peer:
     from dynamic_network_architectures.architectures.unet import PlainConvUNet
-    from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 
-    features, strides, multiples = _nnunet_levels(window)
-    network = PlainConvUNet(
-        channels,
-        len(features),
-        features,
-        kernel_sizes=3,
-        strides=strides,
-        n_conv_per_stage=2,
-        num_classes=outputs,
-        n_conv_per_stage_decoder=2,
-        **_NNUNET_LAYERS,
-    )
-    return Peer(network.apply(InitWeights_He(1e-2)), multiples)
+    return _nnunet(PlainConvUNet, channels, outputs, window, n_conv_per_stage=2, n_conv_per_stage_decoder=2)
 
 
 def _nnunet_resenc(channels: int, outputs: int, window: Window) -> Peer:
     from dynamic_network_architectures.architectures.unet import ResidualEncoderUNet
+
+    blocks = [1, 3, 4, 6, 6, 6][: len(_nnunet_levels(window)[0])]
+    return _nnunet(
+        ResidualEncoderUNet, channels, outputs, window, n_blocks_per_stage=blocks, n_conv_per_stage_decoder=1
+    )
+
+
+def _nnunet(kind: Callable[..., nn.Module], channels: int, outputs: int, window: Window, **depth: Any) -> Peer:
+    """depth: convolutions or blocks of each stage, as the kind of network names them."""
     from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 
     features, strides, multiples = _nnunet_levels(window)
-    network = ResidualEncoderUNet(
-        channels,
-        len(features),
-        features,
-        kernel_sizes=3,
-        strides=strides,
-        n_blocks_per_stage=[1, 3, 4, 6, 6, 6][: len(features)],
-        num_classes=outputs,
-        n_conv_per_stage_decoder=1,
-        **_NNUNET_LAYERS,
-    )
+    sizes = {"kernel_sizes": 3, "strides": strides, "num_classes": outputs}
+    network = kind(channels, len(features), features, **sizes, **depth, **_NNUNET_LAYERS)
     return Peer(network.apply(InitWeights_He(1e-2)), multiples)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from unetr.core.space.frames import with_choices
+from unetr.core.machine.parallel import in_turn
 from unetr.core.space.geometry import orientation_of
 from unetr.core.space.volume import Volume
 from unetr.errors import InputError
@@ -86,17 +85,9 @@ def check_dataset(
 
     held_out: whether the scans for testing are compared with those to learn from.
     """
-    findings: list[_Finding] = []
     cases = [*dataset.cases, *(dataset.held_out if held_out else ())]
-    pool = ThreadPoolExecutor(2)
-    try:
-        for finding in pool.map(with_choices(lambda case: _check_case(case, dataset)), cases):
-            findings.append(finding)
-            if progress is not None:
-                progress(len(findings), len(cases))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    findings, tests = findings[: len(dataset.cases)], findings[len(dataset.cases) :]
+    every = in_turn(lambda case: _check_case(case, dataset), cases, progress)
+    findings, tests = every[: len(dataset.cases)], every[len(dataset.cases) :]
     problems = [Problem(None, note.severity, note.code, note.message) for note in dataset.notes]
     problems += [*_check_size(dataset), *_check_labels(dataset, findings), *_check_geometry(findings)]
     _check_constant(findings)

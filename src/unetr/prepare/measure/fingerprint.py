@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unetr.core.machine.parallel import in_turn
 from unetr.core.plan.fingerprint import Fingerprint, IntensityStatistics, LabelStatistics, ScanStatistics
-from unetr.core.space.frames import with_choices
 from unetr.core.space.geometry import content_box, orientation_of
 from unetr.core.space.volume import Volume
 from unetr.core.text.records import valid
@@ -75,15 +74,7 @@ def measure_fingerprint(dataset: Dataset, progress: Callable[[int, int], None] |
     cases = dataset.learned_from
     if not cases:
         raise InputError(f"{dataset.root}: no case has a label; there is nothing to plan from")
-    facts: list[CaseFacts] = []
-    pool = ThreadPoolExecutor(2)
-    try:
-        for fact in pool.map(with_choices(lambda case: measure_case(case, dataset)), cases):
-            facts.append(fact)
-            if progress is not None:
-                progress(len(facts), len(cases))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    facts = in_turn(lambda case: measure_case(case, dataset), cases, progress)
     orientations: dict[str, int] = {}
     for fact in facts:
         orientations[fact.orientation] = orientations.get(fact.orientation, 0) + 1

@@ -10,6 +10,7 @@ import colorsys
 import hashlib
 import io
 import re
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,10 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
+from unetr.core.files.atomic import atomic_path
 from unetr.core.space.grids import grid_tolerance_mm
 from unetr.core.space.volume import Array, Volume, grid_distance_mm
-from unetr.errors import InputError
+from unetr.errors import InputError, MachineError
 from unetr.io.dicom.files import DicomFile
 from unetr.io.dicom.header import text, value
 from unetr.io.dicom.series.instances import MULTI_FRAME, Instance, Series
@@ -82,6 +84,24 @@ class Result:
             if re.fullmatch(r"\d{8}", date):
                 return date, time if re.fullmatch(r"\d{6}(\.\d{1,6})?", time) else _UNKNOWN_TIME
         return _UNKNOWN_DATE, _UNKNOWN_TIME
+
+
+def save_verified(path: Path, dataset: Dataset, is_same: Callable[[Path], bool]) -> None:
+    """Writes a result atomically. is_same: whether the temporary file reads back as what was meant; may raise anything.
+
+    Raises MachineError where the machine refuses, or what reads back is something else.
+    """
+
+    def verify(temporary: Path) -> None:
+        try:
+            same = is_same(temporary)
+        except Exception as error:
+            raise MachineError(f"{path}: what was written cannot be read back; check the disk") from error
+        if not same:
+            raise MachineError(f"{path}: what reads back is not what was written; check the disk")
+
+    with atomic_path(path, verify) as temporary:
+        dataset.save_as(temporary, enforce_file_format=True)
 
 
 def prepare_result(path: Path, labels: Volume) -> Result:

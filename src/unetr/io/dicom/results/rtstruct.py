@@ -20,13 +20,19 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, ImplicitVRLittleEndian, RTStructureSetStorage
 from scipy.ndimage import find_objects
 
-from unetr.core.files.atomic import atomic_path
 from unetr.core.space.volume import Array, Volume
-from unetr.errors import MachineError
 from unetr.io.dicom.header import text
 from unetr.io.dicom.results.codes import segment_code
 from unetr.io.dicom.results.contours import mask_contours
-from unetr.io.dicom.results.origin import Reference, Result, colour, copy_patient_and_study, prepare_result, short_text
+from unetr.io.dicom.results.origin import (
+    Reference,
+    Result,
+    colour,
+    copy_patient_and_study,
+    prepare_result,
+    save_verified,
+    short_text,
+)
 
 _SERIES_NUMBER = 9002
 _CONTOUR_DATA = Tag("ContourData")
@@ -44,17 +50,7 @@ def write_rtstruct(path: Path, labels: Volume, *, algorithm: str, algorithm_vers
     result = prepare_result(path, labels)
     dataset = _structure_set(result, short_text(algorithm) or "unetr", short_text(algorithm_version) or "0")
     expected = _summary(dataset)
-
-    def verify(temporary: Path) -> None:
-        try:
-            same = _summary(pydicom.dcmread(temporary)) == expected
-        except Exception as error:
-            raise MachineError(f"{path}: what was written cannot be read back; check the disk") from error
-        if not same:
-            raise MachineError(f"{path}: what reads back is not what was written; check the disk")
-
-    with atomic_path(path, verify) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+    save_verified(path, dataset, lambda temporary: _summary(pydicom.dcmread(temporary)) == expected)
 
 
 def _summary(dataset: Dataset) -> list[tuple[int, str, Counter[str], str]]:

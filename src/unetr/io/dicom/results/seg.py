@@ -18,12 +18,18 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
-from unetr.core.files.atomic import atomic_path
 from unetr.core.space.volume import Array, Volume
 from unetr.errors import InputError, MachineError
 from unetr.io.dicom.header import numbers_of
 from unetr.io.dicom.results.codes import OWN_SCHEME, segment_code
-from unetr.io.dicom.results.origin import Result, colour, copy_patient_and_study, prepare_result, short_text
+from unetr.io.dicom.results.origin import (
+    Result,
+    colour,
+    copy_patient_and_study,
+    prepare_result,
+    save_verified,
+    short_text,
+)
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription
@@ -47,17 +53,7 @@ def write_dicom_seg(path: Path, labels: Volume, *, algorithm: str, algorithm_ver
         ) from None
     result = prepare_result(path, labels)
     dataset = _segmentation(result, short_text(algorithm) or "unetr", short_text(algorithm_version) or "0")
-
-    def verify(temporary: Path) -> None:
-        try:
-            same = np.array_equal(_read_back(temporary, result), result.planes)
-        except Exception as error:
-            raise MachineError(f"{path}: what was written cannot be read back; check the disk") from error
-        if not same:
-            raise MachineError(f"{path}: what reads back is not what was written; check the disk")
-
-    with atomic_path(path, verify) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+    save_verified(path, dataset, lambda temporary: np.array_equal(_read_back(temporary, result), result.planes))
 
 
 def _read_back(path: Path, result: Result) -> Array:

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from unetr.core.machine.parallel import with_choices
 from unetr.core.plan.bounds import LONGEST_NAME
-from unetr.core.space.frames import with_choices
 from unetr.core.text.reading import read_json, read_text
 from unetr.errors import InputError
 from unetr.io import case_name, is_scan, read_label, read_volume
