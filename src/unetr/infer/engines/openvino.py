@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import cache
 from io import BytesIO
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,15 @@ def openvino_engine(opened: Opened, precision: str) -> Engine:
         "NUM_STREAMS": "1",
         "INFERENCE_NUM_THREADS": str(available_cores()),
     }
-    request = _compiled(core, opened, config).create_infer_request()
+    compiled = _compiled(core, opened, config)
+    # A request for each thread: one that runs refuses a second call.
+    of_thread = local()
+    of_thread.request = compiled.create_infer_request()
 
     def run(windows: Float) -> Float:
+        if not hasattr(of_thread, "request"):
+            of_thread.request = compiled.create_infer_request()
+        request = of_thread.request
         found = []
         for window in windows:
             one = np.ascontiguousarray(window[None])

@@ -64,41 +64,67 @@ def run_pipeline(
     gets as CancelledError and StoppedError, are nobody's outcome.
     alone: reads a case again that did not fit in memory beside the others, once they are finished.
     """
-    coming = _start(read, cases[0], daemon=True) if cases else None
-    writing: Callable[[], Outcome[CaseT, WrittenT]] | None = None
+    coming: Future[_Done[ReadT]] | None = None
+    writer = _Writer(write, finished)
     try:
         for index, case in enumerate(cases):
-            if coming is None:
-                raise ValueError("a case is always read before it is computed")
-            scan = coming.result()
+            # An interrupted read leaves nothing behind, so the process need not wait for it to end.
+            scan = (coming or _start(read, case, daemon=True)).result()
             if isinstance(scan.value, UnetrError) and len(cases) > 1:
                 _let_go(scan.value)
             if alone is not None and index > 0 and isinstance(scan.value, DoesNotFitError):
-                if writing is not None:
-                    outcome, writing = writing(), None
-                    _tell(outcome, finished)
+                writer.settle()
                 scan = _start(alone, case, daemon=True).result()
-            # An interrupted read leaves nothing behind, so the process need not wait for it to end.
             coming = _start(read, cases[index + 1], daemon=True) if index + 1 < len(cases) else None
             result = _compute(compute, case, scan)
             seconds = Seconds(scan.seconds, result.seconds)
             del scan  # two others are in memory
-            if writing is not None:
-                outcome, writing = writing(), None
-                _tell(outcome, finished)
+            writer.settle()
             if isinstance(result.value, UnetrError):
                 _tell(Outcome(case, None, result.value, seconds), finished)
             else:
-                writing = _start_writing(write, case, result.value, seconds)
+                writer.start(case, result.value, seconds)
             del result
-        if writing is not None:
-            outcome, writing = writing(), None
-            _tell(outcome, finished)
+        writer.settle()
     except BaseException:
-        if writing is not None:
-            with suppress(Exception):  # the first error is the one to tell
-                finished(writing())
+        with suppress(Exception):  # the first error is the one to tell
+            writer.settle()
         raise
+
+
+class _Writer(Generic[CaseT, ComputedT, WrittenT]):
+    """Writes at most one case at a time, in a thread of its own, and tells how it ended."""
+
+    def __init__(
+        self, write: Callable[[CaseT, ComputedT], WrittenT], finished: Callable[[Outcome[CaseT, WrittenT]], None]
+    ) -> None:
+        self._write = write
+        self._finished = finished
+        self._wait: Callable[[], Outcome[CaseT, WrittenT]] | None = None
+
+    def start(self, case: CaseT, result: ComputedT, seconds: Seconds) -> None:
+        """Starts to write. The case before must be settled."""
+        # The interpreter does not exit before this thread has ended, so a file is whole or not there.
+        future = _start(lambda value: self._write(case, value), result, daemon=False)
+
+        def wait() -> Outcome[CaseT, WrittenT]:
+            done = future.result()
+            whole = Seconds(seconds.read, seconds.compute, done.seconds)
+            if isinstance(done.value, UnetrError):
+                return Outcome(case, None, done.value, whole)
+            return Outcome(case, done.value, None, whole)
+
+        self._wait = wait
+
+    def settle(self) -> None:
+        """Waits for what is being written, if anything is, and tells it. Raises errors that end the work.
+
+        Interrupted while it waits, it can be called again.
+        """
+        if self._wait is not None:
+            outcome = self._wait()
+            self._wait = None
+            _tell(outcome, self._finished)
 
 
 def _let_go(error: BaseException | None) -> None:
@@ -114,23 +140,6 @@ def _compute(compute: Callable[[CaseT, ReadT], ComputedT], case: CaseT, scan: _D
     if isinstance(value, UnetrError):
         return _Done(value, 0.0)
     return _timed(lambda: compute(case, value))
-
-
-def _start_writing(
-    write: Callable[[CaseT, ComputedT], WrittenT], case: CaseT, result: ComputedT, seconds: Seconds
-) -> Callable[[], Outcome[CaseT, WrittenT]]:
-    """Starts to write; what it returns waits for the end."""
-    # The interpreter does not exit before this thread has ended, so a file is whole or not there.
-    future = _start(lambda value: write(case, value), result, daemon=False)
-
-    def wait() -> Outcome[CaseT, WrittenT]:
-        done = future.result()
-        whole = Seconds(seconds.read, seconds.compute, done.seconds)
-        if isinstance(done.value, UnetrError):
-            return Outcome(case, None, done.value, whole)
-        return Outcome(case, done.value, None, whole)
-
-    return wait
 
 
 def _tell(outcome: Outcome[CaseT, WrittenT], finished: Callable[[Outcome[CaseT, WrittenT]], None]) -> None:
