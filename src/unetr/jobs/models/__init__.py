@@ -1,0 +1,1 @@
+"""Model files in and out: exported for other runtimes, converted from other projects."""
