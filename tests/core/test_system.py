@@ -131,8 +131,8 @@ def test_windows_says_how_much_memory_there_is(kernel: list[int]) -> None:
 
 
 def test_windows_says_what_a_child_had(kernel: list[int]) -> None:
-    child: Any = SimpleNamespace(wait=lambda: None, _handle=23)
-    assert system.wait_for(child) == 5 * 10**8
+    child: Any = SimpleNamespace(poll=lambda: 3, _handle=23)
+    assert system.ended(child) == (3, 5 * 10**8)
     assert kernel == [23]
 
 
@@ -146,9 +146,10 @@ def test_the_sizes_of_windows_structures() -> None:
 def test_a_childs_peak_is_what_it_took() -> None:
     """Asked by a small process: Linux counts what the parent had when it was copied to start the child."""
     asks = (
-        "import subprocess, sys; from unetr.core.machine.system import wait_for;"
-        "child = subprocess.Popen([sys.executable, '-c', 'bytearray(300_000_000); raise SystemExit(3)']);"
-        "print(wait_for(child), child.returncode)"
+        "import subprocess, sys; from unetr.core.machine.system import ended\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'bytearray(300_000_000); raise SystemExit(3)'])\n"
+        "while (found := ended(child)) is None: pass\n"
+        "print(found[1], found[0])"
     )
     said = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True).stdout
     peak, code = map(int, said.split())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import signal
@@ -25,9 +24,10 @@ from unetr.app.hints import hint_for, with_hint
 from unetr.app.printing import write_line
 from unetr.app.streams import only_own_words
 from unetr.core.machine.offline import keep_to_given_folders
+from unetr.core.machine.refused import expected_error
 from unetr.core.machine.system import STOP_SIGNALS
 from unetr.core.text.printable import printable, printable_lines
-from unetr.errors import CancelledError, InputError, MachineError, StoppedError, UnetrError
+from unetr.errors import CancelledError, InputError, StoppedError, UnetrError
 
 # How errors are shown, and whether libraries may speak, as the options before the command say.
 _shown = {"traceback": False}
@@ -75,21 +75,6 @@ for command in (
     name = command.__name__.rpartition(".")[2]
     app.command(name)(_alone(getattr(command, name)))
 
-_INSTALL = {
-    "torch": "unetr[train]",
-    "lightning_fabric": "unetr[train]",
-    "tensorboard": "unetr[train]",
-    "nilearn": "unetr[demo]",
-    "onnxruntime": "unetr[onnx]",
-    "highdicom": "unetr[dicom]",
-    "monai": "unetr[peers]",
-    "dynamic_network_architectures": "unetr[peers]",
-}
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-_BAD_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
-# What torch says, as a RuntimeError, when an allocation fails on the CPU or on a GPU.
-_NO_MEMORY = ("can't allocate memory", "out of memory")
-
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -119,21 +104,13 @@ def main() -> None:
     _quieten()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="unetr", standalone_mode=False)
-    except UnetrError as error:
-        _end(error)
     except typer.TyperException as error:
         _end(_usage_error(error))
-    except ModuleNotFoundError as error:
-        extra = _INSTALL.get((error.name or "").partition(".")[0])
-        if extra is None:
+    except Exception as error:
+        told = expected_error(error)
+        if told is None:
             raise
-        _end(MachineError(f"this command needs {error.name}, which is not installed; run: pip install '{extra}'"))
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not any(words in str(error) for words in _NO_MEMORY):
-            raise
-        _end(MachineError("not enough memory; close other programs, or use a smaller window or batch in the plan"))
-    except OSError as error:
-        _end(_os_error(error))
+        _end(told)
     sys.exit(code)
 
 
@@ -158,16 +135,6 @@ def _usage_error(error: typer.TyperException) -> InputError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "unetr"
     return InputError(f"{error.format_message().rstrip('.')}; see {command} --help")
-
-
-def _os_error(error: OSError) -> UnetrError:
-    """What the operating system refused, outside of the writes that already say it. Raises what nobody could expect."""
-    where = str(error.filename or "a file")
-    if error.errno in _BAD_PATH:
-        return InputError(f"{where[:80]}: {error.strerror}; expected the path of a file or folder")
-    if error.errno in _NO_ROOM:
-        return MachineError(f"{where}: {error.strerror}; free space or choose another folder")
-    raise error
 
 
 def _end(error: UnetrError) -> NoReturn:

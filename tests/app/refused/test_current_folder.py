@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -78,7 +79,9 @@ def test_python_m_unetr(without_unetr: Path, how: list[str], dataset: Path) -> N
 @pytest.mark.fault("code from the current folder")
 def test_a_module_of_unetr_started_by_another_program(without_unetr: Path, tiny_model: Path) -> None:
     out = without_unetr / "logits.npy"
-    done = ran([sys.executable, "-m", "unetr.app.export_check", tiny_model, "openvino", out], without_unetr)
+    asked = {"model": str(tiny_model), "engine": "openvino", "out": str(out)}
+    (without_unetr / "request.json").write_text(json.dumps({"job": "logits", "request": asked}))
+    done = ran([sys.executable, "-m", "unetr.jobs.apart", without_unetr], without_unetr)
     assert done.returncode == 0 and out.exists(), done
 
 

@@ -4,8 +4,27 @@ person happens to be in is taken for a module."""
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+from unetr.core.machine.system import ended
+from unetr.errors import StoppedError
+
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended. code: of its exit, the negative signal where one ended it. peak_mb: the most memory that it
+    held (resident), in 10^6 bytes; None where the system does not tell."""
+
+    code: int
+    peak_mb: float | None
 
 
 def python_module(module: str, *arguments: object) -> list[str]:
@@ -19,3 +38,23 @@ def child_environment() -> dict[str, str]:
     # An empty entry is the current folder, and `PYTHONPATH=$PYTHONPATH:/somewhere` makes one.
     paths = [path for path in environment.pop("PYTHONPATH", "").split(os.pathsep) if Path(path).is_absolute()]
     return environment | ({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})
+
+
+def run_child(command: Sequence[str], said: IO[bytes], should_stop: Callable[[], bool]) -> Ended:
+    """Runs a command to its end. What it says goes to the file `said`.
+
+    When this process is stopped meanwhile, or should_stop() says so, the child is asked to end (SIGTERM), and is waited
+    for. Raises StoppedError then.
+    """
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=child_environment())
+    try:
+        while (found := ended(child)) is None:
+            if should_stop():
+                raise StoppedError("stopped, and the process that was started as well; start it again to go on")
+            time.sleep(_POLL_S)
+    except BaseException:
+        child.terminate()
+        child.wait()
+        raise
+    code, peak_bytes = found
+    return Ended(code, None if peak_bytes is None else peak_bytes / 1e6)

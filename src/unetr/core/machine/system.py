@@ -67,14 +67,19 @@ def available_bytes(root: Path = ROOT) -> int | None:
     return min((*([of_machine] if of_machine else []), *_left_by_groups(root)), default=None)
 
 
-def wait_for(child: subprocess.Popen[bytes] | subprocess.Popen[str]) -> int | None:
-    """Waits until a child has ended; returns the most memory that it had, in bytes."""
+def ended(child: subprocess.Popen[bytes]) -> tuple[int, int | None] | None:
+    """The exit code of a child (the negative signal that ended it) and the most memory that it had, in bytes.
+
+    None while it runs.
+    """
     if sys.platform == "win32":
-        child.wait()
-        return _of_windows("peak_resident", int(getattr(child, "_handle", 0)))
-    _, status, usage = os.wait4(child.pid, 0)
+        code = child.poll()
+        return None if code is None else (code, _of_windows("peak_resident", int(getattr(child, "_handle", 0))))
+    pid, status, usage = os.wait4(child.pid, os.WNOHANG)
+    if not pid:
+        return None
     child.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_maxrss * _MAXRSS_UNIT
+    return child.returncode, usage.ru_maxrss * _MAXRSS_UNIT
 
 
 def is_private(found: os.stat_result) -> bool:

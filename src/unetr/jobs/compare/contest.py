@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from unetr.core.files.atomic import write_text
 from unetr.core.files.digest import size_and_sha256
-from unetr.core.machine.child import child_environment, python_module
-from unetr.core.machine.system import wait_for
+from unetr.core.machine.child import child_environment, python_module, run_child
 from unetr.core.observer import Observer
 from unetr.core.space.frames import taken
 from unetr.core.text.reading import read_json
@@ -165,16 +164,9 @@ def _train(contest: Contest, name: str, fold: int) -> tuple[int, float]:
     what = [str(contest.dataset), "-o", str(folder / f"fold{fold}"), "--plan", str(folder / "plan.yaml")]
     how = ["--minutes", contest.minutes, "--fold", fold, "--folds", contest.of, "--seed", contest.seed]
     handle = os.open(folder / f"fold{fold}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it may name patients
-    with os.fdopen(handle, "w", encoding="utf-8") as log:
-        command = python_module("unetr", "train", *what, *how)
-        child = subprocess.Popen(command, stdout=log, stderr=log, env=child_environment())
-        try:
-            peak_bytes = wait_for(child) or 0
-        except BaseException:
-            child.terminate()
-            child.wait()
-            raise
-    return child.returncode, peak_bytes / 1e6
+    with os.fdopen(handle, "wb") as log:
+        ended = run_child(python_module("unetr", "train", *what, *how), log, lambda: False)
+    return ended.code, ended.peak_mb or 0
 
 
 def _profiles(base: Plan, names: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,98 @@
+"""The process of a job: `python -P -m unetr.jobs.apart FOLDER` reads FOLDER/request.json, writes FOLDER/answer.json.
+
+Notes, and the traceback of a defect, go to standard error; what libraries say goes nowhere. SIGTERM and Ctrl-C ask a
+job to save its state and stop. The exit code is that of the error, 0 where there is none.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+from unetr.core.machine.offline import keep_to_given_folders
+from unetr.core.machine.refused import expected_error
+from unetr.core.machine.system import STOP_SIGNALS
+from unetr.core.text.printable import printable, printable_lines
+from unetr.errors import CancelledError, InputError, StoppedError, UnetrError
+from unetr.jobs.apart.job import checked, read_request, write_error, write_result
+from unetr.jobs.apart.registry import JOBS
+from unetr.train.observer import TrainingObserver
+
+
+class _Teller(TrainingObserver):
+    """Writes notes as lines, and turns signals into a request to stop."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._asked: int | None = None
+        self.waits = False
+
+    def on_note(self, text: str) -> None:
+        print(printable(text), file=self._out, flush=True)
+
+    def should_stop(self) -> bool:
+        return self._asked is not None
+
+    def stop(self, number: int, _frame: FrameType | None) -> None:
+        """Handles a signal. Another SIGTERM changes nothing: launchers send one to the process and one to its group."""
+        at_once = not self.waits or (self._asked is not None and number == signal.SIGINT)
+        self._asked = number
+        if at_once:
+            raise StoppedError("stopped at once; start it again to go on")
+
+    def as_asked(self, error: UnetrError) -> UnetrError:
+        """The error, as one of Ctrl-C where that was pressed."""
+        cancelled = isinstance(error, StoppedError) and self._asked == signal.SIGINT
+        return CancelledError(str(error), hint=error.hint) if cancelled else error
+
+
+def main(folder: Path) -> int:
+    """Returns the exit code."""
+    keep_to_given_folders()
+    own = _silence_others()
+    sys.excepthook = lambda kind, error, trace: print(
+        printable_lines("".join(traceback.format_exception(kind, error, trace))), file=own, end="", flush=True
+    )
+    teller = _Teller(own)
+    for number in (*STOP_SIGNALS, signal.SIGINT):
+        signal.signal(number, teller.stop)
+    try:
+        _run(folder, teller)
+    except Exception as error:
+        expected = expected_error(error)
+        if expected is None:
+            raise
+        expected = teller.as_asked(expected)
+        teller.on_note(str(expected))
+        write_error(folder, expected)
+        return expected.exit_code
+    return 0
+
+
+def _run(folder: Path, teller: _Teller) -> None:
+    name, asked = read_request(folder)
+    job = JOBS.get(name)
+    if job is None:
+        raise InputError(f"{name}: is no job; expected one of {', '.join(JOBS)}")
+    request = checked(job, asked)
+    teller.waits = job.asks
+    write_result(folder, job, job.run(request, teller))
+
+
+def _silence_others() -> TextIO:
+    """Standard error for this module alone; both standard streams then lead nowhere."""
+    own = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace")
+    nowhere = open(os.devnull, "w", encoding="utf-8", errors="replace")  # noqa: PTH123, SIM115
+    for number in (1, 2):
+        os.dup2(nowhere.fileno(), number)
+    sys.stdout = sys.stderr = nowhere
+    return own
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
