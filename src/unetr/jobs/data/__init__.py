@@ -1,0 +1,1 @@
+"""Datasets measured and planned for, and recipes that begin with one."""
