@@ -24,10 +24,9 @@ from unetr.app.hints import hint_for, with_hint
 from unetr.app.printing import write_line
 from unetr.app.streams import only_own_words
 from unetr.core.machine.offline import keep_to_given_folders
-from unetr.core.machine.refused import expected_error
 from unetr.core.machine.system import STOP_SIGNALS
 from unetr.core.text.printable import printable, printable_lines
-from unetr.errors import CancelledError, InputError, StoppedError, UnetrError
+from unetr.errors import CancelledError, InputError, StoppedError, UnetrError, expected_error
 
 # How errors are shown, and whether libraries may speak, as the options before the command say.
 _shown = {"traceback": False}

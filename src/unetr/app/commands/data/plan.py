@@ -34,7 +34,7 @@ def plan(
     Example: unetr plan Task04_Hippocampus -o hippocampus
     """
     from unetr.core.plan.file import plan_to_yaml, schema_text
-    from unetr.jobs.plan_dataset import PlanRequest, plan_dataset, try_plan
+    from unetr.jobs.data.plan_dataset import PlanRequest, plan_dataset, try_plan
     from unetr.prepare.planning.template import template_plan
 
     if template or schema:

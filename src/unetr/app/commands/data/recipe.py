@@ -17,7 +17,7 @@ from unetr.errors import InputError
 
 if TYPE_CHECKING:
     from unetr.evaluation.results import Results
-    from unetr.jobs.recipe import Ask
+    from unetr.jobs.data.recipe import Ask
     from unetr.prepare.paper.tables import Tables
 
 
@@ -55,7 +55,7 @@ def recipe(
     if name is None or listed:
         _print_list(as_json)
         return
-    from unetr.jobs.recipe import follow_recipe
+    from unetr.jobs.data.recipe import follow_recipe
 
     ask = _asked(name, data, out, splits, network, steps, minutes, overwrite)
     with scores_kept(as_json), training_view() as view:
@@ -82,7 +82,7 @@ def _asked(
     overwrite: bool,
 ) -> Ask:
     """Raises InputError for options that do not go together."""
-    from unetr.jobs.recipe import Ask
+    from unetr.jobs.data.recipe import Ask
     from unetr.prepare.paper.recipes import STEPS, recipe_named
 
     chosen = recipe_named(name)
@@ -98,7 +98,7 @@ def _asked(
 
 def _print_rows(name: str, ask: Ask, results: Results, as_json: bool) -> None:
     """The paper's table, measured and as published."""
-    from unetr.jobs.recipe import paper_rows
+    from unetr.jobs.data.recipe import paper_rows
 
     rows = paper_rows(ask.recipe, results)
     if as_json:
