@@ -22,8 +22,8 @@ _SHOWN = 5
 def network_problem(network: NetworkPlan) -> str:
     """Why there cannot be such a network of ours; empty where there can."""
     levels = network.patch.bit_length() - 1
-    if network.decoder not in _DECODERS:
-        return f"network.decoder: {network.decoder!r} is unknown; choose one of {', '.join(_DECODERS)}"
+    if network.decoder not in DECODER_SHAPES:
+        return f"network.decoder: {network.decoder!r} is unknown; choose one of {', '.join(DECODER_SHAPES)}"
     if network.patch < 2 or network.patch != 1 << levels:
         return f"network.patch: {network.patch} is not a power of two; the decoders double the size step by step"
     if network.taps[-1] != network.depth:
@@ -60,7 +60,7 @@ def weight_shapes(plan: Plan) -> Shapes:
         shapes |= _block(network, f"encoder.blocks.{number}")
     if network.final_norm:
         shapes |= _pair("encoder.norm", network.width)
-    return shapes | dict(_DECODERS[network.decoder](network, channels, plan.outputs))
+    return shapes | dict(DECODER_SHAPES[network.decoder](network, channels, plan.outputs))
 
 
 def shape_problems(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> list[str]:
@@ -203,4 +203,4 @@ def _mla(network: NetworkPlan, channels: int, outputs: int) -> Iterator[tuple[st
     yield from _head(size // 2 * len(network.taps), outputs).items()
 
 
-_DECODERS = {"unetr": _unetr, "nup": _nup, "pup": _pup, "mla": _mla, "stem": _stem_decoder}
+DECODER_SHAPES = {"unetr": _unetr, "nup": _nup, "pup": _pup, "mla": _mla, "stem": _stem_decoder}
