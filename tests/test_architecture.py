@@ -228,6 +228,13 @@ def _an_engine() -> None:
     make_engine(SimpleNamespace(source="test"), Choice("dummy", "cpu", "fp32", "a test"))  # type: ignore[arg-type]
 
 
+def _a_result_format() -> None:
+    from unetr.io.results import result_format_of
+
+    assert result_format_of(Path("scan.dummy")) == "dummy"
+    raise FoundError("found")
+
+
 def _an_advice() -> None:
     from unetr.app.hints import hinted
 
@@ -249,6 +256,7 @@ REACHED: dict[str, tuple[str, Any, Callable[[], None]]] = {
     "model.graph.decoders.DECODER_GRAPHS": ("unetr", found, _a_decoder_without_torch),
     "train.samples.augment.INTENSITY_AUGMENTATIONS": ("noise_probability", found, _an_augmentation),
     "infer.engines.ENGINES": ("dummy", found, _an_engine),
+    "io.results.RESULT_FORMATS": ("dummy", ".dummy", _a_result_format),
     "app.hints.HINTS": ("dummy", "dummy advice", _an_advice),
 }
 # Read by commands that need a model or weights: tests of these commands reach every entry.
