@@ -28,7 +28,7 @@ PLACES = {
     "read or write another image format": "io/formats/",
     "blend windows in another way": "infer/sweep/blending.py",
     "train with another loss": "train/losses.py",
-    "resume a training, or refuse to": "train/run/folder.py",
+    "resume a training, or refuse to": "train/run/resume.py",
     "write a DICOM segmentation": "io/dicom/results/seg.py",
     "draw another plot in the report": "report/plots.py",
     "decide along which axes scans may be mirrored": "prepare/planning/mirrors.py",
