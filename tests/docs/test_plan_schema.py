@@ -52,7 +52,7 @@ def test_the_template_is_valid_and_explains_itself(schema: jsonschema.Draft7Vali
     text = template_plan()
     assert max(map(len, text.splitlines())) <= 120
     assert text.count("# required: ") == 6
-    assert "# Voxels that the network sees at once" in text
+    assert "# required: Voxels that the network sees at once" in text
 
 
 @pytest.mark.parametrize("name", [*PRESETS, *ABLATIONS, *PEER_NAMES])
