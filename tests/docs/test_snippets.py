@@ -25,8 +25,8 @@ import pytest
 import yaml
 from tests.datasets import BALL_SHAPE, KINDS, save_scan, write_dataset
 from tests.io.dicom.dicom_maker import write_series
-
 from tools.plan_schema import plan_schema
+
 from unetr.prepare.planning.template import template_plan
 
 TREE = Path(__file__).parents[2]
