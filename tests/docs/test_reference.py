@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tools.reference import commands_page
-from unetr.evaluation.results import ClassScore, ClassSummary, Results
-from unetr.evaluation.summary import Statistic
 
 import unetr
 from unetr import errors
 from unetr.app.cli import app
+from unetr.evaluation.results import ClassScore, ClassSummary, Results
+from unetr.evaluation.summary import Statistic
 from unetr.jobs.predict.report import CaseRecord, Report
 from unetr.model.file.model_file import compact, read_model, write_model
 from unetr.train.run.folder import Settings
