@@ -1,4 +1,4 @@
-"""Pages of the reference that are made from the code: the commands, and the fields of a plan.
+"""Pages of the reference that are made from the code: the commands, the fields of a plan, the public names.
 
 `tools/build_site.py` writes them before it builds the site; they are not kept in the repository.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+import unetr
 from unetr.app.cli import app
 from unetr.core.plan.file import schema_text
 
@@ -21,6 +22,11 @@ _COMMANDS_HEAD = """# Commands
 
 This page is made from the program itself: it says what `unetr COMMAND --help` says. Every command ends with one of the
 [exit codes](exit-codes.md). `unetr --debug COMMAND` shows the cause of a refusal as a traceback.
+"""
+_PYTHON_HEAD = """# Python API
+
+Everything on this page can be imported from `unetr` itself, as in `unetr.load`; the errors are in `unetr.errors`.
+[From Python](../howto/python.md) shows how the parts are used together.
 """
 _PLAN_HEAD = """# Plan fields
 
@@ -35,7 +41,11 @@ and lie within the depth"; the program checks those when it reads the plan, and 
 
 def pages() -> dict[str, str]:
     """Path below docs/ -> text of every page that is made from the code."""
-    return {"reference/commands.md": commands_page(), "reference/plan.md": plan_page()}
+    return {
+        "reference/commands.md": commands_page(),
+        "reference/plan.md": plan_page(),
+        "reference/python.md": python_page(),
+    }
 
 
 def commands_page() -> str:
@@ -54,6 +64,14 @@ def commands_page() -> str:
             _table(("argument or option", "meaning"), [(f"`{a}`", _escaped(b)) for a, b in filter(None, rows)])
         )
     return "\n".join(sections)
+
+
+def python_page() -> str:
+    """Every public name, to be filled in by mkdocstrings: what is called first, then what is passed and returned."""
+    named = {name: getattr(unetr, name) for name in unetr.__all__ if not name.startswith("__")}
+    names = sorted(named, key=lambda name: (isinstance(named[name], type), name.lower()))
+    entries = [f"::: {named[name].__module__}.{name}\n" for name in names]
+    return "\n".join([_PYTHON_HEAD, *entries, "::: unetr.errors\n"])
 
 
 def plan_page() -> str:

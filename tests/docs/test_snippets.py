@@ -31,7 +31,7 @@ from unetr.prepare.planning.template import template_plan
 
 TREE = Path(__file__).parents[2]
 # Pages for contributors, and the paper's recipes, which need the paper's data.
-LEFT_OUT = {"architecture.md", "paper.md", "reference/commands.md", "reference/plan.md"}
+LEFT_OUT = {"architecture.md", "paper.md", "reference/commands.md", "reference/plan.md", "reference/python.md"}
 PAGES = [
     Path("README.md"),
     *sorted(
