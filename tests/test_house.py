@@ -33,7 +33,7 @@ LONG_FILES = {
     "tests/train/test_pretrain.py",
 }
 MANY_PARAMETERS: set[str] = set()
-WIDE_PAGES = {"CHANGELOG.md", "README.md", "docs/architecture.md"}
+WIDE_PAGES = {"CHANGELOG.md", "docs/architecture.md"}
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from unetr.core.files.atomic import atomic_path, remove_leftovers, write_text
+from unetr.core.files.private import private_folder
 from unetr.core.text.reading import read_text
 from unetr.errors import InputError, MachineError
 
@@ -121,3 +122,13 @@ def test_only_our_leftovers_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".unetr-0123456789aa").mkdir()
     remove_leftovers([tmp_path, tmp_path / "absent"])
     assert {path.name for path in tmp_path.iterdir()} == {*others, ".unetr-0123456789aa"}
+
+
+def test_a_user_without_a_home_has_no_private_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user is a number that its system does not know."""
+
+    def unknown(*_: object, **__: object) -> Path:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr("unetr.core.files.private.user_cache_path", unknown)
+    assert private_folder("compiled") is None

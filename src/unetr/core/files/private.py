@@ -20,7 +20,10 @@ def private_folder(name: str) -> Path | None:
     None where that is not this user's own folder: there is no home, it is read-only or another's, the folder is a
     link, or others could have written into it.
     """
-    outer = user_cache_path("unetr", appauthor=False)
+    try:
+        outer = user_cache_path("unetr", appauthor=False)
+    except RuntimeError:  # there is no home: a user whom the system does not know, as in a container
+        return None
     folder = outer / name
     if not folder.is_absolute():  # there is no home
         return None

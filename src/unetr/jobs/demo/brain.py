@@ -74,4 +74,6 @@ def _plan(dataset: Dataset, options: TrainingOptions, observer: TrainingObserver
     plan = plan_for(dataset, measure_fingerprint(dataset, staged(observer, "measuring")), options)
     rules = {name: PostprocessPlan(minimum_volume_ml=_SMALLEST_PIECE_ML) for name in NAMES if name != "background"}
     reason = f"a brain has no piece of tissue smaller than {_SMALLEST_PIECE_ML:g} ml"
-    return plan.model_copy(update={"postprocess": rules, "reasons": plan.reasons | {"postprocess": reason}})
+    return plan.model_copy(
+        update={"postprocess": rules, "dataset": "brain", "reasons": plan.reasons | {"postprocess": reason}}
+    )

@@ -27,7 +27,7 @@ class DemoRequest:
 
     out: Path
     train: bool
-    minutes: float = 3.0
+    minutes: float = 3.5
     seed: int = 0
     overwrite: bool = False
 

@@ -23,7 +23,7 @@ def demo(
         bool | None,
         typer.Option("--train/--no-train", help="With or without the training; by default where it is installed."),
     ] = None,
-    minutes: Annotated[float, typer.Option(help="Length of the training.", min=0.05, callback=finite)] = 3.0,
+    minutes: Annotated[float, typer.Option(help="Length of the training.", min=0.05, callback=finite)] = 3.5,
     seed: Annotated[int, typer.Option(help="Seed of weights and samples.", min=0)] = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,
