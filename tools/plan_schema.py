@@ -21,6 +21,7 @@ from unetr.core.plan.training import AugmentPlan, LossPlan, TrainingPlan
 from unetr.core.text.records import Record
 from unetr.model.network.decoders import DECODERS
 from unetr.prepare.planning.presets import ABLATIONS, PEER_NAMES, PRESETS
+from unetr.train.losses import LOSSES
 
 RECORDS: tuple[type[Record], ...] = (
     Plan,
@@ -46,7 +47,7 @@ def schema_text() -> str:
 
 
 def plan_schema() -> dict[str, Any]:
-    """Every field with its type, bounds, default and description; names of presets, decoders and peers."""
+    """Every field with its type, bounds, default and description; names of presets, decoders, losses and peers."""
     made = Plan.model_json_schema()
     definitions = {name: _plain(one) for name, one in made.pop("$defs").items()}
     top = _plain(made)
@@ -61,6 +62,8 @@ def plan_schema() -> dict[str, Any]:
     for key in ("type", "minLength", "maxLength"):
         network["preset"].pop(key)
     network["decoder"] = {"enum": list(DECODERS), **_without(network["decoder"], "type", "minLength", "maxLength")}
+    loss = definitions["LossPlan"]["properties"]
+    loss["name"] = {"enum": list(LOSSES), **_without(loss["name"], "type", "minLength", "maxLength")}
     network["peer"] |= {"anyOf": [{"enum": list(PEER_NAMES)}, {"type": "null"}]}
     definitions["ChannelPlan"]["allOf"] = [_needs(kind, names) for kind, names in _NEEDED.items()]
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "unetr plan"}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unetr.core.observer import Observer
-from unetr.core.plan.schema import Plan
+from unetr.core.plan.schema import LossPlan, Plan, TrainingPlan
 from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.io import write_volume
@@ -105,6 +105,7 @@ def test_impossible_requests(dataset: Dataset, tmp_path: Path, asked: dict[str, 
         ({"network": {"patch": 6}}, "power of two"),
         ({"network": {"taps": (1, 2)}}, "taps"),
         ({"network": {"decoder": "wishful"}}, "wishful"),
+        ({"training": TrainingPlan(loss=LossPlan(name="wishful"))}, "loss 'wishful': is unknown"),
     ],
 )
 def test_plans_that_do_not_fit(

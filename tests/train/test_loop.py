@@ -17,9 +17,9 @@ from unetr.errors import InputError, StoppedError
 from unetr.model.file.model_file import read_model
 from unetr.prepare.cache import Cache
 from unetr.train.loop import Options, train
+from unetr.train.losses import LOSSES, LossTerms, region_targets
 from unetr.train.observer import StepReport, TrainingObserver
 from unetr.train.optimise.schedule import TIMED_TO
-from unetr.train.optimise.step import region_targets
 from unetr.train.run.checkpoint import averaged_weights, checkpoints
 from unetr.train.run.folder import Run
 from unetr.train.run.resume import open_run
@@ -193,6 +193,28 @@ def test_regions_train_and_their_targets_are_unions(tmp_path: Path, cache: Cache
     seen: list[ValidationReport] = []
     train(run, cache, plan, asked, Listener(on_validation=seen.append))
     assert set(seen[0].dice) == {"all", "core"}
+
+
+def test_loss_that_is_added_is_the_one_that_trains(
+    tmp_path: Path, cache: Cache, plan_with: PlanWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mean square of the logits, which have 3 classes and know nothing of the truth."""
+    asked_for = []
+
+    def shrink(logits: torch.Tensor, classes: torch.Tensor, plan: Plan, total: object) -> LossTerms:
+        asked_for.append((tuple(logits.shape), tuple(classes.shape)))
+        undefined = torch.tensor(float("nan"))
+        return LossTerms(logits.float().square().mean(), undefined, undefined)
+
+    monkeypatch.setitem(LOSSES, "shrink", shrink)
+    training = TrainingPlan.model_validate({"batch_size": 2, "loss": {"name": "shrink"}, "learning_rate": 1e-2})
+    plan = plan_with(training=training)
+    run, asked = start(tmp_path / "run", plan, settings(steps=12, schedule_steps=12, validation_cases=()))
+    seen: list[StepReport] = []
+    train(run, cache, plan, asked, Listener(on_step=seen.append))
+    assert asked_for == [((2, 3, 16, 16, 16), (2, 16, 16, 16))] * 12
+    assert 0 <= seen[-1].loss < seen[0].loss / 2
+    assert list(rows(run.log)[0]) == ["step", "loss", "learning_rate", "gradient_norm"]
 
 
 def test_dice_on_the_grid_by_hand(plan_with: PlanWith) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,8 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unetr.core.plan.schema import LossPlan
-from unetr.train.losses import LOSSES, SMOOTHING, LossTerms, region_loss, segmentation_loss
+from unetr.core.plan.schema import LossPlan, Plan, Region
+from unetr.errors import InputError
+from unetr.train.losses import (
+    LOSSES,
+    SMOOTHING,
+    LossTerms,
+    dice_cross_entropy,
+    loss_named,
+    region_loss,
+    region_targets,
+    segmentation_loss,
+)
 
 OPTIONS = [
     {},
@@ -197,14 +208,17 @@ def test_ignored_voxels_do_not_matter() -> None:
     assert logits.grad[:, :, :3].abs().min() > 0
 
 
-@pytest.mark.parametrize("name", LOSSES)
+OF_TARGETS: dict[str, Callable[..., LossTerms]] = {"classes": segmentation_loss, "regions": region_loss}
+
+
+@pytest.mark.parametrize("name", OF_TARGETS)
 def test_float32_under_autocast_and_for_bf16_logits(name: str) -> None:
     torch.manual_seed(4)
     logits = torch.randn(1, 3, 8, 8, 8).bfloat16()
     target = torch.randint(0, 2, (1, 8, 8, 8) if name == "classes" else (1, 3, 8, 8, 8))
-    expected = LOSSES[name](logits.float(), target, LossPlan())
+    expected = OF_TARGETS[name](logits.float(), target, LossPlan())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = LOSSES[name](logits, target, LossPlan())
+        found = OF_TARGETS[name](logits, target, LossPlan())
     assert found.total.dtype == torch.float32
     torch.testing.assert_close(found.total, expected.total)
 
@@ -224,7 +238,7 @@ def test_any_integer_target_and_any_memory_layout(dtype: torch.dtype) -> None:
 def test_terms_are_for_the_log_and_the_total_for_the_gradient() -> None:
     logits = torch.randn(1, 3, 4, 4, 4, requires_grad=True)
     targets = {"classes": torch.zeros(1, 4, 4, 4, dtype=torch.long), "regions": torch.zeros(1, 3, 4, 4, 4)}
-    for name, loss in LOSSES.items():
+    for name, loss in OF_TARGETS.items():
         terms: LossTerms = loss(logits, targets[name], LossPlan())
         assert terms.total.requires_grad
         assert not terms.dice.requires_grad
@@ -269,3 +283,19 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         segmentation_loss(logits, torch.zeros(1, 4, 4, 4, dtype=torch.long), LossPlan(class_weights=(1, 2)))
     with pytest.raises((IndexError, RuntimeError)):
         segmentation_loss(logits, torch.full((1, 4, 4, 4), 3), LossPlan())
+
+
+def test_a_plan_says_which_loss_and_what_it_is_of(plan_with: Callable[..., Plan]) -> None:
+    """A plan of a version that had one loss has no name in it, and is trained by the same."""
+    assert list(LOSSES) == [LossPlan().name] == [LossPlan.model_validate({"squared": True}).name]
+    assert loss_named(LossPlan().name) is dice_cross_entropy
+    with pytest.raises(InputError, match="loss 'wishful': is unknown; expected one of dice_cross_entropy"):
+        loss_named("wishful")
+    logits, classes = torch.randn(1, 3, 4, 4, 4), torch.randint(-1, 3, (1, 4, 4, 4))
+    of_classes = plan_with()
+    expected = segmentation_loss(logits, classes, of_classes.training.loss).total
+    assert torch.equal(dice_cross_entropy(logits, classes, of_classes).total, expected)
+    regions = (Region(name="all", labels=(1, 2), written_as=1), Region(name="core", labels=(1,), written_as=2))
+    of_regions = plan_with(regions=regions)
+    expected = region_loss(logits[:, :2], region_targets(classes, of_regions), of_regions.training.loss).total
+    assert torch.equal(dice_cross_entropy(logits[:, :2], classes, of_regions).total, expected)

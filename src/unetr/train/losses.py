@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unetr.core.plan.schema import LossPlan
+from unetr.core.plan.schema import LossPlan, Plan
+from unetr.errors import InputError
 
 SMOOTHING = 1e-5
 
@@ -90,10 +91,36 @@ def region_loss(logits: Tensor, target: Tensor, options: LossPlan, total: Total 
     return LossTerms(both + (whole.sum() - both.detach()), whole[0], whole[1])
 
 
-LOSSES: dict[str, Callable[..., LossTerms]] = {
-    "classes": segmentation_loss,
-    "regions": region_loss,
-}
+def dice_cross_entropy(logits: Tensor, classes: Tensor, plan: Plan, total: Total = alone) -> LossTerms:
+    """`segmentation_loss`, or `region_loss` where the plan has regions."""
+    if plan.has_regions:
+        return region_loss(logits, region_targets(classes, plan), plan.training.loss, total)
+    return segmentation_loss(logits, classes, plan.training.loss, total)
+
+
+def region_targets(classes: Tensor, plan: Plan) -> Tensor:
+    """Class indices [B, H, W, D], -1 ignored -> truth of each region [B, R, H, W, D] float32, -1 ignored."""
+    targets = [
+        torch.isin(classes, torch.tensor(indices, device=classes.device)).float() for indices in plan.region_classes
+    ]
+    return torch.stack(targets, dim=1).masked_fill(classes[:, None] < 0, -1.0)
+
+
+Loss = Callable[[Tensor, Tensor, Plan, Total], LossTerms]
+"""(logits [B, J, H, W, D], class indices [B, H, W, D] with -1 ignored, plan, total) -> what is minimised.
+
+A loss without such terms has NaN for dice and cross_entropy; the log then leaves them out.
+"""
+
+# A plan's `training.loss.name` -> the loss that it is trained by.
+LOSSES: dict[str, Loss] = {"dice_cross_entropy": dice_cross_entropy}
+
+
+def loss_named(name: str) -> Loss:
+    """Raises InputError for a name that no loss has."""
+    if name not in LOSSES:
+        raise InputError(f"loss {name!r}: is unknown; expected one of {', '.join(LOSSES)}")
+    return LOSSES[name]
 
 
 def _precision(logits: Tensor) -> torch.dtype:

@@ -7,13 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from unetr.core.plan import bounds
-from unetr.core.plan.bounds import Fraction, NotNegative, Positive, Share
+from unetr.core.plan.bounds import Fraction, Name, NotNegative, Positive, Share
 from unetr.core.text.records import Record
 
 
 class LossPlan(Record):
-    """Soft Dice + cross entropy (the UNETR paper's equation 7) and its options."""
+    """What is minimised, soft Dice + cross entropy unless another is named, and its options."""
 
+    name: Name = "dice_cross_entropy"
+    """A name of `train/losses.py`; this one is the UNETR paper's equation 7."""
     squared: bool = True
     """Squared terms in the denominator of the Dice."""
     include_background: bool = True

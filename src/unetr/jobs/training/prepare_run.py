@@ -19,6 +19,7 @@ from unetr.prepare.measure.fingerprint import measure_fingerprint
 from unetr.prepare.planning.budget import Budget, fit_preset
 from unetr.prepare.planning.names import AUTO
 from unetr.prepare.planning.planner import make_plan
+from unetr.train.losses import loss_named
 from unetr.train.optimise.capacity import free_memory_gb, training_voxels_per_second
 from unetr.train.optimise.transfer import plan_from
 from unetr.train.run.folder import Run
@@ -114,7 +115,7 @@ def _check_dataset(dataset: Dataset, observer: Observer) -> None:
 
 
 def _check_plan(plan: Plan, dataset: Dataset) -> None:
-    """A plan written for another dataset, or for a network that cannot exist, is refused. Raises InputError."""
+    """Raises InputError for a plan of another dataset, or of a network or loss that does not exist."""
     if plan.in_channels != len(dataset.channel_names):
         raise InputError(
             f"{dataset.root}: has {len(dataset.channel_names)} channels, the plan has {plan.in_channels}; "
@@ -124,6 +125,7 @@ def _check_plan(plan: Plan, dataset: Dataset) -> None:
         empty_network(plan.network, plan.in_channels, plan.outputs, plan.window)
     except ValueError as error:
         raise InputError(f"the plan for {plan.dataset}: {error}") from None
+    loss_named(plan.training.loss.name)
     if plan.labels != dataset.labels:
         raise InputError(
             f"{dataset.root}: has the labels {dataset.labels}, the plan has {plan.labels}; "

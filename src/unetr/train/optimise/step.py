@@ -13,7 +13,7 @@ from unetr.core.plan.schema import Plan
 from unetr.errors import InputError
 from unetr.model.file.model_file import ModelFile
 from unetr.model.network.build import build_network
-from unetr.train.losses import LossTerms, Total, alone, region_loss, segmentation_loss
+from unetr.train.losses import LossTerms, Total, alone, loss_named
 from unetr.train.optimise.optimiser import make_optimiser
 from unetr.train.optimise.schedule import averaging_decay
 from unetr.train.optimise.transfer import Transfer, transfer
@@ -94,19 +94,8 @@ def training_step(trainer: Trainer, batch: Batch, rate: float, seed: int) -> tup
 def segmentation(
     forward: torch.nn.Module, images: torch.Tensor, classes: torch.Tensor, plan: Plan, total: Total = alone
 ) -> LossTerms:
-    """The loss of the network's logits for images [B, C, H, W, D], of classes or regions, as the plan has it."""
-    logits = forward(images)
-    if plan.has_regions:
-        return region_loss(logits, region_targets(classes, plan), plan.training.loss, total)
-    return segmentation_loss(logits, classes, plan.training.loss, total)
-
-
-def region_targets(classes: torch.Tensor, plan: Plan) -> torch.Tensor:
-    """Class indices [B, H, W, D], -1 ignored -> truth of each region [B, R, H, W, D] float32, -1 ignored."""
-    targets = [
-        torch.isin(classes, torch.tensor(indices, device=classes.device)).float() for indices in plan.region_classes
-    ]
-    return torch.stack(targets, dim=1).masked_fill(classes[:, None] < 0, -1.0)
+    """The plan's loss of the network's logits for images [B, C, H, W, D]."""
+    return loss_named(plan.training.loss.name)(forward(images), classes, plan, total)
 
 
 def _average(state: TrainingState, decay: float) -> None:
