@@ -229,10 +229,9 @@ def _an_engine() -> None:
 
 
 def _a_result_format() -> None:
-    from unetr.io.results import result_format_of
+    from unetr.io.results import write_result
 
-    assert result_format_of(Path("scan.dummy")) == "dummy"
-    raise FoundError("found")
+    write_result(Path("scan.dummy"), Volume(np.ones((1, 4, 4, 4), np.uint8), np.eye(4)), None, "test")
 
 
 def _an_advice() -> None:
@@ -256,7 +255,7 @@ REACHED: dict[str, tuple[str, Any, Callable[[], None]]] = {
     "model.graph.decoders.DECODER_GRAPHS": ("unetr", found, _a_decoder_without_torch),
     "train.samples.augment.INTENSITY_AUGMENTATIONS": ("noise_probability", found, _an_augmentation),
     "infer.engines.ENGINES": ("dummy", found, _an_engine),
-    "io.results.RESULT_FORMATS": ("dummy", ".dummy", _a_result_format),
+    "io.results.RESULT_FORMATS": ("dummy", SimpleNamespace(ending=".dummy", write=found), _a_result_format),
     "app.hints.HINTS": ("dummy", "dummy advice", _an_advice),
 }
 # Read by commands that need a model or weights: tests of these commands reach every entry.

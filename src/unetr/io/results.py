@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from unetr import __version__
@@ -9,9 +11,41 @@ from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.io.scan import write_volume
 
-# The form of a result -> the end of its file's name; nothing: a volume, by the suffixes in FORMATS.
-RESULT_FORMATS = {"nifti": "", "dicom-seg": ".seg.dcm", "rtstruct": ".rtstruct.dcm"}
 DICOM_SUFFIX = ".dcm"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFormat:
+    """A form of result. ending: of its file's name, empty for volumes, whose suffixes FORMATS has.
+
+    write: takes the path, labels [1, X, Y, Z] and the name of what made them. Atomic and verified.
+    """
+
+    ending: str
+    write: Callable[[Path, Volume, str], None]
+
+
+def _write_volume(path: Path, labels: Volume, model: str) -> None:
+    write_volume(path, labels)
+
+
+def _write_dicom_seg(path: Path, labels: Volume, model: str) -> None:
+    from unetr.io.dicom.results.seg import write_dicom_seg
+
+    write_dicom_seg(path, labels, algorithm=f"unetr {model}", algorithm_version=__version__)
+
+
+def _write_rtstruct(path: Path, labels: Volume, model: str) -> None:
+    from unetr.io.dicom.results.rtstruct import write_rtstruct
+
+    write_rtstruct(path, labels, algorithm=f"unetr {model}", algorithm_version=__version__)
+
+
+RESULT_FORMATS = {
+    "nifti": ResultFormat("", _write_volume),
+    "dicom-seg": ResultFormat(".seg.dcm", _write_dicom_seg),
+    "rtstruct": ResultFormat(".rtstruct.dcm", _write_rtstruct),
+}
 
 
 def known_result_format(name: str) -> str:
@@ -24,11 +58,11 @@ def known_result_format(name: str) -> str:
 def result_format_of(path: Path) -> str:
     """The format that the name's end says. Raises InputError for a .dcm that does not say what it is."""
     name = path.name.lower()
-    for result_format, end in RESULT_FORMATS.items():
-        if end and name.endswith(end):
-            return result_format
+    for name_of_format, form in RESULT_FORMATS.items():
+        if form.ending and name.endswith(form.ending):
+            return name_of_format
     if name.endswith(DICOM_SUFFIX):
-        ends = " or ".join(end for end in RESULT_FORMATS.values() if end)
+        ends = " or ".join(form.ending for form in RESULT_FORMATS.values() if form.ending)
         raise InputError(f"{path}: does not say which kind of DICOM it is; expected a name ending in {ends}")
     return "nifti"
 
@@ -41,13 +75,4 @@ def write_result(path: Path, labels: Volume, result_format: str | None, model: s
     refuses.
     """
     chosen = result_format_of(path) if result_format is None else known_result_format(result_format)
-    if chosen == "rtstruct":
-        from unetr.io.dicom.results.rtstruct import write_rtstruct
-
-        write_rtstruct(path, labels, algorithm=f"unetr {model}", algorithm_version=__version__)
-    elif chosen == "dicom-seg":
-        from unetr.io.dicom.results.seg import write_dicom_seg
-
-        write_dicom_seg(path, labels, algorithm=f"unetr {model}", algorithm_version=__version__)
-    else:
-        write_volume(path, labels)
+    RESULT_FORMATS[chosen].write(path, labels, model)

@@ -49,7 +49,7 @@ def output_files(inputs: Inputs, request: PredictRequest) -> dict[str, dict[str,
     Raises InputError for an output whose name does not fit, and for one among the DICOM files that are read.
     """
     scans = request.scans
-    if RESULT_FORMATS[request.format] and not inputs.dicom:
+    if RESULT_FORMATS[request.format].ending and not inputs.dicom:
         raise InputError(
             f"{scans}: is no DICOM, which format {request.format} must refer to; expected DICOM, or format nifti",
             hint="format",
@@ -110,7 +110,7 @@ def write_prediction(result: Prediction, files: Mapping[str, Path], result_forma
 
 
 def _is_result_name(path: Path, request: PredictRequest) -> bool:
-    return path.name.lower().endswith(DICOM_SUFFIX) if RESULT_FORMATS[request.format] else is_scan(path)
+    return path.name.lower().endswith(DICOM_SUFFIX) if RESULT_FORMATS[request.format].ending else is_scan(path)
 
 
 def _check_out(inputs: Inputs, request: PredictRequest) -> None:
@@ -121,7 +121,7 @@ def _check_out(inputs: Inputs, request: PredictRequest) -> None:
     if not inputs.single and _is_result_name(out, request):
         raise InputError(f"{out}: is named like a scan; expected a folder, since the input is a folder")
     if inputs.single and out.suffix and not _is_result_name(out, request):
-        expected = DICOM_SUFFIX if RESULT_FORMATS[request.format] else ", ".join(FORMATS)
+        expected = DICOM_SUFFIX if RESULT_FORMATS[request.format].ending else ", ".join(FORMATS)
         raise InputError(f"{out}: unknown format; expected a name ending in {expected}, or a folder")
 
 
@@ -131,12 +131,12 @@ def _target(case: Case, inputs: Inputs, request: PredictRequest) -> Path:
     if inputs.single and not out.is_dir() and _is_result_name(out, request):
         return out
     scans_own = scan_suffix(case.images[0]) if is_scan(case.images[0]) else ".nii.gz"
-    return out / f"{case.id}{RESULT_FORMATS[request.format] or scans_own}"
+    return out / f"{case.id}{RESULT_FORMATS[request.format].ending or scans_own}"
 
 
 def _files(target: Path, request: PredictRequest) -> dict[str, Path]:
     """What is written for a case -> where."""
-    ends = (RESULT_FORMATS[request.format] or DICOM_SUFFIX, DICOM_SUFFIX, *FORMATS)
+    ends = (RESULT_FORMATS[request.format].ending or DICOM_SUFFIX, DICOM_SUFFIX, *FORMATS)
     end = next(end for end in ends if target.name.lower().endswith(end))
     name = target.name[: -len(end)]
     extras = {
