@@ -28,6 +28,18 @@ _PYTHON_HEAD = """# Python API
 Everything on this page can be imported from `unetr` itself, as in `unetr.load`; the errors are in `unetr.errors`.
 [From Python](../howto/python.md) shows how the parts are used together.
 """
+# What the public functions take and give, beside what is public itself.
+_PASSED_AND_RETURNED = (
+    "unetr.jobs.predict.request.PredictRequest",
+    "unetr.jobs.predict.request.PredictOutcome",
+    "unetr.jobs.predict.report.CaseRecord",
+    "unetr.infer.verdict.Verdict",
+    "unetr.jobs.evaluate.EvaluateRequest",
+    "unetr.evaluation.results.Results",
+    "unetr.evaluation.results.ClassSummary",
+    "unetr.evaluation.results.ClassScore",
+    "unetr.evaluation.summary.Statistic",
+)
 _PLAN_HEAD = """# Plan fields
 
 This page is made from the JSON Schema that is part of the package. `unetr plan --schema` prints that schema;
@@ -70,8 +82,17 @@ def python_page() -> str:
     """Every public name, to be filled in by mkdocstrings: what is called first, then what is passed and returned."""
     named = {name: getattr(unetr, name) for name in unetr.__all__ if not name.startswith("__")}
     names = sorted(named, key=lambda name: (isinstance(named[name], type), name.lower()))
-    entries = [f"::: {named[name].__module__}.{name}\n" for name in names]
-    return "\n".join([_PYTHON_HEAD, *entries, "::: unetr.errors\n"])
+    entries = [_entry(f"{named[name].__module__}.{name}", f"unetr.{name}") for name in names]
+    others = [_entry(path, path.rpartition(".")[2]) for path in _PASSED_AND_RETURNED]
+    return "\n".join(
+        [_PYTHON_HEAD, *entries, "## Options and results\n", *others, _entry("unetr.errors", "unetr.errors")]
+    )
+
+
+def _entry(path: str, heading: str) -> str:
+    level = 2 if heading.startswith("unetr.") else 3
+    lines = [f"heading: {heading}", f"toc_label: {heading.removeprefix('unetr.')}", f"heading_level: {level}"]
+    return "\n".join([f"::: {path}", "    options:", *(f"      {line}" for line in lines), ""])
 
 
 def plan_page() -> str:
@@ -87,9 +108,13 @@ def _section(title: str, definition: dict[str, Any], text: str) -> str:
     required = definition.get("required", [])
     rows = []
     for name, field in definition["properties"].items():
-        default = "required" if name in required else f"`{json.dumps(field.get('default'))}`"
+        default = "required" if name in required else _default(field.get("default"))
         rows.append((f"`{name}`", _type(field), default, _escaped(field.get("description", ""))))
     return f"## {title}\n\n{_escaped(text)}\n\n" + _table(("field", "type", "default", "meaning"), rows)
+
+
+def _default(value: Any) -> str:
+    return "its own defaults" if isinstance(value, dict) and value else f"`{json.dumps(value)}`"
 
 
 def _type(field: dict[str, Any]) -> str:
@@ -110,7 +135,7 @@ def _type(field: dict[str, Any]) -> str:
         count = f"{least} × " if least is not None and least == most else "list of "
         return count + _type(field["items"])
     if field["type"] == "object":
-        return "name → " + _type(field["additionalProperties"])
+        return "name to " + _type(field["additionalProperties"])
     return {"integer": "whole number", "string": "text", "boolean": "true or false"}.get(
         field["type"], field["type"]
     ) + _bounds(field)
@@ -134,4 +159,4 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def _escaped(text: str) -> str:
     """Text of the program as Markdown: capital words and braces are shown as they are."""
-    return text.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+    return text.replace("->", "→").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
