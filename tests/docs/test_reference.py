@@ -21,7 +21,7 @@ from unetr.evaluation.results import ClassScore, ClassSummary, Results
 from unetr.evaluation.summary import Statistic
 from unetr.jobs.predict.report import CaseRecord, Report
 from unetr.model.file.model_file import compact, read_model, write_model
-from unetr.train.run.folder import Settings
+from unetr.train.run.settings import Settings
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 

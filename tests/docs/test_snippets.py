@@ -79,7 +79,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     """What pages call by name, each small."""
     folder = tmp_path_factory.mktemp("inputs")
     write_dataset("decathlon", folder / "Task04_Hippocampus", 5, 1, "balls")
-    write_dataset("folders", folder / "mydata", 5, 1, "balls")
+    for name in ("mydata", "DATASET"):
+        write_dataset("folders", folder / name, 5, 1, "balls")
     for number in range(2):
         sample = KINDS["balls"].make(10 + number, 1)
         save_scan(folder / f"scans/case_{number}.nii.gz", sample.channels[0], sample.affine)
