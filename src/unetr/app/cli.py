@@ -20,6 +20,7 @@ from unetr.app.commands.data import check, plan, recipe
 from unetr.app.commands.models import convert, export, info, models
 from unetr.app.commands.scans import demo, evaluate, predict, report
 from unetr.app.commands.training import ablate, compare, pretrain, profile, train
+from unetr.app.help import GroupedHelp
 from unetr.app.hints import hint_for, with_hint
 from unetr.app.printing import write_line
 from unetr.app.streams import only_own_words
@@ -46,33 +47,25 @@ def _alone(run: Callable[..., None]) -> Callable[..., None]:
 
 app = typer.Typer(
     name="unetr",
-    help="Segment 3D medical images: prepare, train, predict, evaluate and report with UNETR.",
+    help="Segment 3D medical images with UNETR. First steps: unetr demo. About a command: unetr COMMAND --help",
     add_completion=False,
     pretty_exceptions_enable=False,
     # Plain help is three times quicker than help drawn by rich, and can be searched and copied.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
+    cls=GroupedHelp,
 )
-for command in (
-    check,
-    plan,
-    pretrain,
-    train,
-    predict,
-    evaluate,
-    report,
-    compare,
-    ablate,
-    recipe,
-    profile,
-    convert,
-    export,
-    info,
-    models,
-    demo,
-):
-    name = command.__name__.rpartition(".")[2]
-    app.command(name)(_alone(getattr(command, name)))
+_COMMANDS = {
+    "Start": (demo,),
+    "Data": (check, plan, recipe),
+    "Training": (train, pretrain, compare, ablate, profile),
+    "Scans": (predict, evaluate, report),
+    "Models": (models, info, export, convert),
+}
+for group, modules in _COMMANDS.items():
+    for module in modules:
+        name = module.__name__.rpartition(".")[2]
+        app.command(name, rich_help_panel=group)(_alone(getattr(module, name)))
 
 
 def _print_version(wanted: bool) -> None:

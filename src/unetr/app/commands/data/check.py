@@ -29,7 +29,7 @@ def check(
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--errors-only", help="Leave out warnings and notes.")] = False,
 ) -> None:
-    """List every problem of every case. Exit code 2 when training would be wrong.
+    """List every problem of a dataset. Exit code 2 when training would be wrong.
 
     Example: unetr check Task04_Hippocampus
     """

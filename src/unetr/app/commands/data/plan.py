@@ -29,7 +29,7 @@ def plan(
     template: Annotated[bool, typer.Option("--template", help="Print a plan to fill in by hand, and stop.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a plan, and stop.")] = False,
 ) -> None:
-    """Measure a dataset and write a plan, each choice with its reason; without -o the plan is printed.
+    """Measure a dataset and write a plan, each choice with its reason. Without -o the plan is printed.
 
     Example: unetr plan Task04_Hippocampus -o hippocampus
     """

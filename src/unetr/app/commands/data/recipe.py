@@ -45,7 +45,7 @@ def recipe(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """The UNETR paper's tasks: its settings as a plan, its splits, its table. See docs/paper.md.
+    """Repeat a task of the UNETR paper: its plan, splits and table. See docs/paper.md.
 
     Writes OUT/dataset.csv (and OUT/test.csv where cases are held out) and OUT/plan.yaml, and prints the commands that
     follow; with --run it does what they do. An edited OUT/plan.yaml is kept.

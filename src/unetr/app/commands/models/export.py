@@ -19,7 +19,7 @@ def export(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a model, with its plan, for another runtime. A fresh process loads it and is compared with the original.
+    """Write a model for another runtime. A fresh process loads it and is compared with the original.
 
     What it writes predicts where torch is not installed: unetr predict model.onnx scan.nii.gz -o out.nii.gz
 

@@ -29,7 +29,7 @@ def info(
     transform: TransformName = None,
     as_json: Json = False,
 ) -> None:
-    """Show the facts of a model file (after verifying it) or of a scan; the series of DICOM; what a folder holds.
+    """Show the facts of a model, a scan, DICOM or a folder. A model file is verified first.
 
     Of DICOM, nothing that names the patient is shown.
 

@@ -18,7 +18,7 @@ def models(
     name: Annotated[str | None, typer.Argument(help="Show the card of this model.", show_default=False)] = None,
     as_json: Json = False,
 ) -> None:
-    """List the models that come with unetr, or show the card of one: its data, scores, limits and licence.
+    """List the models that come with unetr, or the card of one. A card tells data, scores, limits and licence.
 
     A name stands for the model's file in every command: unetr predict hippocampus scan.nii.gz -o out.nii.gz
 

@@ -28,7 +28,7 @@ def demo(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Segment a real scan with the shipped model; then train on half of a brain and segment the other half.
+    """Segment a real scan in seconds; then train a model in minutes. It learns from half a brain.
 
     The first takes seconds and the base package. The second takes minutes and the extra `demo`; its scan is the ICBM152
     T1 template with its grey and white matter maps, from the nilearn package. Nothing is downloaded.

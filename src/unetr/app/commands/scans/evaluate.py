@@ -40,7 +40,7 @@ def evaluate(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Dice, IoU, HD95, ASSD, surface Dice and volumes, with 95 % confidence intervals over cases.
+    """Score predicted labels against true ones, with 95 % intervals. Dice, IoU, HD95, ASSD, surface Dice and volumes.
 
     A label without a prediction counts as predicted empty. A prediction stored in another orientation than its label is
     turned, without loss. Pairs that cannot be scored are named and end the command with exit code 3; the others are

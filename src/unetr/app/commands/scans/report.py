@@ -16,7 +16,7 @@ def report(
     run: Annotated[Path, typer.Argument(help="The folder of a run made by unetr train.", show_default=False)],
     overwrite: Overwrite = False,
 ) -> None:
-    """Write RUN/report.html: plan, curves, scores, worst cases with overlays, and how to cite the data.
+    """Write the page of a run: plan, curves, scores and worst cases. Its name is RUN/report.html. How to cite is in it.
 
     A folder of `unetr train --folds all` gets a page for each fold, and one for all of them.
 

@@ -18,7 +18,7 @@ def ablate(
     model: Annotated[Path, typer.Argument(help="A run's folder, or a model file in it.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Score the validation cases of a run again with attention, MLPs, or the whole transformer bypassed.
+    """Score a run again with parts of its transformer bypassed. These are its attention, its MLPs, or all of it.
 
     A bypassed part hands on what it got. Much lost means that the model relies on it, not that no other could do
     without: for that, train another one (unetr compare).

@@ -31,7 +31,7 @@ def compare(
     transform: TransformName = None,
     as_json: Json = False,
 ) -> None:
-    """Train networks alike and rank them: Dice, HD95, NSD with intervals; minutes, steps, memory, FLOPs, latency.
+    """Train several networks alike and rank them. With intervals, minutes, steps, memory, FLOPs and latency.
 
     Writes OUT/comparison.json and OUT/comparison.png. Each network's runs are in OUT/<network>.
 

@@ -49,7 +49,7 @@ def pretrain(
     sharded: Sharded = False,
     as_json: Json = False,
 ) -> None:
-    """Pretrain a network on scans without labels: it predicts patches that are hidden from it. Run again to resume.
+    """Pretrain a network on scans without labels. It predicts patches that are hidden from it. Run again to resume.
 
     Then start from what it learned: unetr train DATASET --from OUT/model.safetensors -o ...
 

@@ -27,7 +27,7 @@ def profile(
     classes: Annotated[int, typer.Option(help="Classes, background included.", min=2)] = 14,
     as_json: Json = False,
 ) -> None:
-    """Measure parameters, FLOPs and the time of a forward pass, with fresh weights, in torch on this CPU in float32.
+    """Measure parameters, FLOPs and the time of a forward pass. With fresh weights, in torch on this CPU, in float32.
 
     A multiplication and an addition count as two FLOPs.
 
