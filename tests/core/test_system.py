@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from unetr.core.files.atomic import write_text
-from unetr.core.machine import system, windows
+from unetr.core.machine import system, win32
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "unetr"
 POSIX_ONLY = {"resource", "fcntl", "pwd", "grp", "termios", "pty", "tty", "syslog"}
@@ -37,7 +37,7 @@ def test_what_only_some_systems_have_is_named_in_one_module() -> None:
         for node in ast.walk(tree):
             if _words(node) & (POSIX_ONLY | IN_ONE_PLACE) or any(word.startswith("proc/") for word in _words(node)):
                 found.add(name)
-    assert found == {"core/machine/system.py", "core/machine/windows.py"}
+    assert found == {"core/machine/system.py", "core/machine/win32.py"}
 
 
 def _words(node: ast.AST) -> set[str]:
@@ -107,7 +107,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def memory(handle: Any, pointer: Any, size: int) -> int:
         asked.append(handle.value)
-        assert size == ctypes.sizeof(windows.ProcessMemory)
+        assert size == ctypes.sizeof(win32.ProcessMemory)
         pointer._obj.resident, pointer._obj.peak_resident = 3 * 10**8, 5 * 10**8
         return 1
 
@@ -138,8 +138,8 @@ def test_windows_says_what_a_child_had(kernel: list[int]) -> None:
 
 def test_the_sizes_of_windows_structures() -> None:
     """As in its headers, with pointers of 64 bits."""
-    assert ctypes.sizeof(windows.MemoryStatus) == 64
-    assert ctypes.sizeof(windows.ProcessMemory) == 72
+    assert ctypes.sizeof(win32.MemoryStatus) == 64
+    assert ctypes.sizeof(win32.ProcessMemory) == 72
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the child is asked through Windows' calls there")
@@ -157,4 +157,4 @@ def test_a_childs_peak_is_what_it_took() -> None:
 
 
 def test_without_windows_calls_nothing_is_said() -> None:
-    assert windows.available_bytes() is None and windows.process_memory() is None
+    assert win32.available_bytes() is None and win32.process_memory() is None

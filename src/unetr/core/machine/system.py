@@ -60,7 +60,7 @@ def available_bytes(root: Path = ROOT) -> int | None:
     root: where Linux' folders `proc` and `sys` lie.
     """
     if sys.platform == "win32":
-        from unetr.core.machine.windows import available_bytes
+        from unetr.core.machine.win32 import available_bytes
 
         return available_bytes()
     of_machine = _kilobytes(root / "proc/meminfo", "MemAvailable")
@@ -126,7 +126,7 @@ def _most_resident() -> int:
 
 
 def _of_windows(figure: str, handle: int | None = None) -> int | None:
-    from unetr.core.machine.windows import process_memory
+    from unetr.core.machine.win32 import process_memory
 
     found = process_memory(handle)
     return None if found is None else int(getattr(found, figure))

@@ -17,8 +17,8 @@ from unetr.core.machine.allowance import Claim, admit_scan
 from unetr.core.space.volume import Array
 from unetr.errors import InputError
 from unetr.io.dicom.files import THREADS, DicomFile, each_file
-from unetr.io.dicom.frames import stored_frames, stored_type
 from unetr.io.dicom.header import parse
+from unetr.io.dicom.pixel_frames import stored_frames, stored_type
 from unetr.io.dicom.series.stack import Slice, Stack
 
 _TAGS = [

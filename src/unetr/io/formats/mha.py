@@ -16,7 +16,7 @@ from unetr.core.machine.allowance import Claim, admit_scan
 from unetr.core.space.volume import Affine, Volume
 from unetr.errors import InputError
 from unetr.io.checks import RawScan
-from unetr.io.formats.label_names import KEY, label_names_from_json, label_names_to_json
+from unetr.io.formats.label_field import KEY, label_names_from_json, label_names_to_json
 from unetr.io.formats.text_header import LPS_TO_RAS, field_numbers, field_whole_numbers, header_lines
 from unetr.io.stream import GZIP_MAGIC, Compression, Drain, open_scan, write_pieces
 from unetr.io.voxels import channels_from_bytes, interleaved_pieces, volume_sizes

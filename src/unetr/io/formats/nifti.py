@@ -18,7 +18,7 @@ from unetr.core.space.grids import grid_tolerance_mm, same_grid
 from unetr.core.space.volume import Affine, Array, Volume, grid_distance_mm
 from unetr.errors import InputError
 from unetr.io.checks import RawScan
-from unetr.io.formats.label_names import KEY, label_names_from_json, label_names_to_json
+from unetr.io.formats.label_field import KEY, label_names_from_json, label_names_to_json
 from unetr.io.stream import GZIP_MAGIC, Compression, Drain, open_scan, write_pieces
 from unetr.io.voxels import channel_pieces, channels_from_bytes, volume_sizes
 

@@ -14,7 +14,7 @@ from unetr.core.space.volume import Array
 from unetr.errors import InputError
 from unetr.io.dicom.files import DicomFile
 from unetr.io.dicom.header import items, needed_integer, needed_numbers, numbers_of, printed_steps, text
-from unetr.io.dicom.numbers import Rescale, rescale_of
+from unetr.io.dicom.rescale import Rescale, rescale_of
 from unetr.io.dicom.series.instances import Instance
 
 

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from unetr.core.space.volume import Affine
 from unetr.errors import InputError
 from unetr.io.dicom.header import Note, text
-from unetr.io.dicom.numbers import notes_on_numbers, upside_down
+from unetr.io.dicom.rescale import notes_on_numbers, upside_down
 from unetr.io.dicom.series.alike import alike, check_one_stack, check_same
 from unetr.io.dicom.series.grid import regular_grid
 from unetr.io.dicom.series.instances import Instance, Series
