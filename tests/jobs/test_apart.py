@@ -19,10 +19,11 @@ import pytest
 
 from unetr.core.machine.child import Ended, child_environment, python_module, run_child
 from unetr.core.observer import Observer
+from unetr.core.plan.file import write_plan
 from unetr.errors import BatchError, CancelledError, InputError, MachineError, StoppedError
 from unetr.infer.load import load
 from unetr.jobs.apart.job import Job, checked, is_answered, read_answer, write_error, write_request, write_result
-from unetr.jobs.apart.registry import JOBS, LOGITS, LogitsRequest
+from unetr.jobs.apart.registry import JOBS, LOGITS, TRAIN, LogitsRequest, TrainRequest
 from unetr.jobs.apart.run_apart import run_apart
 
 
@@ -142,3 +143,24 @@ def test_what_stops_this_process_stops_the_child(tmp_path: Path) -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
     assert saved.exists()
+
+
+def test_a_training_that_is_stopped_saves_its_state_and_goes_on(
+    make_dataset: Callable[..., Path], tiny_plan: Any, tmp_path: Path
+) -> None:
+    out, log = tmp_path / "run", tmp_path / "said.log"
+    write_plan(tmp_path / "plan.yaml", tiny_plan)
+    request = TrainRequest(
+        dataset=make_dataset("folders", kind="balls"), out=out, plan=tmp_path / "plan.yaml", folds=3, steps=4000
+    )
+
+    class AfterSomeSteps(Observer):
+        def should_stop(self) -> bool:
+            return (out / "log.csv").exists() and len((out / "log.csv").read_text().splitlines()) > 3
+
+    with pytest.raises(StoppedError):
+        run_apart(TRAIN, request, AfterSomeSteps(), log=log)
+    rows = len((out / "log.csv").read_text().splitlines()) - 1
+    assert 3 <= rows < 4000
+    assert [path.name for path in (out / "checkpoints").iterdir()] == [f"step-{rows:08d}.safetensors"]
+    assert "stopped" in log.read_text().splitlines()[-1] and "Traceback" not in log.read_text()

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.printing import say
 from unetr.errors import InputError
 from unetr.prepare.planning.names import AUTO, PRESET_NAMES
 
 if TYPE_CHECKING:
     from unetr.core.space.frames import Transform
-    from unetr.prepare.datasets.dataset import Dataset
 
 DatasetPath = Annotated[
     Path,
@@ -74,13 +72,3 @@ def training_minutes(minutes: float | None, steps: int | None) -> float | None:
     if minutes is not None and steps is not None:
         raise InputError("--minutes and --steps: are both given; expected one of them")
     return DEFAULT_MINUTES if minutes is None and steps is None else minutes
-
-
-def opened_dataset(path: Path) -> Dataset:
-    """The dataset at a path; says what of its description is not obeyed, or read in another way. Raises InputError."""
-    from unetr.prepare.datasets.cases import open_dataset
-
-    dataset = open_dataset(path)
-    for note in dataset.notes:
-        say(f"unetr: {dataset.root}: {note.message}")
-    return dataset

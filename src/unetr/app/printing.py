@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from unetr.app.streams import own_out, say_line, screen_width
 from unetr.app.tables import table_lines
+from unetr.core.text.numbers import defined
 from unetr.core.text.printable import printable, printable_json
 
 
@@ -32,15 +32,6 @@ def print_json(data: Any) -> None:
     """One JSON document on standard output; JSON has no NaN, so undefined numbers are null."""
     text = json.dumps(defined(data), indent=1, ensure_ascii=False, allow_nan=False)
     write_out(printable_json(text) + "\n")
-
-
-def defined(data: Any) -> Any:
-    """The same data with null for numbers that are not finite."""
-    if isinstance(data, dict):
-        return {key: defined(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [defined(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from unetr.app.progress import progress
 from unetr.core.machine.system import STOP_SIGNALS
 from unetr.core.text.numbers import counted, number, with_interval
 from unetr.errors import CancelledError, StoppedError
+from unetr.jobs.training import lines
 from unetr.train.observer import StepReport, TrainingObserver
 
 if TYPE_CHECKING:
@@ -65,21 +65,18 @@ class TrainingView(TrainingObserver):
 
     def on_step(self, report: StepReport) -> None:
         """The bar of steps."""
-        dice = "" if math.isnan(report.dice_loss) else f"Dice loss {report.dice_loss:.3f}, "
-        note = f"loss {report.loss:.3f}, {dice}{report.seconds:.2f} s/step{self._dice}"
+        note = f"{lines.of_step(report)}{self._dice}"
         self._bar.update(self._task("step"), completed=report.step, total=report.steps, note=note)
 
     def on_transfer(self, transfer: Transfer) -> None:
         """A line for each weight that was not taken as it was."""
-        say(f"{counted(len(transfer.loaded), 'weight')} taken from the model as they are, and:")
-        for name, state, why in transfer.rows():
-            say(f"  {name}: {state}, {why}")
+        for line in lines.of_transfer(transfer):
+            say(line)
 
     def on_validation(self, report: ValidationReport) -> None:
         """A line, and the mean Dice beside the bar from then on."""
         self._dice = f", validation Dice {number(report.mean_dice, 3)}"
-        each = ", ".join(f"{name} {number(value, 3)}" for name, value in report.dice.items())
-        say(f"step {report.step}: validation Dice {number(report.mean_dice, 3)} ({each})")
+        say(lines.of_validation(report))
 
     @contextmanager
     def watching_signals(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unetr.core.files.atomic import write_text
+from unetr.core.text.numbers import defined
 from unetr.core.text.printable import csv_cell, printable_json
 from unetr.core.text.reading import read_json
 from unetr.core.text.untrusted import reads_untrusted
@@ -143,7 +144,7 @@ def results_to_json(results: Results) -> str:
     """Strict JSON text (no NaN)."""
     document = {"format": "unetr results", "format_version": FORMAT_VERSION, **asdict(results)}
     document["mean_dice"] = results.mean_dice
-    text = json.dumps(_nan_to_none(document), indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(defined(document), indent=1, allow_nan=False, ensure_ascii=False)
     return printable_json(text) + "\n"
 
 
@@ -205,14 +206,6 @@ def _summarise_class(label: str, scores: Sequence[ClassScore]) -> ClassSummary:
 def _score(row: dict[str, Any]) -> ClassScore:
     row = {name: math.nan if value is None else value for name, value in row.items()}
     return ClassScore(**{**row, "values": tuple(row["values"])})
-
-
-def _nan_to_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _nan_to_none(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_nan_to_none(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _cell(value: object) -> str:

@@ -25,7 +25,7 @@ class Contestant:
 
     results: of the validation cases of all folds. curve: per fold, (minutes of training, Dice of a validation during
     it) and the final score last. minutes: of training, mean over folds. steps: mean over folds. peak_mb: largest
-    resident memory of a training. latency_s: of one window in torch, fp32.
+    resident memory of a training, NaN where no system told it. latency_s: of one window in torch, fp32.
     """
 
     name: str
@@ -109,7 +109,7 @@ def comparison_table(contestants: Sequence[Contestant]) -> tuple[list[str], list
                 f"{found.parameters / 1e6:.1f}",
                 f"{found.flops / 1e9:.1f}",
                 f"{found.latency_s:.3f}",
-                f"{found.peak_mb / 1e3:.2f}",
+                number(found.peak_mb / 1e3, 2),
             ]
         )
     return header, rows

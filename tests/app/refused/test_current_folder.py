@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from unetr.core.machine.child import child_environment, python_module
-from unetr.jobs.compare import contest
+from unetr.core.observer import Observer
+from unetr.jobs.apart.registry import LOGITS, LogitsRequest
+from unetr.jobs.apart.run_apart import run_apart
 
 Command = Callable[..., Any]
 SCRIPT = Path(sys.executable).with_name("unetr")
@@ -58,14 +60,14 @@ def test_export_and_the_process_that_checks_it(planted: Path, tiny_model: Path) 
 
 
 @pytest.mark.fault("code from the current folder")
-def test_the_processes_of_a_comparison(planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_processes_of_jobs(planted: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(planted)
-    monkeypatch.setenv("PYTHONPATH", "")
-    assert "hippocampus" in contest._said_by("models", "--json")
-    # An empty entry, and one that says the same.
-    for path in (":", "/nowhere:", ".", "./"):
+    # Empty, an empty entry, and one that says the same.
+    for path in ("", ":", "/nowhere:", ".", "./"):
         monkeypatch.setenv("PYTHONPATH", path)
-        assert "hippocampus" in contest._said_by("models", "--json")
+        out = planted / f"logits{len(path)}.npy"
+        run_apart(LOGITS, LogitsRequest(model=tiny_model, engine="openvino", out=out), Observer())
+        assert out.exists()
     assert not (planted / "ran").exists()
 
 

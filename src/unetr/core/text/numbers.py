@@ -1,8 +1,9 @@
-"""Numbers and intervals as people read them, the same in every table and on every page."""
+"""Numbers and intervals as people read them, the same in every table and on every page; and those that JSON has."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 UNDEFINED = "-"
 
@@ -27,3 +28,12 @@ def interval(low: float, high: float, digits: int) -> str:
 def counted(count: int, noun: str) -> str:
     """A number with its noun: 1 case, 2 cases."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def defined(data: Any) -> Any:
+    """The same data with null for numbers that are not finite, which JSON does not have."""
+    if isinstance(data, dict):
+        return {key: defined(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [defined(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data

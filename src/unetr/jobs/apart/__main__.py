@@ -6,13 +6,15 @@ job to save its state and stop. The exit code is that of the error, 0 where ther
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from unetr.core.machine.offline import keep_to_given_folders
 from unetr.core.machine.system import STOP_SIGNALS
@@ -20,19 +22,42 @@ from unetr.core.text.printable import printable, printable_lines
 from unetr.errors import CancelledError, InputError, StoppedError, UnetrError, expected_error
 from unetr.jobs.apart.job import checked, read_request, write_error, write_result
 from unetr.jobs.apart.registry import JOBS
-from unetr.train.observer import TrainingObserver
+from unetr.jobs.training import lines
+from unetr.train.observer import StepReport, TrainingObserver
+
+if TYPE_CHECKING:
+    from unetr.train.optimise.transfer import Transfer
+    from unetr.train.validate import ValidationReport
+
+_EVERY_S = 60.0  # between two lines on steps
 
 
 class _Teller(TrainingObserver):
-    """Writes notes as lines, and turns signals into a request to stop."""
+    """Writes what happens as lines, and turns signals into a request to stop."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
+        self._told_s = -math.inf
         self._asked: int | None = None
         self.waits = False
 
     def on_note(self, text: str) -> None:
         print(printable(text), file=self._out, flush=True)
+
+    def on_fold(self, fold: int, folds: int) -> None:
+        self.on_note(f"fold {fold} of 0 to {folds - 1}")
+
+    def on_step(self, report: StepReport) -> None:
+        if (now := time.monotonic()) >= self._told_s + _EVERY_S:
+            self._told_s = now
+            self.on_note(f"step {report.step} of {report.steps or '?'}: {lines.of_step(report)}")
+
+    def on_validation(self, report: ValidationReport) -> None:
+        self.on_note(lines.of_validation(report))
+
+    def on_transfer(self, transfer: Transfer) -> None:
+        for line in lines.of_transfer(transfer):
+            self.on_note(line)
 
     def should_stop(self) -> bool:
         return self._asked is not None

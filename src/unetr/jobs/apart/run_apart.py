@@ -12,7 +12,7 @@ from unetr.core.files.atomic import machine_error
 from unetr.core.machine.child import Ended, python_module, run_child
 from unetr.core.machine.system import BINARY
 from unetr.core.observer import Observer
-from unetr.errors import MachineError
+from unetr.errors import MachineError, UnetrError
 from unetr.jobs.apart.job import Job, RequestT, ResultT, is_answered, read_answer, write_request
 
 MODULE = "unetr.jobs.apart"
@@ -34,6 +34,16 @@ def run_apart(
     Raises the error that the job ended with; MachineError where it ended without a word, as on a crash or where the
     system ran out of memory; StoppedError where the observer asks to stop, once the job has stopped as well.
     """
+    found = attempt_apart(job, request, observer, log=log)
+    if isinstance(found, UnetrError):
+        raise found
+    return found
+
+
+def attempt_apart(
+    job: Job[RequestT, ResultT], request: RequestT, observer: Observer, *, log: Path | None = None
+) -> Done[ResultT] | UnetrError:
+    """`run_apart`, with the job's error returned. What is raised is of this process: it is asked to stop, say."""
     with tempfile.TemporaryDirectory(prefix="unetr-") as name:
         folder = Path(name)
         write_request(folder, job, request)
@@ -41,8 +51,11 @@ def run_apart(
         with _private(said) as handle:
             ended = run_child(python_module(MODULE, folder), handle, observer.should_stop)
         if not is_answered(folder):
-            raise MachineError(_crash(job.name, ended, said))
-        return Done(read_answer(folder, job), ended.peak_mb)
+            return MachineError(_crash(job.name, ended, said))
+        try:
+            return Done(read_answer(folder, job), ended.peak_mb)
+        except UnetrError as error:
+            return error
 
 
 def _private(path: Path) -> IO[bytes]:

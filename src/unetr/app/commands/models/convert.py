@@ -9,7 +9,6 @@ import typer
 
 from unetr.app.options import Overwrite
 from unetr.app.printing import say
-from unetr.errors import InputError
 
 
 def convert(
@@ -23,13 +22,7 @@ def convert(
 
     Example: unetr plan --template > plan.yaml; unetr convert monai best.pt --plan plan.yaml -o model.safetensors
     """
-    from unetr.core.files.outputs import claim
-    from unetr.core.plan.file import read_plan
-    from unetr.model.convert import CONVERTERS
-    from unetr.model.file.model_file import write_model
+    from unetr.jobs.models.convert import convert_weights
 
-    if source not in CONVERTERS:
-        raise InputError(f"{source}: unknown source; expected one of {', '.join(CONVERTERS)}")
-    claim([out], {"the checkpoint itself": [checkpoint], "the plan": [plan]}, overwrite=overwrite)
-    write_model(out, CONVERTERS[source](checkpoint, read_plan(plan)))
+    convert_weights(source, checkpoint, plan, out, overwrite=overwrite)
     say(f"wrote {out}")

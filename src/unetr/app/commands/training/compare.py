@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import DatasetPath, Json, Overwrite, TransformName, finite, opened_dataset, transform_named
+from unetr.app.options import DatasetPath, Json, Overwrite, Seed, TransformName, finite, transform_named
 from unetr.app.printing import print_json, print_table, say
 from unetr.app.progress import OnScreen, progress
-from unetr.core.space.frames import taking
 from unetr.errors import BatchError, InputError
+
+if TYPE_CHECKING:
+    from unetr.jobs.compare.compare_networks import Comparison
+    from unetr.jobs.compare.request import CompareRequest
 
 
 def compare(
@@ -23,7 +24,7 @@ def compare(
     minutes: Annotated[float, typer.Option(help="Length of each training.", min=0.01, callback=finite)] = 60.0,
     folds: Annotated[int, typer.Option(help="How many of the folds are run, from the first on.", min=1)] = 1,
     of: Annotated[int, typer.Option(help="Number of folds.", min=2)] = 5,
-    seed: Annotated[int, typer.Option(help="Seed of folds, weights and samples.", min=0)] = 0,
+    seed: Seed = 0,
     preset: Annotated[
         str, typer.Option(help="Whose plan for these minutes all follow: window, spacing, batch, augmentation.")
     ] = "auto",
@@ -37,42 +38,54 @@ def compare(
 
     Example: unetr compare Task04_Hippocampus -o compared --networks paper,nnunet-plain --minutes 20
     """
-    from unetr.app.printing import defined
-    from unetr.core.files.atomic import atomic_path, write_text
-    from unetr.core.files.lock import locked
-    from unetr.core.files.outputs import claim
-    from unetr.jobs.compare.contest import Contest, conditions, gather, open_contest, run_contest, write_plans
-    from unetr.prepare.planning.presets import network_named
-    from unetr.report.comparison import comparison_document, comparison_png, comparison_table
+    from unetr.jobs.compare.compare_networks import UnwrittenComparisonError, compare_networks
+    from unetr.jobs.compare.request import CompareRequest
 
-    names = tuple(dict.fromkeys(name.strip() for name in networks.split(",") if name.strip()))
+    request = CompareRequest(
+        dataset=dataset,
+        out=out,
+        networks=_names(networks),
+        minutes=minutes,
+        folds=_folds(folds, of),
+        of=of,
+        seed=seed,
+        preset=preset,
+        transform=transform_named(transform),
+        overwrite=overwrite,
+    )
+    with progress() as bar:
+        try:
+            found = compare_networks(request, OnScreen(bar))
+        except UnwrittenComparisonError as error:
+            _show(error.comparison, request, as_json)
+            raise
+    if found.contestants:
+        _show(found, request, as_json)
+        say(f"wrote {' and '.join(map(str, request.files))}")
+    if found.failed:
+        of_all = len(request.networks) * folds
+        raise BatchError(f"{len(found.failed)} of {of_all} trainings failed: {found.failed[0]}")
+
+
+def _show(found: Comparison, request: CompareRequest, as_json: bool) -> None:
+    from unetr.report.comparison import comparison_table
+
+    if as_json:
+        print_json(found.document)
+        return
+    header, rows = comparison_table(found.contestants)
+    title = f"{found.dataset}, {request.folds} of {request.of} folds, {request.minutes:g} minutes each"
+    print_table(title, header, rows)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise InputError("--networks: names none; expected some, such as paper,nnunet-plain")
-    for name in names:
-        network_named(name)
+    return names
+
+
+def _folds(folds: int, of: int) -> int:
     if folds > of:
         raise InputError(f"--folds {folds}: are more than --of {of}")
-    contest = Contest(dataset, out, preset, names, minutes, tuple(range(folds)), of, seed, overwrite)
-    with taking(transform_named(transform)), ExitStack() as held:
-        opened_dataset(dataset)  # refused here, not by each process that is started for it
-        held.enter_context(locked(out, say))
-        claim([out / "comparison.json", out / "comparison.png"], overwrite=overwrite)
-        with progress() as bar:
-            base = open_contest(contest, OnScreen(bar))
-        write_plans(contest, base)
-        failed = run_contest(contest, OnScreen())
-        contestants = gather(contest, base)
-        if contestants:
-            document = comparison_document(contestants, conditions(contest, base))
-            if as_json:
-                print_json(document)
-            else:
-                header, rows = comparison_table(contestants)
-                print_table(f"{base.dataset}, {folds} of {of} folds, {minutes:g} minutes each", header, rows)
-            # Last, so that what took hours is seen even where it cannot be written.
-            write_text(out / "comparison.json", json.dumps(defined(document), indent=1, allow_nan=False))
-            with atomic_path(out / "comparison.png") as temporary:
-                temporary.write_bytes(comparison_png(contestants))
-            say(f"wrote {out / 'comparison.json'} and {out / 'comparison.png'}")
-    if failed:
-        raise BatchError(f"{len(failed)} of {len(names) * folds} trainings failed: {failed[0]}")
+    return folds

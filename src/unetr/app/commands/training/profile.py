@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from unetr.app.options import Json
 from unetr.app.printing import print_json, print_table
-from unetr.app.progress import progress
+from unetr.app.progress import OnScreen, progress
 from unetr.errors import InputError
 from unetr.prepare.planning.names import PRESET_NAMES
-
-if TYPE_CHECKING:
-    from unetr.core.plan.schema import NetworkPlan
 
 
 def profile(
@@ -33,23 +30,13 @@ def profile(
 
     Example: unetr profile paper nnunet-plain --window 96x96x96
     """
-    from unetr.model.profile import profile_network
-    from unetr.prepare.planning.presets import network_named
+    from unetr.jobs.models.profile import ProfileRequest, profile_networks
 
     size = _window(window)
-    chosen = {name: network_named(name) for name in networks or PRESET_NAMES}
-    for name, network in chosen.items():
-        _check_sizes(f"network {name}", network, size, channels, classes)
-    found = {}
+    names = tuple(networks or PRESET_NAMES)
+    request = ProfileRequest(networks=names, window=size, channels=channels, classes=classes)
     with progress() as bar:
-        task = bar.add_task("measuring", total=len(chosen), note="")
-        for name, network in chosen.items():
-            bar.update(task, note=name)
-            try:
-                found[name] = profile_network(network, channels, classes, size)
-            except ValueError as error:
-                raise InputError(f"network {name} with a window of {window}: {error}") from None
-            bar.advance(task)
+        found = profile_networks(request, OnScreen(bar))
     if as_json:
         print_json(
             {"window": size, "channels": channels, "classes": classes} | {n: asdict(f) for n, f in found.items()}
@@ -75,20 +62,3 @@ def _window(text: str) -> tuple[int, int, int]:
         raise InputError(f"--window {text}: is not understood; expected three sizes such as 96x96x96")
     x, y, z = (int(part) for part in parts)
     return x, y, z
-
-
-def _check_sizes(source: str, network: NetworkPlan, size: tuple[int, int, int], channels: int, classes: int) -> None:
-    """Raises InputError for sizes that no plan may have, before a network of them is made."""
-    from unetr.core.plan.bounds import MOST_CHANNELS, MOST_LABELS
-    from unetr.core.plan.file import parse_plan
-
-    plan = {
-        "dataset": source,
-        "channels": [{"name": str(number)} for number in range(min(channels, MOST_CHANNELS + 1))],
-        "labels": {str(value): value for value in range(min(classes, MOST_LABELS + 1))},
-        "spacing_mm": (1.0, 1.0, 1.0),
-        "window": size,
-        "network": network,
-        "training": {"batch_size": 1},
-    }
-    parse_plan(plan, source)

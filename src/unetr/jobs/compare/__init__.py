@@ -1,0 +1,1 @@
+"""Several networks trained alike, each in a process of its own, and ranked."""
