@@ -119,4 +119,4 @@ def _silence_others() -> TextIO:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1])) if len(sys.argv) == 2 else "expected one argument: the folder of a request")
