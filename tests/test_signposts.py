@@ -117,7 +117,8 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
 def is_lost(name: str) -> bool:
     """Whether a name says that it is of this project, and is not."""
     if name.endswith(".py") or name.startswith(("src/", "tests/", "benchmarks/", "docs/", *(f"{r}/" for r in ROOMS))):
-        return not any(fnmatch(f"/{known}", f"*/{name.rstrip('/')}") for known in paths())
+        pattern = re.sub(r"\bNAME\b", "*", name.rstrip("/"))
+        return not any(fnmatch(f"/{known}", f"*/{pattern}") for known in paths())
     parts = tuple(name.removesuffix("()").split("."))
     if not all(part.isidentifier() for part in parts) or len(parts) < 2 or parts[-1] in FILES:
         return False
