@@ -27,7 +27,7 @@ from unetr.core.plan.schema import Plan
 from unetr.errors import UnetrError
 from unetr.prepare.cache import Cache
 from unetr.train.loop import Options, train
-from unetr.train.observer import StepReport
+from unetr.train.observer import TrainedStep
 from unetr.train.run.checkpoint import averaged_weights
 from unetr.train.run.folder import Run
 from unetr.train.run.resume import open_run
@@ -61,7 +61,7 @@ def one_process(folder: Path, scenario: dict[str, Any], cache: Cache) -> None:
             plan = Plan.model_validate(scenario["plan"])
             asked = open_run(run, plan, settings(scenario["steps"]), None)
 
-        def on_step(report: StepReport) -> None:
+        def on_step(report: TrainedStep) -> None:
             if report.step == scenario.get("kills_after"):
                 # Only the leader is told of steps: it waits for the other one to be gone.
                 (folder / "waits").touch()

@@ -27,7 +27,7 @@ from unetr.errors import CancelledError, MachineError, StoppedError
 from unetr.model.file.sealed import read_sealed
 from unetr.prepare.cache import Cache
 from unetr.train.loop import Options, train
-from unetr.train.observer import StepReport, TrainingObserver
+from unetr.train.observer import TrainedStep, TrainingObserver
 from unetr.train.optimise.schedule import TIMED_TO
 from unetr.train.run.checkpoint import KIND, TrainingState, checkpoints, restore_checkpoint, save_checkpoint
 from unetr.train.run.events import TensorBoard
@@ -35,7 +35,7 @@ from unetr.train.run.folder import Run
 from unetr.train.run.logs import append_row, cut_rows
 from unetr.train.run.resume import open_run
 from unetr.train.run.settings import read_settings
-from unetr.train.validate import ValidationReport
+from unetr.train.validate import Validation
 
 PlanWith = Callable[..., Plan]
 ROOT = Path(__file__).parents[2]
@@ -136,11 +136,11 @@ def test_a_header_that_does_not_read_back_is_refused_in_one_line(tmp_path: Path)
 
 
 def test_events_read_back_and_a_full_disk_is_one_line(tmp_path: Path) -> None:
-    report = StepReport(7, 9, 0.5, 0.25, 0.25, 1e-3, 2.0, 0.1, 0.0)
+    report = TrainedStep(7, 9, 0.5, 0.25, 0.25, 1e-3, 2.0, 0.1, 0.0)
     seen: list[object] = []
     observer = TensorBoard(tmp_path, Listener(on_step=seen.append, on_validation=seen.append))
     observer.on_step(report)
-    observer.on_validation(ValidationReport(7, 0.75, {"ball": 0.5}))
+    observer.on_validation(Validation(7, 0.75, {"ball": 0.5}))
     read = EventAccumulator(str(tmp_path)).Reload()
     assert [(event.step, event.value) for event in read.Scalars("train/loss")] == [(7, 0.5)]
     assert [(event.step, event.value) for event in read.Scalars("dice/ball")] == [(7, 0.5)]
@@ -153,8 +153,8 @@ def test_events_read_back_and_a_full_disk_is_one_line(tmp_path: Path) -> None:
 def test_events_hand_on_whatever_an_observer_hears(tmp_path: Path) -> None:
     """Every method of an observer, also one that is added later."""
     names = [name for name in dir(TrainingObserver) if not name.startswith("_")]
-    report = StepReport(7, 9, 0.5, 0.25, 0.25, 1e-3, 2.0, 0.1, 0.0)
-    given = {"on_step": (report,), "on_validation": (ValidationReport(7, 0.75, {}),), "on_stage": ("checking", 1, 2)}
+    report = TrainedStep(7, 9, 0.5, 0.25, 0.25, 1e-3, 2.0, 0.1, 0.0)
+    given = {"on_step": (report,), "on_validation": (Validation(7, 0.75, {}),), "on_stage": ("checking", 1, 2)}
     given |= {"on_fold": (0, 5)}
     heard: list[object] = []
     tellers = {name: lambda *words, name=name: heard.append((name, *words)) for name in names}
@@ -276,7 +276,7 @@ def test_killed_at_certain_calls_and_resumed_is_the_run_that_was_left_alone(kill
 def test_a_stop_before_the_number_of_steps_is_known_loses_no_step(
     tmp_path: Path, cache: Cache, plan_with: PlanWith
 ) -> None:
-    plan, seen = plan_with(), list[StepReport]()
+    plan, seen = plan_with(), list[TrainedStep]()
     run, asked = start(tmp_path / "run", plan, settings(steps=None, schedule_steps=None, minutes=0.02))
     with pytest.raises(StoppedError):
         train(run, cache, plan, asked, Listener(on_step=seen.append, should_stop=lambda: len(seen) == 5))
@@ -317,7 +317,7 @@ def test_a_stop_within_a_validation_does_not_wait_for_its_end(
 
 
 def test_the_time_before_a_stop_is_taken_off_the_minutes(tmp_path: Path, cache: Cache, plan_with: PlanWith) -> None:
-    plan, seen = plan_with(), list[StepReport]()
+    plan, seen = plan_with(), list[TrainedStep]()
     run, asked = start(tmp_path / "run", plan, settings(steps=None, schedule_steps=None, minutes=5.0))
     with pytest.raises(StoppedError):
         train(run, cache, plan, asked, Listener(on_step=seen.append, should_stop=lambda: len(seen) == 2))

@@ -18,13 +18,13 @@ from unetr.model.file.model_file import read_model
 from unetr.prepare.cache import Cache
 from unetr.train.loop import Options, train
 from unetr.train.losses import LOSSES, LossTerms, region_targets
-from unetr.train.observer import StepReport, TrainingObserver
+from unetr.train.observer import TrainedStep, TrainingObserver
 from unetr.train.optimise.schedule import TIMED_TO
 from unetr.train.run.checkpoint import averaged_weights, checkpoints
 from unetr.train.run.folder import Run
 from unetr.train.run.resume import open_run
 from unetr.train.run.settings import Settings, read_settings
-from unetr.train.validate import ValidationReport, dice_on_grid
+from unetr.train.validate import Validation, dice_on_grid
 
 PlanWith = Callable[..., Plan]
 
@@ -66,7 +66,7 @@ def test_a_stopped_and_resumed_run_is_bit_identical(
     run, asked = start(tmp_path / "whole", plan, settings())
     whole = train(run, cache, plan, asked, TrainingObserver())
     run2, asked = start(tmp_path / "parts", plan, settings())
-    reports: list[StepReport] = []
+    reports: list[TrainedStep] = []
     for stop_after in (2, 7):
         observer = Listener(on_step=reports.append, should_stop=lambda at=stop_after: reports[-1].step >= at)
         with pytest.raises(StoppedError):
@@ -114,7 +114,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path: Path, cache: Cache
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
-    seen: list[StepReport] = []
+    seen: list[TrainedStep] = []
     again = train(run, cache, plan, asked, Listener(on_step=seen.append), Options(checkpoint_steps=4))
     assert seen[0].step == 9
     assert bits(again) == bits(whole)
@@ -133,7 +133,7 @@ def test_only_the_last_two_checkpoints_are_kept(tmp_path: Path, cache: Cache, pl
 def test_the_loss_goes_down_and_the_log_says_so(tmp_path: Path, cache: Cache, plan_with: PlanWith) -> None:
     plan = plan_with(training=TrainingPlan(batch_size=2, learning_rate=3e-3, warmup_steps=2))
     run, asked = start(tmp_path / "run", plan, settings(steps=60, schedule_steps=60))
-    seen: list[ValidationReport] = []
+    seen: list[Validation] = []
     train(run, cache, plan, asked, Listener(on_validation=seen.append))
     losses = [float(row["loss"]) for row in rows(run.log)]
     assert len(losses) == 60
@@ -190,7 +190,7 @@ def test_regions_train_and_their_targets_are_unions(tmp_path: Path, cache: Cache
     assert targets[0, 0].flatten().tolist() == [0, 1, 1, -1]
     assert targets[0, 1].flatten().tolist() == [0, 1, 0, -1]
     run, asked = start(tmp_path / "run", plan, settings(steps=4, schedule_steps=4))
-    seen: list[ValidationReport] = []
+    seen: list[Validation] = []
     train(run, cache, plan, asked, Listener(on_validation=seen.append))
     assert set(seen[0].dice) == {"all", "core"}
 
@@ -210,7 +210,7 @@ def test_loss_that_is_added_is_the_one_that_trains(
     training = TrainingPlan.model_validate({"batch_size": 2, "loss": {"name": "shrink"}, "learning_rate": 1e-2})
     plan = plan_with(training=training)
     run, asked = start(tmp_path / "run", plan, settings(steps=12, schedule_steps=12, validation_cases=()))
-    seen: list[StepReport] = []
+    seen: list[TrainedStep] = []
     train(run, cache, plan, asked, Listener(on_step=seen.append))
     assert asked_for == [((2, 3, 16, 16, 16), (2, 16, 16, 16))] * 12
     assert 0 <= seen[-1].loss < seen[0].loss / 2
@@ -246,7 +246,7 @@ def test_the_number_of_steps_is_measured_once_more_and_a_kill_changes_nothing(
     monkeypatch.setattr("unetr.train.loop.steps_in", lambda *_: next(promised))
     monkeypatch.setattr("unetr.train.loop.again_at", lambda _: 30)
     run, asked = start(tmp_path / "run", plan, settings(steps=None, schedule_steps=None, minutes=5.0))
-    seen: list[StepReport] = []
+    seen: list[TrainedStep] = []
     whole = train(run, cache, plan, asked, Listener(on_step=seen.append), Options(checkpoint_steps=27))
     fixed = read_settings(run)
     assert (fixed.first_from, fixed.first_steps, fixed.schedule_from, fixed.schedule_steps) == (24, 40, 30, 50)

@@ -23,7 +23,7 @@ from unetr.model.network.build import build_network
 from unetr.prepare.cache import Cache
 from unetr.prepare.planning.planner import without_labels
 from unetr.train.loop import train
-from unetr.train.observer import StepReport, TrainingObserver
+from unetr.train.observer import TrainedStep, TrainingObserver
 from unetr.train.optimise.transfer import transfer
 from unetr.train.run.folder import Run
 from unetr.train.run.resume import open_run
@@ -299,7 +299,7 @@ def test_a_stopped_and_resumed_pretraining_is_bit_identical(
     run, asked = start(tmp_path / "whole", plan, 8, cache.ids)
     whole = train(run, cache, plan, asked, TrainingObserver())
     parts, asked = start(tmp_path / "parts", plan, 8, cache.ids)
-    reports: list[StepReport] = []
+    reports: list[TrainedStep] = []
     with pytest.raises(StoppedError):
         train(parts, cache, plan, asked, Listener(on_step=reports.append, should_stop=lambda: reports[-1].step >= 3))
     resumed = train(parts, cache, plan, asked, TrainingObserver())

@@ -16,14 +16,14 @@ from unetr.core.machine.system import STOP_SIGNALS
 from unetr.core.text.numbers import counted, number, with_interval
 from unetr.errors import CancelledError, StoppedError
 from unetr.jobs.training import lines
-from unetr.train.observer import StepReport, TrainingObserver
+from unetr.train.observer import TrainedStep, TrainingObserver
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from unetr.evaluation.results import Results
     from unetr.train.optimise.transfer import Transfer
-    from unetr.train.validate import ValidationReport
+    from unetr.train.validate import Validation
 
 
 @contextmanager
@@ -63,20 +63,20 @@ class TrainingView(TrainingObserver):
         """Once a signal came."""
         return self._stop_signal is not None
 
-    def on_step(self, report: StepReport) -> None:
+    def on_step(self, done: TrainedStep) -> None:
         """The bar of steps."""
-        note = f"{lines.of_step(report)}{self._dice}"
-        self._bar.update(self._task("step"), completed=report.step, total=report.steps, note=note)
+        note = f"{lines.of_step(done)}{self._dice}"
+        self._bar.update(self._task("step"), completed=done.step, total=done.steps, note=note)
 
     def on_transfer(self, transfer: Transfer) -> None:
         """A line for each weight that was not taken as it was."""
         for line in lines.of_transfer(transfer):
             say(line)
 
-    def on_validation(self, report: ValidationReport) -> None:
+    def on_validation(self, found: Validation) -> None:
         """A line, and the mean Dice beside the bar from then on."""
-        self._dice = f", validation Dice {number(report.mean_dice, 3)}"
-        say(lines.of_validation(report))
+        self._dice = f", validation Dice {number(found.mean_dice, 3)}"
+        say(lines.of_validation(found))
 
     @contextmanager
     def watching_signals(self) -> Iterator[None]:

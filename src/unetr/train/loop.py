@@ -12,7 +12,7 @@ from unetr.core.plan.schema import Plan
 from unetr.errors import StoppedError
 from unetr.model.file.model_file import ModelFile
 from unetr.prepare.cache import Cache
-from unetr.train.observer import StepReport, TrainingObserver
+from unetr.train.observer import TrainedStep, TrainingObserver
 from unetr.train.optimise.schedule import (
     TIMED_FROM,
     TIMED_TO,
@@ -70,11 +70,11 @@ def train(
         if resumed:  # maybe stopped within a validation; stopped in it again, all is saved already
             _validate_where_due(run, trainer, cache, settings, observer)
         while (steps := settings.steps_known_at(state.step)) is None or state.step < steps:
-            report = _step(trainer, stream, steps, settings.seed)
+            trained = _step(trainer, stream, steps, settings.seed)
             if team.leads:
-                _log(run, report)
-                observer.on_step(report)
-            timed.append(report.seconds)
+                _log(run, trained)
+                observer.on_step(trained)
+            timed.append(trained.seconds)
             if (settings.schedule_steps is None and len(timed) == TIMED_TO) or settings.again_at == state.step:
                 settings = _fix_steps(run, trainer, cache, settings, timed)
             with suppress(StoppedError):  # asked to stop, which is done below, where the state is saved
@@ -88,7 +88,7 @@ def train(
     return state
 
 
-def _step(trainer: Trainer, stream: Iterator[Batch], steps: int | None, seed: int) -> StepReport:
+def _step(trainer: Trainer, stream: Iterator[Batch], steps: int | None, seed: int) -> TrainedStep:
     """One step with the next batch, at the rate of the schedule. steps: of the training, None if not known yet."""
     training, done = trainer.plan.training, trainer.state.step
     before = time.monotonic()
@@ -96,7 +96,7 @@ def _step(trainer: Trainer, stream: Iterator[Batch], steps: int | None, seed: in
     waited = time.monotonic() - before
     rate = learning_rate(done, steps, training.learning_rate, training.warmup_steps)
     terms, norm = training_step(trainer, batch, rate, seed)
-    return StepReport(
+    return TrainedStep(
         step=trainer.state.step,
         steps=steps,
         seconds=time.monotonic() - before,
@@ -178,21 +178,21 @@ def _validate_and_keep_best(
     trainer.averaged_network.load_state_dict(weights)
     cases = settings.validation_cases[:VALIDATED_CASES]
     network, step, stop = trainer.averaged_network, trainer.state.step, observer.should_stop
-    report = validate(network, cache, cases, trainer.plan, step, trainer.team, stop)
-    best = report.mean_dice > trainer.state.best_dice
+    found = validate(network, cache, cases, trainer.plan, step, trainer.team, stop)
+    best = found.mean_dice > trainer.state.best_dice
     if best:
-        trainer.state.best_dice = report.mean_dice
+        trainer.state.best_dice = found.mean_dice
     if not trainer.team.leads:
         return
-    row: dict[str, float | int] = {"step": report.step, "mean_dice": report.mean_dice}
-    append_row(run.validation_log, row | {f"dice_{name}": dice for name, dice in report.dice.items()})
+    row: dict[str, float | int] = {"step": found.step, "mean_dice": found.mean_dice}
+    append_row(run.validation_log, row | {f"dice_{name}": dice for name, dice in found.dice.items()})
     if best:
         save_model(run, run.best, trainer.plan, weights, {"validation": row})
-    observer.on_validation(report)
+    observer.on_validation(found)
 
 
-def _log(run: Run, report: StepReport) -> None:
-    terms = () if math.isnan(report.dice_loss) else ("dice_loss", "cross_entropy")
+def _log(run: Run, done: TrainedStep) -> None:
+    terms = () if math.isnan(done.dice_loss) else ("dice_loss", "cross_entropy")
     names = ("step", "loss", *terms, "learning_rate", "gradient_norm")
-    append_row(run.log, {name: getattr(report, name) for name in names})
-    append_row(run.timing, {name: getattr(report, name) for name in ("step", "seconds", "wait_seconds")})
+    append_row(run.log, {name: getattr(done, name) for name in names})
+    append_row(run.timing, {name: getattr(done, name) for name in ("step", "seconds", "wait_seconds")})

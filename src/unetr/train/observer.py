@@ -9,11 +9,11 @@ from unetr.core.observer import Observer
 
 if TYPE_CHECKING:
     from unetr.train.optimise.transfer import Transfer
-    from unetr.train.validate import ValidationReport
+    from unetr.train.validate import Validation
 
 
 @dataclass(frozen=True, slots=True)
-class StepReport:
+class TrainedStep:
     """One finished step. wait_seconds: the part of `seconds` in which the loop waited for data.
 
     steps: all steps of the training, None while a budget in minutes has not been turned into a number yet.
@@ -41,10 +41,10 @@ class TrainingObserver(Observer):
     def on_fold(self, fold: int, folds: int) -> None:
         """Of a training of every fold: this one, from 0, is begun or gone on with."""
 
-    def on_step(self, report: StepReport) -> None:
+    def on_step(self, done: TrainedStep) -> None:
         """An optimiser step is finished."""
 
-    def on_validation(self, report: ValidationReport) -> None:
+    def on_validation(self, found: Validation) -> None:
         """The network was validated on whole volumes."""
 
     def on_transfer(self, transfer: Transfer) -> None:

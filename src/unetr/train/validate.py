@@ -21,7 +21,7 @@ from unetr.train.team import Team
 
 
 @dataclass(frozen=True, slots=True)
-class ValidationReport:
+class Validation:
     """Mean over cases of the Dice of each foreground class or region, and their mean. NaN where nowhere defined."""
 
     step: int
@@ -37,7 +37,7 @@ def validate(
     step: int,
     team: Team | None = None,
     should_stop: Callable[[], bool] = bool,
-) -> ValidationReport:
+) -> Validation:
     """Predicts and scores cases on the network's grid; a team shares them out, and each process knows all scores.
 
     Raises StoppedError, before the next case, where any process should stop.
@@ -58,7 +58,7 @@ def validate(
     if team is not None:
         scores = team.total(torch.from_numpy(scores)).numpy()
     means = [_mean(column) for column in scores.T]
-    return ValidationReport(step, _mean(np.array(means)), dict(zip(names, means, strict=True)))
+    return Validation(step, _mean(np.array(means)), dict(zip(names, means, strict=True)))
 
 
 def dice_on_grid(scores: NDArray[np.float32], truth: NDArray[np.integer], plan: Plan) -> list[float]:

@@ -23,11 +23,11 @@ from unetr.errors import CancelledError, InputError, StoppedError, UnetrError, e
 from unetr.jobs.apart.job import checked, read_request, write_error, write_result
 from unetr.jobs.apart.registry import JOBS
 from unetr.jobs.training import lines
-from unetr.train.observer import StepReport, TrainingObserver
+from unetr.train.observer import TrainedStep, TrainingObserver
 
 if TYPE_CHECKING:
     from unetr.train.optimise.transfer import Transfer
-    from unetr.train.validate import ValidationReport
+    from unetr.train.validate import Validation
 
 _EVERY_S = 60.0  # between two lines on steps
 
@@ -47,13 +47,13 @@ class _Teller(TrainingObserver):
     def on_fold(self, fold: int, folds: int) -> None:
         self.on_note(f"fold {fold} of 0 to {folds - 1}")
 
-    def on_step(self, report: StepReport) -> None:
+    def on_step(self, done: TrainedStep) -> None:
         if (now := time.monotonic()) >= self._told_s + _EVERY_S:
             self._told_s = now
-            self.on_note(f"step {report.step} of {report.steps or '?'}: {lines.of_step(report)}")
+            self.on_note(f"step {done.step} of {done.steps or '?'}: {lines.of_step(done)}")
 
-    def on_validation(self, report: ValidationReport) -> None:
-        self.on_note(lines.of_validation(report))
+    def on_validation(self, found: Validation) -> None:
+        self.on_note(lines.of_validation(found))
 
     def on_transfer(self, transfer: Transfer) -> None:
         for line in lines.of_transfer(transfer):

@@ -12,10 +12,10 @@ from unetr.prepare.cache import Cache, case_key
 from unetr.train.bypass import BYPASSES, bypassed
 from unetr.train.run.folder import Run
 from unetr.train.run.settings import read_settings
-from unetr.train.validate import ValidationReport, validate
+from unetr.train.validate import Validation, validate
 
 
-def ablate(path: Path, observer: Observer) -> dict[str, ValidationReport]:
+def ablate(path: Path, observer: Observer) -> dict[str, Validation]:
     """Dice of a run's validation cases with each of BYPASSES. path: the run's folder, or a model file in it.
 
     On the run's prepared cases, by the same sliding window as in training. Raises InputError for what is no run or has

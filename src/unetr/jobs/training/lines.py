@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 from unetr.core.text.numbers import counted, number
 
 if TYPE_CHECKING:
-    from unetr.train.observer import StepReport
+    from unetr.train.observer import TrainedStep
     from unetr.train.optimise.transfer import Transfer
-    from unetr.train.validate import ValidationReport
+    from unetr.train.validate import Validation
 
 
-def of_step(report: StepReport) -> str:
+def of_step(done: TrainedStep) -> str:
     """loss 0.512, Dice loss 0.304, 0.41 s/step"""
-    dice = "" if math.isnan(report.dice_loss) else f"Dice loss {report.dice_loss:.3f}, "
-    return f"loss {report.loss:.3f}, {dice}{report.seconds:.2f} s/step"
+    dice = "" if math.isnan(done.dice_loss) else f"Dice loss {done.dice_loss:.3f}, "
+    return f"loss {done.loss:.3f}, {dice}{done.seconds:.2f} s/step"
 
 
-def of_validation(report: ValidationReport) -> str:
+def of_validation(found: Validation) -> str:
     """step 500: validation Dice 0.861 (anterior 0.870, posterior 0.852)"""
-    each = ", ".join(f"{name} {number(value, 3)}" for name, value in report.dice.items())
-    return f"step {report.step}: validation Dice {number(report.mean_dice, 3)} ({each})"
+    each = ", ".join(f"{name} {number(value, 3)}" for name, value in found.dice.items())
+    return f"step {found.step}: validation Dice {number(found.mean_dice, 3)} ({each})"
 
 
 def of_transfer(transfer: Transfer) -> list[str]:

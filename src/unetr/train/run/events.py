@@ -1,4 +1,4 @@
-"""TensorBoard events of a run. Knows the loop's reports and nothing of screens.
+"""TensorBoard events of a run. Knows the steps and validations of a training, nothing of screens.
 
 The events are written here and now, not by the thread of torch's SummaryWriter: on a full disk that thread ends with a
 traceback of its own, and what it has not written yet is lost with a process that is killed.
@@ -18,9 +18,9 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from unetr.core.files.atomic import machine_error
 from unetr.core.text.printable import printable
-from unetr.train.observer import StepReport, TrainingObserver
+from unetr.train.observer import TrainedStep, TrainingObserver
 from unetr.train.optimise.transfer import Transfer
-from unetr.train.validate import ValidationReport
+from unetr.train.validate import Validation
 
 _SCALARS = ("loss", "dice_loss", "cross_entropy", "learning_rate", "gradient_norm")
 _FORMAT = "brain.Event:2"  # what a file of events says it is, in its first one
@@ -37,15 +37,15 @@ class TensorBoard(TrainingObserver):
         self._path = folder / f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{os.getpid()}"
         self._observer = observer
 
-    def on_step(self, report: StepReport) -> None:  # noqa: D102
-        values = {name: float(getattr(report, name)) for name in _SCALARS}
-        self._write({f"train/{name}": value for name, value in values.items() if not math.isnan(value)}, report.step)
-        self._observer.on_step(report)
+    def on_step(self, done: TrainedStep) -> None:  # noqa: D102
+        values = {name: float(getattr(done, name)) for name in _SCALARS}
+        self._write({f"train/{name}": value for name, value in values.items() if not math.isnan(value)}, done.step)
+        self._observer.on_step(done)
 
-    def on_validation(self, report: ValidationReport) -> None:  # noqa: D102
-        dice = {"mean": report.mean_dice, **report.dice}
-        self._write({f"dice/{name}": value for name, value in dice.items()}, report.step)
-        self._observer.on_validation(report)
+    def on_validation(self, found: Validation) -> None:  # noqa: D102
+        dice = {"mean": found.mean_dice, **found.dice}
+        self._write({f"dice/{name}": value for name, value in dice.items()}, found.step)
+        self._observer.on_validation(found)
 
     def on_fold(self, fold: int, folds: int) -> None:  # noqa: D102
         self._observer.on_fold(fold, folds)
