@@ -6,20 +6,19 @@ A scan whose `label` is set is sound itself: the label is what is wrong, for the
 
 from __future__ import annotations
 
-import gzip
 import pickle
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tests.malformed_headers import mha_files, nrrd_files
+from tests.scan_bytes import SHAPE, Patch, Recipe, compress, mha, nifti, nifti_2, nrrd, voxels
+
+__all__ = ["SHAPE", "Malformed", "compress", "malformed_scans", "mha", "nifti", "nifti_2", "nrrd", "voxels"]
 
 KNOWN_LABELS = (0, 1, 2)
-SHAPE = (7, 6, 5)
-
-Patch = tuple[int, str, tuple[object, ...]]
 
 
 @dataclass(frozen=True)
@@ -29,16 +28,6 @@ class Malformed:
     name: str
     image: Path
     label: Path | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A file to write: its bytes, or None where the generator makes something other than a file."""
-
-    name: str
-    suffix: str
-    content: bytes
     reason: str
 
 
@@ -60,56 +49,6 @@ def malformed_scans(folder: Path, seed: int) -> list[Malformed]:
         path.write_bytes(recipe.content)
         cases.append(Malformed(recipe.name, image, path, recipe.reason))
     return cases
-
-
-def voxels(rng: np.random.Generator, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
-    return rng.integers(-1000, 1000, shape, dtype=np.int16)
-
-
-_CODES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "c8": 32, "i1": 256}
-
-
-def nifti(data: np.ndarray, *patches: Patch) -> bytes:
-    """A NIfTI-1 file with qform and sform 1, spacing 1×1.5×2 mm; patches overwrite (offset, format, values)."""
-    header = bytearray(352)
-    sizes = (data.ndim, *data.shape, *[1] * (7 - data.ndim))
-    fields: list[Patch] = [
-        (0, "i", (348,)),
-        (40, "8h", sizes),
-        (70, "2h", (_CODES[data.dtype.str[1:]], 8 * data.dtype.itemsize)),
-        (76, "8f", (1, 1, 1.5, 2, 1, 1, 1, 1)),
-        (108, "3f", (352, 1, 0)),
-        (123, "B", (2,)),
-        (252, "2h", (1, 1)),
-        (256, "6f", (0, 0, 0, -10, -20, 5)),
-        (280, "12f", (1, 0, 0, -10, 0, 1.5, 0, -20, 0, 0, 2, 5)),
-        (344, "4s", (b"n+1\0",)),
-    ]
-    for offset, form, values in (*fields, *patches):
-        struct.pack_into(f"<{form}", header, offset, *values)
-    return bytes(header) + data.tobytes(order="F")
-
-
-def nifti_2(data: np.ndarray) -> bytes:
-    header = bytearray(544)
-    fields: list[Patch] = [
-        (0, "i", (540,)),
-        (4, "8s", (b"n+2\0\r\n\x1a\n",)),
-        (12, "2h", (4, 16)),
-        (16, "8q", (3, *data.shape, 1, 1, 1, 1)),
-        (104, "8d", (1, 1, 1.5, 2, 1, 1, 1, 1)),
-        (168, "q", (544,)),
-        (176, "2d", (1, 0)),
-        (344, "2i", (0, 1)),
-        (400, "12d", (1, 0, 0, -10, 0, 1.5, 0, -20, 0, 0, 2, 5)),
-    ]
-    for offset, form, values in fields:
-        struct.pack_into(f"<{form}", header, offset, *values)
-    return bytes(header) + data.tobytes(order="F")
-
-
-def compress(content: bytes) -> bytes:
-    return gzip.compress(content, 6, mtime=0)
 
 
 def gzip_damage(rng: np.random.Generator) -> Iterator[Recipe]:
@@ -253,121 +192,6 @@ def not_scans(rng: np.random.Generator) -> Iterator[Recipe]:
     yield Recipe("plain_named_gz", ".nii.gz", nifti(voxels(rng)), "plain NIfTI named .nii.gz")
     yield Recipe("gzip_named_plain", ".nii", compress(nifti(voxels(rng))), "gzipped NIfTI named .nii")
     yield Recipe("unknown_suffix", ".img", nifti(voxels(rng)), "a suffix that no format has")
-
-
-NRRD_FIELDS = {
-    "type": "short", "dimension": "3", "space": "left-posterior-superior", "sizes": "7 6 5",
-    "space directions": "(1,0,0) (0,1.5,0) (0,0,2)", "kinds": "domain domain domain", "endian": "little",
-    "encoding": "raw", "space origin": "(10,20,5)",
-}  # fmt: skip
-
-
-def nrrd(content: bytes, **changes: str | None) -> bytes:
-    """An NRRD file; `changes` replace fields (underscores for spaces), None leaves them out."""
-    fields: dict[str, str | None] = NRRD_FIELDS | {key.replace("_", " "): value for key, value in changes.items()}
-    lines = "".join(f"{key}: {value}\n" for key, value in fields.items() if value is not None)
-    return f"NRRD0004\n{lines}\n".encode() + content
-
-
-def nrrd_files(rng: np.random.Generator) -> Iterator[Recipe]:
-    raw = voxels(rng).tobytes(order="F")
-    packed = compress(raw)
-    good = nrrd(raw)
-    recipes = {
-        "truncated_header": (good[:60], "cut in the header"),
-        "no_end_of_header": (good[: good.index(b"\n\n")], "no empty line after the header"),
-        "truncated_voxels": (good[:-1], "without the last byte"),
-        "one_byte_more": (good + b"\0", "a byte after the last voxel"),
-        "truncated_gzip": (nrrd(packed[:-1], encoding="gzip"), "gzip without its last byte"),
-        "wrong_crc": (nrrd(packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:], encoding="gzip"), "gzip CRC wrong"),
-        "trailing_garbage": (nrrd(packed + b"more", encoding="gzip"), "bytes after the gzip data"),
-        "raw_said_to_be_gzip": (nrrd(raw, encoding="gzip"), "raw voxels said to be gzipped"),
-        "gzip_said_to_be_raw": (nrrd(packed, encoding="raw"), "gzipped voxels said to be raw"),
-        "bzip2": (nrrd(raw, encoding="bzip2"), "an encoding that is not read"),
-        "ascii": (nrrd(b"1 2 3", encoding="ascii"), "voxels as text"),
-        "sizes_too_large": (nrrd(raw, sizes="7 6 6"), "more voxels claimed"),
-        "sizes_too_small": (nrrd(raw, sizes="7 6 4"), "fewer voxels claimed"),
-        "sizes_gigantic": (nrrd(packed, sizes="99999 99999 99999", encoding="gzip"), "10^15 voxels claimed"),
-        "sizes_zero": (nrrd(raw, sizes="7 0 5"), "an axis of 0 voxels"),
-        "sizes_words": (nrrd(raw, sizes="seven 6 5"), "a size that is no number"),
-        "sizes_missing": (nrrd(raw, sizes=None), "no sizes"),
-        "dimension_mismatch": (nrrd(raw, dimension="4"), "dimension 4 with 3 sizes"),
-        "two_d": (nrrd(raw, dimension="2", sizes="42 5", kinds="domain domain"), "2D"),
-        "four_d": (nrrd(raw, dimension="4", sizes="7 3 2 5", kinds="domain domain domain time"), "a time axis"),
-        "colour": (nrrd(raw, dimension="4", sizes="7 3 2 5", kinds="RGB-color domain domain domain"), "RGB voxels"),
-        "block_type": (nrrd(raw, type="block"), "voxels without a number type"),
-        "no_endian": (nrrd(raw, endian=None), "two-byte voxels without byte order"),
-        "detached": (nrrd(b"", data_file="voxels.raw"), "voxels in another file"),
-        "byte_skip": (nrrd(b"x" + raw, byte_skip="1"), "bytes to skip"),
-        "no_space": (nrrd(raw, space=None, space_dimension="3"), "no anatomical space"),
-        "scanner_space": (nrrd(raw, space="scanner-xyz"), "a space without left and right"),
-        "no_origin": (nrrd(raw, space_origin=None), "no origin"),
-        "nan_direction": (nrrd(raw, space_directions="(1,0,0) (0,nan,0) (0,0,2)"), "a NaN direction"),
-        "zero_direction": (nrrd(raw, space_directions="(1,0,0) (0,0,0) (0,0,2)"), "a voxel size of 0"),
-        "singular": (nrrd(raw, space_directions="(1,0,0) (1,0,0) (0,0,2)"), "two axes the same way"),
-        "sheared": (nrrd(raw, space_directions="(1,0,0) (0.2,1.5,0) (0,0,2)"), "sheared axes"),
-        "broken_vector": (nrrd(raw, space_origin="(10,20"), "an origin of two numbers"),
-        "micrometres": (nrrd(raw, space_units='"um" "um" "um"'), "lengths in micrometres"),
-        "flipped_magic": (b"NRSD" + good[4:], "one bit of the magic flipped"),
-    }
-    for name, (content, reason) in recipes.items():
-        yield Recipe(f"nrrd_{name}", ".nrrd", content, reason)
-
-
-MHA_FIELDS = {
-    "ObjectType": "Image", "NDims": "3", "BinaryData": "True", "BinaryDataByteOrderMSB": "False",
-    "CompressedData": "False", "TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "10 20 5",
-    "ElementSpacing": "1 1.5 2", "DimSize": "7 6 5", "ElementType": "MET_SHORT", "ElementDataFile": "LOCAL",
-}  # fmt: skip
-
-
-def mha(content: bytes, **changes: str | None) -> bytes:
-    """A MetaImage file; `changes` replace fields or come first, None leaves them out."""
-    new = {key: value for key, value in changes.items() if key not in MHA_FIELDS}
-    fields = {"ObjectType": "Image", **new, **MHA_FIELDS, **{k: v for k, v in changes.items() if k in MHA_FIELDS}}
-    return "".join(f"{key} = {value}\n" for key, value in fields.items() if value is not None).encode() + content
-
-
-def mha_files(rng: np.random.Generator) -> Iterator[Recipe]:
-    raw = voxels(rng).tobytes(order="F")
-    packed = zlib.compress(raw)
-    good = mha(raw)
-    recipes = {
-        "truncated_header": (good[:60], "cut in the header"),
-        "truncated_voxels": (good[:-1], "without the last byte"),
-        "one_byte_more": (good + b"\0", "a byte after the last voxel"),
-        "truncated_zlib": (mha(packed[:-1], CompressedData="True"), "compressed voxels without the last byte"),
-        "wrong_checksum": (mha(packed[:-1] + bytes([packed[-1] ^ 1]), CompressedData="True"), "checksum is wrong"),
-        "trailing_garbage": (mha(packed + b"more", CompressedData="True"), "bytes after the compressed voxels"),
-        "raw_said_to_be_zlib": (mha(raw, CompressedData="True"), "raw voxels said to be compressed"),
-        "compressed_maybe": (mha(raw, CompressedData="Maybe"), "neither compressed nor not"),
-        "sizes_too_large": (mha(raw, DimSize="7 6 6"), "more voxels claimed"),
-        "sizes_too_small": (mha(raw, DimSize="7 6 4"), "fewer voxels claimed"),
-        "sizes_gigantic": (mha(packed, DimSize="99999 99999 99999", CompressedData="True"), "10^15 voxels claimed"),
-        "sizes_negative": (mha(raw, DimSize="7 -6 5"), "an axis of -6 voxels"),
-        "axes_mismatch": (mha(raw, NDims="4"), "4 axes with 3 sizes"),
-        "two_d": (mha(raw, NDims="2", DimSize="42 5"), "2D"),
-        "four_d": (mha(raw, NDims="4", DimSize="7 3 2 5"), "4D"),
-        "colour": (mha(rng.bytes(630), ElementType="MET_UCHAR", ElementNumberOfChannels="3"), "RGB voxels"),
-        "unknown_type": (mha(raw, ElementType="MET_STRING"), "voxels that are text"),
-        "text_voxels": (mha(b"1 2 3", BinaryData="False"), "voxels as text"),
-        "external": (mha(b"", ElementDataFile="voxels.raw"), "voxels in another file"),
-        "list_of_files": (mha(b"slice1.raw\n", ElementDataFile="LIST"), "voxels in a list of files"),
-        "header_size": (mha(b"x" + raw, HeaderSize="1"), "bytes to skip"),
-        "no_matrix": (mha(raw, TransformMatrix=None), "no directions"),
-        "no_spacing": (mha(raw, ElementSpacing=None), "no voxel sizes"),
-        "no_offset": (mha(raw, Offset=None), "no origin"),
-        "zero_spacing": (mha(raw, ElementSpacing="1 0 2"), "a voxel size of 0"),
-        "negative_spacing": (mha(raw, ElementSpacing="1 -1.5 2"), "a negative voxel size"),
-        "nan_spacing": (mha(raw, ElementSpacing="1 nan 2"), "a voxel size that is NaN"),
-        "nan_offset": (mha(raw, Offset="nan 0 0"), "a NaN origin"),
-        "singular": (mha(raw, TransformMatrix="1 0 0 1 0 0 0 0 1"), "two axes the same way"),
-        "sheared": (mha(raw, TransformMatrix="1 0 0 0.1 1 0 0 0 1"), "sheared axes"),
-        "short_matrix": (mha(raw, TransformMatrix="1 0 0 1"), "a matrix of four numbers"),
-        "not_an_image": (mha(raw, ObjectType="Mesh"), "a mesh"),
-    }
-    for name, (content, reason) in recipes.items():
-        yield Recipe(f"mha_{name}", ".mha", content, reason)
 
 
 def label_files(rng: np.random.Generator) -> Iterator[Recipe]:

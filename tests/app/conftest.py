@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -112,3 +113,35 @@ def finished_run(
 def run(tmp_path: Path, finished_run: Path) -> Path:
     """A copy of the finished run."""
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def scans(tmp_path: Path, datasets: ModuleType) -> Path:
+    """Four good scans."""
+    for seed in range(4):
+        sample = datasets.KINDS["balls"].make(seed, 1)
+        datasets.save_scan(tmp_path / f"scans/case {seed}.nii.gz", sample.channels[0], sample.affine)
+    return tmp_path / "scans"
+
+
+@pytest.fixture
+def bad_scans(scans: Path, malformed: ModuleType, save_scan: Callable[..., Path]) -> dict[str, str]:
+    """Bad scans beside the good ones: case id -> a word of the reason."""
+    good = (scans / "case 0.nii.gz").read_bytes()
+    (scans / "truncated.nii.gz").write_bytes(good[:-9])
+    (scans / "empty.nii.gz").write_bytes(b"")
+    save_scan(scans / "flat.nii.gz", np.full((20, 20, 20), 7, np.int16))
+    save_scan(scans / "two channels.nii.gz", np.random.default_rng(0).normal(size=(20, 20, 20, 2)).astype(np.float32))
+    nan = np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32)
+    nan[3, 3, 3] = np.nan
+    save_scan(scans / "nan.nii.gz", nan)
+    shutil.copy(scans / "case 0.nii.gz", scans / "twice.nii.gz")
+    (scans / "twice.nii").write_bytes(malformed.nifti(malformed.voxels(np.random.default_rng(0))))
+    return {
+        "truncated": "truncated",
+        "empty": "empty",
+        "flat": "constant",
+        "two channels": "2 channels",
+        "nan": "NaN",
+        "twice": "more than once",
+    }

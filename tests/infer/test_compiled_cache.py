@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.infer import planted
 
 from unetr.infer.engines import choose_engine, compiled_cache, make_engine
 from unetr.infer.engines.compiled_cache import read_compiled, write_compiled
 from unetr.model.file.model_file import ModelFile, read_model, write_model
-from unetr.model.file.sealed import read_sealed, write_sealed
 from unetr.model.open_model import open_model
 
 WINDOWS = np.random.default_rng(0).normal(size=(1, 1, 16, 16, 16)).astype(np.float32)
@@ -99,117 +99,23 @@ def test_nothing_beside_the_model_is_read(logits: Logits, model: Path, folder: P
     assert np.abs(right - first).max() > 1e-3
 
 
-def _renamed(old: Path, new: Path) -> None:
-    new.write_bytes(old.read_bytes())
-
-
-def _resealed_for_another_key(old: Path, new: Path) -> None:
-    arrays, _ = read_sealed(old, "unetr-compiled")
-    write_sealed(new, arrays, {"format": "unetr-compiled", "key": "0" * 64})
-
-
-def _resealed_without_key(old: Path, new: Path) -> None:
-    arrays, _ = read_sealed(old, "unetr-compiled")
-    write_sealed(new, arrays, {"format": "unetr-compiled"})
-
-
-def _flipped(old: Path, new: Path) -> None:
-    data = bytearray(new.read_bytes())
-    data[len(data) // 2] ^= 1
-    new.write_bytes(data)
-
-
-def _cut(old: Path, new: Path) -> None:
-    new.write_bytes(new.read_bytes()[:-100])
-
-
-def _empty(old: Path, new: Path) -> None:
-    new.write_bytes(b"")
-
-
-def _folder_in_its_place(old: Path, new: Path) -> None:
-    new.unlink()
-    new.mkdir()
-
-
-def _pipe_in_its_place(old: Path, new: Path) -> None:
-    new.unlink()
-    os.mkfifo(new)
-
-
-def _for_this_key(old: Path, elsewhere: Path, key: str) -> None:
-    """The other network sealed as if it were this one's: what an attacker would make."""
-    arrays, _ = read_sealed(old, "unetr-compiled")
-    write_sealed(elsewhere, arrays, {"format": "unetr-compiled", "key": key})
-
-
-def _linked(old: Path, new: Path) -> None:
-    elsewhere = new.parents[3] / "planted"
-    _for_this_key(old, elsewhere, new.stem)
-    new.unlink()
-    new.symlink_to(elsewhere)
-
-
-def _hard_linked(old: Path, new: Path) -> None:
-    elsewhere = new.parents[3] / "planted"
-    _for_this_key(old, elsewhere, new.stem)
-    new.unlink()
-    new.hardlink_to(elsewhere)
-
-
-def _writable_by_others(old: Path, new: Path) -> None:
-    _for_this_key(old, new, new.stem)
-    new.chmod(0o666)
-
-
-def _folder_writable_by_others(old: Path, new: Path) -> None:
-    _for_this_key(old, new, new.stem)
-    new.parent.chmod(0o777)
-
-
-def _folder_a_link(old: Path, new: Path) -> None:
-    _for_this_key(old, new, new.stem)
-    new.parent.rename(new.parents[3] / "planted")
-    new.parent.symlink_to(new.parents[3] / "planted")
-
-
-def _outer_folder_a_link(old: Path, new: Path) -> None:
-    _for_this_key(old, new, new.stem)
-    new.parents[1].rename(new.parents[3] / "planted")
-    new.parents[1].symlink_to(new.parents[3] / "planted")
-
-
-def _other_owner(old: Path, new: Path) -> None:
-    if os.geteuid():
-        pytest.skip("only root can give files away")
-    _for_this_key(old, new, new.stem)
-    os.chown(new, 12345, 12345)
-
-
-def _folder_of_another_owner(old: Path, new: Path) -> None:
-    if os.geteuid():
-        pytest.skip("only root can give files away")
-    _for_this_key(old, new, new.stem)
-    os.chown(new.parent, 12345, 12345)
-
-
 DAMAGES = [
-    _renamed,
-    _resealed_for_another_key,
-    _resealed_without_key,
-    _flipped,
-    _cut,
-    _empty,
-    _folder_in_its_place,
-    _pipe_in_its_place,
-    _linked,
-    _hard_linked,
-    _writable_by_others,
-    _folder_writable_by_others,
-    _folder_a_link,
-    _outer_folder_a_link,
-    _other_owner,
-    _folder_of_another_owner,
+    planted.renamed,
+    planted.resealed_for_another_key,
+    planted.resealed_without_key,
+    planted.flipped,
+    planted.cut,
+    planted.empty,
+    planted.folder_in_its_place,
+    planted.pipe_in_its_place,
+    planted.linked,
+    planted.hard_linked,
+    planted.writable_by_others,
+    planted.folder_writable_by_others,
+    planted.folder_a_link,
+    planted.outer_folder_a_link,
+    planted.other_owner,
+    planted.folder_of_another_owner,
 ]
 
 
@@ -236,7 +142,7 @@ def test_what_would_be_planted_would_be_loaded_if_it_were_ours(logits: Logits, f
     changed(model)
     logits()
     (new,) = set(blobs(folder)) - {old}
-    _for_this_key(old, new, new.stem)
+    planted.for_this_key(old, new, new.stem)
     np.testing.assert_array_equal(logits(), first)
 
 

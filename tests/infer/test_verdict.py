@@ -4,52 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.infer.verdict_scans import CT, MR, assert_warns, keep, known_scans, model_of, noise, rotated
 
-from unetr.core.plan.fingerprint import Fingerprint, ScanStatistics
+from unetr.core.plan.fingerprint import Fingerprint
 from unetr.core.plan.schema import ChannelPlan, Plan
 from unetr.core.space.volume import Volume
 from unetr.infer.verdict import Verdict, judge
 from unetr.io import read_volume
-from unetr.prepare.datasets.cases import open_dataset
-from unetr.prepare.measure.fingerprint import measure_fingerprint
-from unetr.prepare.measure.scan_facts import oblique_degrees, scan_facts
-from unetr.prepare.planning.planner import make_plan
+from unetr.prepare.measure.scan_facts import oblique_degrees
 
 LEFT_ATRIA = 20
-
-
-def keep(fingerprint: Fingerprint, indices: Sequence[int]) -> Fingerprint:
-    """The fingerprint of some of its cases, as far as a verdict looks at it."""
-
-    def some(values: list[Any]) -> list[Any]:
-        return [values[index] for index in indices]
-
-    scans = {
-        name: ScanStatistics(**{field: some(values) for field, values in statistics.model_dump().items()})
-        for name, statistics in fingerprint.scans.items()
-    }
-    return fingerprint.model_copy(
-        update={
-            "shapes": some(fingerprint.shapes),
-            "spacings_mm": some(fingerprint.spacings_mm),
-            "oblique_degrees": some(fingerprint.oblique_degrees),
-            "scans": scans,
-        }
-    )
-
-
-def known_scans(root: Path, most: int | None = None) -> tuple[list[Volume], Plan, Fingerprint]:
-    dataset = open_dataset(root)
-    dataset = dataclasses.replace(dataset, cases=dataset.labelled[:most])
-    fingerprint = measure_fingerprint(dataset)
-    return [read_volume(case.images[0]) for case in dataset.cases], make_plan(dataset, fingerprint), fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -67,70 +37,14 @@ def abdomen(shared_data: Path) -> Volume:
     return read_volume(shared_data / "ct" / "abdomen_3mm.nii.gz")
 
 
-def model_of(*scans: Volume, channel: ChannelPlan) -> tuple[Plan, Fingerprint]:
-    """A plan and fingerprint as if trained on these scans; what a verdict does not look at is made up."""
-    facts = [scan_facts(scan) for scan in scans]
-    fingerprint = Fingerprint.model_validate(
-        {
-            "dataset": "d",
-            "cases": len(scans),
-            "shapes": [[round(n / mm) for n, mm in zip(f.field_mm, f.spacing_mm, strict=True)] for f in facts],
-            "spacings_mm": [f.spacing_mm for f in facts],
-            "orientations": {"RAS": len(scans)},
-            "channels": {},
-            "labels": [],
-            "intensity_scale_spread": 1.0,
-            "scans": {
-                channel.name: {
-                    "percentiles": [f.channels[0].percentiles for f in facts],
-                    "zero_fractions": [f.channels[0].zero_fraction for f in facts],
-                    "flat_fractions": [f.channels[0].flat_fraction for f in facts],
-                }
-            },
-            "oblique_degrees": [f.oblique_degrees for f in facts],
-        }
-    )
-    plan = Plan(
-        dataset="d",
-        channels=(channel,),
-        labels={"background": 0, "organ": 1},
-        spacing_mm=(3.0, 3.0, 3.0),
-        window=(32, 32, 32),
-    )
-    return plan, fingerprint
-
-
-CT = ChannelPlan(name="CT", normalisation="ct", low=-100.0, high=300.0, mean=80.0, std=70.0)
-
-
 @pytest.fixture(scope="module")
 def ct_model(torso: Volume, abdomen: Volume) -> tuple[Plan, Fingerprint]:
     return model_of(torso, abdomen, channel=CT)
 
 
-def noise(shape: tuple[int, int, int] = (40, 44, 36), seed: int = 0) -> Volume:
-    """An MR-like scan: a bright blob in a dim noisy field, from 0 up."""
-    rng = np.random.default_rng(seed)
-    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij"))
-    data = 400 * np.exp(-2 * (grid**2).sum(axis=0)) + np.abs(rng.normal(0, 30, shape)) + 1
-    return Volume(data[None].astype(np.int16), np.eye(4))
-
-
-MR = ChannelPlan(name="MR")
-
-
 @pytest.fixture(scope="module")
 def mr_model() -> tuple[Plan, Fingerprint]:
     return model_of(noise(seed=1), noise(seed=2), channel=MR)
-
-
-def assert_warns(verdict: Verdict, *said: str) -> None:
-    """One warning per entry, in this order, each of one line that contains it."""
-    assert verdict.state == "warned"
-    assert len(verdict.warnings) == len(said), verdict.warnings
-    for warning, part in zip(verdict.warnings, said, strict=True):
-        assert part in warning, warning
-        assert "\n" not in warning
 
 
 def test_hippocampi_left_out_one_by_one_are_ok(hippocampus: tuple[list[Volume], Plan, Fingerprint]):
@@ -285,13 +199,6 @@ def test_the_storage_order_says_nothing(mr_model: tuple[Plan, Fingerprint]):
                 found.add(judge(Volume(turned[None], affine), *mr_model))
         assert len(found) == 1
         assert len(found.pop().warnings) == expected
-
-
-def rotated(degrees: float) -> np.ndarray:
-    angle = np.radians(degrees)
-    affine = np.eye(4)
-    affine[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    return affine
 
 
 @pytest.mark.parametrize(("degrees", "expected"), [(0, 0), (14, 14), (44, 44), (60, 30), (90, 0), (180, 0), (-100, 10)])

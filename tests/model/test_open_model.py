@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+from tests.model.onnx_encodings import OTHER_WAYS, fields
 from tests.tiny import tiny_file
 
 from unetr.errors import InputError
@@ -195,37 +196,6 @@ def test_a_sealed_file_that_is_not_as_exported_is_refused(name: str, exported: C
         open_model(path)
 
 
-def _fields(data: bytes) -> list[bytes]:
-    """The whole encoding of each field of a message of varints and bytes."""
-
-    def varint(at: int) -> tuple[int, int]:
-        value = shift = 0
-        while True:
-            value |= (data[at] & 127) << shift
-            shift, at = shift + 7, at + 1
-            if data[at - 1] < 128:
-                return value, at
-
-    at, found = 0, []
-    while at < len(data):
-        first = at
-        key, at = varint(at)
-        length, at = varint(at)
-        at += length if key & 7 == 2 else 0
-        found.append(data[first:at])
-    return found
-
-
-OTHER_WAYS: dict[str, Callable[[bytes], bytes]] = {
-    "an overlong tag": lambda field: bytes([field[0] | 128, 0]) + field[1:],
-    "an overlong tag beyond 32 bits": lambda field: bytes([field[0] | 128, 128, 128, 128, 64]) + field[1:],
-    "an unknown field": lambda field: field + bytes([0xFA, 0x7F, 0]),
-    "a field twice": lambda field: field + field,
-    "a group": lambda field: field + bytes([0x0B, 0x0C]),
-    "nothing": lambda field: b"",
-}
-
-
 @pytest.mark.fault("ONNX files written in another way")
 @pytest.mark.parametrize("way", OTHER_WAYS)
 @pytest.mark.parametrize("key", [0x08, 0x3A, 0x42, 0x72], ids=["ir_version", "graph", "opset", "metadata"])
@@ -233,7 +203,7 @@ def test_a_file_in_another_encoding_is_refused(way: str, key: int, exported: Cal
     path = exported("onnx")
     sealed = onnx_metadata(path.read_bytes())
     assert sealed is not None
-    parts = _fields(path.read_bytes().replace(sealed["sha256"].encode(), b"0" * 64))
+    parts = fields(path.read_bytes().replace(sealed["sha256"].encode(), b"0" * 64))
     at = next(index for index, part in enumerate(parts) if part[0] == key)
     parts[at] = OTHER_WAYS[way](parts[at])
     blank = b"".join(parts)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan, TrainingPlan
+from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan, PretrainingPlan, TrainingPlan
 from unetr.prepare.cache import Cache
 
 SHAPES = {"small": (10, 20, 12), "mixed": (40, 12, 33), "large": (40, 36, 44)}
@@ -67,3 +67,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def pretraining_plan(plan_with: Callable[..., Plan]) -> Callable[..., Plan]:
+    """`plan_with` for a pretraining."""
+
+    def make(**changes: object) -> Plan:
+        return plan_with(**({"labels": {"background": 0}, "pretraining": PretrainingPlan()} | changes))
+
+    return make

@@ -246,33 +246,6 @@ def test_terms_are_for_the_log_and_the_total_for_the_gradient() -> None:
         assert terms.total.item() == pytest.approx(terms.dice.item() + terms.cross_entropy.item())
 
 
-def test_hand_worked_regions() -> None:
-    logit = math.log(0.8 / 0.2)  # sigmoid 0.8
-    logits = torch.tensor([logit, -logit]).reshape(1, 1, 2, 1, 1)
-    terms = region_loss(logits, torch.tensor([1.0, 0.0]).reshape(1, 1, 2, 1, 1), LossPlan())
-    assert terms.dice.item() == pytest.approx(1 - 1.6 / (1 + 0.64 + 0.04), abs=1e-5)
-    assert terms.cross_entropy.item() == pytest.approx(-math.log(0.8), abs=1e-6)
-
-
-def test_regions_equal_monai_and_torch() -> None:
-    dice_loss = pytest.importorskip("monai.losses").DiceLoss
-    torch.manual_seed(6)
-    logits, target = torch.randn(2, 3, 5, 6, 7), torch.randint(0, 2, (2, 3, 5, 6, 7)).float()
-    for batch in (False, True):
-        terms = region_loss(logits, target, LossPlan(dice_over_batch=batch))
-        expected = dice_loss(sigmoid=True, squared_pred=True, batch=batch)(logits, target)
-        torch.testing.assert_close(terms.dice, expected, rtol=0, atol=1e-6)
-        torch.testing.assert_close(terms.cross_entropy, F.binary_cross_entropy_with_logits(logits, target))
-
-
-def test_ignored_region_voxels_do_not_matter() -> None:
-    torch.manual_seed(7)
-    logits, target = torch.randn(1, 2, 6, 4, 4), torch.randint(0, 2, (1, 2, 6, 4, 4)).float()
-    target[:, :, 3:] = -1
-    half = region_loss(logits[:, :, :3], target[:, :, :3], LossPlan())
-    torch.testing.assert_close(region_loss(logits, target, LossPlan()).total, half.total)
-
-
 def test_shapes_that_do_not_fit_are_refused() -> None:
     logits = torch.zeros(1, 3, 4, 4, 4)
     with pytest.raises(ValueError, match="does not fit"):
