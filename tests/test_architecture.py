@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from unetr.core.plan.schema import ChannelPlan, InferencePlan, Plan
+from unetr.core.plan.targets import Target
 from unetr.core.plan.training import AugmentPlan
 from unetr.core.space.volume import Volume
 from unetr.errors import UnetrError
@@ -242,6 +244,14 @@ def _a_result_format() -> None:
     write_result(Path("scan.dummy"), Volume(np.ones((1, 4, 4, 4), np.uint8), np.eye(4)), None, "test")
 
 
+def _a_job() -> None:
+    from unetr.jobs.apart.__main__ import run_asked
+
+    with TemporaryDirectory() as folder:
+        Path(folder, "request.json").write_text('{"job": "dummy", "request": {"name": "a", "values": [1]}}')
+        run_asked(Path(folder), SimpleNamespace())  # type: ignore[arg-type]
+
+
 def _an_advice() -> None:
     from unetr.app.hints import hinted
 
@@ -265,6 +275,7 @@ REACHED: dict[str, tuple[str, Any, Callable[[], None]]] = {
     "train.samples.augment.INTENSITY_AUGMENTATIONS": ("noise_probability", found, _an_augmentation),
     "infer.engines.ENGINES": ("dummy", found, _an_engine),
     "io.results.RESULT_FORMATS": ("dummy", SimpleNamespace(ending=".dummy", write=found), _a_result_format),
+    "jobs.apart.registry.JOBS": ("dummy", SimpleNamespace(name="dummy", request=Target, run=found, asks=False), _a_job),
     "app.hints.HINTS": ("dummy", "dummy advice", _an_advice),
 }
 # Read by commands that need a model or weights: tests of these commands reach every entry.

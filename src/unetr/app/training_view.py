@@ -15,7 +15,7 @@ from unetr.app.progress import progress
 from unetr.core.machine.system import STOP_SIGNALS
 from unetr.core.text.numbers import counted, number, with_interval
 from unetr.errors import CancelledError, StoppedError
-from unetr.jobs.training import lines
+from unetr.report import training_lines as lines
 from unetr.train.observer import TrainedStep, TrainingObserver
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from unetr.core.text.printable import printable, printable_lines
 from unetr.errors import CancelledError, InputError, StoppedError, UnetrError, expected_error
 from unetr.jobs.apart.job import checked, read_request, write_error, write_result
 from unetr.jobs.apart.registry import JOBS
-from unetr.jobs.training import lines
+from unetr.report import training_lines as lines
 from unetr.train.observer import TrainedStep, TrainingObserver
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def main(folder: Path) -> int:
     for number in (*STOP_SIGNALS, signal.SIGINT):
         signal.signal(number, teller.stop)
     try:
-        _run(folder, teller)
+        run_asked(folder, teller)
     except Exception as error:
         expected = expected_error(error)
         if expected is None:
@@ -98,7 +98,8 @@ def main(folder: Path) -> int:
     return 0
 
 
-def _run(folder: Path, teller: _Teller) -> None:
+def run_asked(folder: Path, teller: _Teller) -> None:
+    """Reads the request, runs its job and writes the result. Raises what the job raises, InputError."""
     name, asked = read_request(folder)
     job = JOBS.get(name)
     if job is None:
