@@ -245,11 +245,9 @@ def _a_result_format() -> None:
 
 
 def _a_job() -> None:
-    from unetr.jobs.apart.__main__ import run_asked
-
     with TemporaryDirectory() as folder:
         Path(folder, "request.json").write_text('{"job": "dummy", "request": {"name": "a", "values": [1]}}')
-        run_asked(Path(folder), SimpleNamespace())  # type: ignore[arg-type]
+        thing("jobs.apart.__main__.run_asked")(Path(folder), SimpleNamespace())
 
 
 def _an_advice() -> None:
