@@ -32,59 +32,75 @@ class Call:
 Before = Callable[[Call], None]
 
 
-@contextmanager
-def watching(folder: Path, before: Before) -> Iterator[None]:
-    """Meanwhile `before` is called before each call that writes to something in `folder`; it may raise OSError."""
-    top = Path(os.path.abspath(folder))  # noqa: PTH100
-    opened, flushed, removed, renamed = open, os.fsync, os.unlink, os.replace
+_open, _fsync, _unlink, _replace = open, os.fsync, os.unlink, os.replace
 
-    def tell(kind: Kind, path: Any) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """The calls that write, each told before it is made where it is below `top`."""
+
+    top: Path
+    before: Before
+
+    def tell(self, kind: Kind, path: Any) -> None:
         place = Path(os.path.abspath(path))  # noqa: PTH100
-        if place == top or top in place.parents:
-            before(Call(kind, place))
+        if place == self.top or self.top in place.parents:
+            self.before(Call(kind, place))
 
-    class Watched(io.FileIO):
-        def write(self, data: Any) -> int:
-            view = memoryview(data).cast("B")
-            middle = len(view) // 2
-            tell("write", self.name)
-            done = super().write(view[:middle])
-            tell("half written", self.name)
-            return done + super().write(view[middle:])
-
-    def watched_open(file: Any, mode: str = "r", buffering: int = -1, *rest: Any, **named: Any) -> Any:
+    def open(self, file: Any, mode: str = "r", buffering: int = -1, *rest: Any, **named: Any) -> Any:
         if isinstance(file, int) or not set(mode) & set("wax+"):
-            return opened(file, mode, buffering, *rest, **named)
-        tell("open", file)
-        raw = Watched(file, mode.replace("b", "").replace("t", ""))
+            return _open(file, mode, buffering, *rest, **named)
+        self.tell("open", file)
+        raw = WatchedFile(file, mode.replace("b", "").replace("t", ""), self)
         if buffering == 0:
             return raw
         buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
         return buffered if "b" in mode else io.TextIOWrapper(buffered, *rest, **named)
 
-    def watched_fsync(handle: int) -> None:
-        tell("flush", Path(f"/proc/self/fd/{handle}").readlink())
-        flushed(handle)
+    def fsync(self, handle: int) -> None:
+        self.tell("flush", Path(f"/proc/self/fd/{handle}").readlink())
+        _fsync(handle)
 
-    def watched_unlink(path: Any, **named: Any) -> None:
+    def unlink(self, path: Any, **named: Any) -> None:
         there = os.path.lexists(path)
         if there:
-            tell("remove", path)
-        removed(path, **named)
+            self.tell("remove", path)
+        _unlink(path, **named)
         if there:
-            tell("removed", path)
+            self.tell("removed", path)
 
-    def watched_replace(source: Any, target: Any, **named: Any) -> None:
-        tell("rename", target)
-        renamed(source, target, **named)
+    def replace(self, source: Any, target: Any, **named: Any) -> None:
+        self.tell("rename", target)
+        _replace(source, target, **named)
 
+
+class WatchedFile(io.FileIO):
+    """Each write in two halves."""
+
+    def __init__(self, file: Any, mode: str, watch: Watch) -> None:
+        super().__init__(file, mode)
+        self.watch = watch
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        middle = len(view) // 2
+        self.watch.tell("write", self.name)
+        done = super().write(view[:middle])
+        self.watch.tell("half written", self.name)
+        return done + super().write(view[middle:])
+
+
+@contextmanager
+def watching(folder: Path, before: Before) -> Iterator[None]:
+    """Meanwhile `before` is called before each call that writes to something in `folder`; it may raise OSError."""
+    watch = Watch(Path(os.path.abspath(folder)), before)  # noqa: PTH100
+    of_os = {"fsync": watch.fsync, "unlink": watch.unlink, "remove": watch.unlink}
+    of_os |= {"replace": watch.replace, "rename": watch.replace}
     with ExitStack() as stack:
         for module in (io, builtins):
-            stack.enter_context(mock.patch.object(module, "open", watched_open))
-        for name, function in {"fsync": watched_fsync, "unlink": watched_unlink, "remove": watched_unlink}.items():
+            stack.enter_context(mock.patch.object(module, "open", watch.open))
+        for name, function in of_os.items():
             stack.enter_context(mock.patch.object(os, name, function))
-        for name in ("replace", "rename"):
-            stack.enter_context(mock.patch.object(os, name, watched_replace))
         yield
 
 
