@@ -13,16 +13,21 @@ if TYPE_CHECKING:
     from unetr.core.observer import Observer
     from unetr.core.space.volume import Volume
     from unetr.infer.load import load
+    from unetr.infer.options import PredictOptions
     from unetr.infer.predict import Prediction, Segmenter
     from unetr.io import read_volume, write_volume
     from unetr.jobs.evaluate import evaluate
     from unetr.jobs.predict.job import predict
     from unetr.jobs.predict.observer import PredictObserver
+    from unetr.jobs.predict.request import PredictOutcome, PredictRequest
 
 __version__ = "0.1.0"
 __all__ = [
     "Observer",
     "PredictObserver",
+    "PredictOptions",
+    "PredictOutcome",
+    "PredictRequest",
     "Prediction",
     "Segmenter",
     "Volume",
@@ -38,6 +43,9 @@ __all__ = [
 _LAZY = {
     "Observer": "unetr.core.observer",
     "PredictObserver": "unetr.jobs.predict.observer",
+    "PredictOptions": "unetr.infer.options",
+    "PredictOutcome": "unetr.jobs.predict.request",
+    "PredictRequest": "unetr.jobs.predict.request",
     "Prediction": "unetr.infer.predict",
     "Segmenter": "unetr.infer.predict",
     "Volume": "unetr.core.space.volume",

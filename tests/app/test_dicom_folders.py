@@ -115,7 +115,7 @@ def test_dicom_results(
 
     option = ["--format", result_format]
     outcome = unetr("predict", tiny_model, sound_scan, "-o", tmp_path / "out", *option)
-    assert_refused(outcome, 2, sound_scan, f"--format {result_format}", "expected DICOM")
+    assert_refused(outcome, 2, sound_scan, f"format {result_format}", "expected DICOM", "--format nifti")
     folder = write_dicom(maker, tmp_path / "study")
     outcome = unetr("predict", tiny_model, folder, "-o", tmp_path / "out.nii.gz", *option)
     assert_refused(outcome, 2, "out.nii.gz", "expected a name ending in .dcm")

@@ -19,7 +19,7 @@ from unetr.errors import InputError
 from unetr.infer.options import EngineOptions, PredictKeywords, PredictOptions
 from unetr.infer.route import ChosenRoute, Demand, choose_route, next_scan_bytes, result_bytes, windows_of
 from unetr.infer.rules import apply_rules, extent_values
-from unetr.infer.scan import Scan, blaming, check_channels, given_scan, naming, volume_from_array
+from unetr.infer.scan import Scan, blaming, check_channels, given_scan, name_of, naming, volume_from_array
 from unetr.infer.sweep.combine import combined, mirror_views
 from unetr.infer.sweep.restore import Restored, restore_piece
 from unetr.infer.sweep.scores import probabilities
@@ -187,8 +187,8 @@ class Segmenter:
         )
         views = mirror_views(plan.inference.mirror_axes) if options.tta else [()]
         windows = windows_of(route, prepared.placement.shape, plan)
-        name = "the scan" if prepared.path is None else str(prepared.path)
-        engine = watched(combined([self.engine], views, regions=plan.has_regions), observer, windows, name)
+        engine = combined([self.engine], views, regions=plan.has_regions)
+        engine = watched(engine, observer, windows, name_of(prepared.path))
         with naming(prepared.path):
             voxels, confidence = _swept(prepared, engine, plan, route, restored)
         labels = apply_rules(restored.labels, plan, prepared.grid.voxel_ml)

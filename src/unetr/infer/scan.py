@@ -35,11 +35,6 @@ class GivenScan:
     read: Callable[[], Volume]
     path: Path | None = None
 
-    @property
-    def name(self) -> str:
-        """What errors call it."""
-        return _NAMELESS if self.path is None else str(self.path)
-
 
 def given_scan(scan: Scan, plan: Plan, options: PredictOptions) -> GivenScan:
     """The scan as it was given. Raises InputError where there is no file."""
@@ -57,6 +52,11 @@ def given_scan(scan: Scan, plan: Plan, options: PredictOptions) -> GivenScan:
         transform=options.transform or plan.transform,
     )
     return GivenScan(read, paths[0])
+
+
+def name_of(path: Path | None) -> str:
+    """What a scan with this first file is called; None: it has none."""
+    return _NAMELESS if path is None else str(path)
 
 
 @contextmanager

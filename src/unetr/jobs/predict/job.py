@@ -39,12 +39,12 @@ def predict(
     Raises InputError (a single scan or what was asked for cannot be used), MachineError (the machine refuses),
     StoppedError (the observer asked to stop); what is finished then stays.
 
-    >>> outcome = unetr.predict("hippocampus", "scans", "labels", preview=True)
+    >>> outcome = unetr.predict("hippocampus", "scans", "predicted", preview=True)
     >>> {case: record.state for case, record in outcome.records.items()}
     {'case_a': 'done', 'case_b': 'done'}
     >>> outcome.files["case_a"]["label"].name, outcome.failed
     ('case_a.nii.gz', {})
-    >>> again = unetr.predict("hippocampus", "scans", "labels", preview=True, resume=True)
+    >>> again = unetr.predict("hippocampus", "scans", "predicted", preview=True, resume=True)
     >>> [record.state for record in again.records.values()]
     ['skipped', 'skipped']
     """

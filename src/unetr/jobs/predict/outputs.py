@@ -51,7 +51,7 @@ def output_files(inputs: Inputs, request: PredictRequest) -> dict[str, dict[str,
     scans = request.scans
     if RESULT_FORMATS[request.format].ending and not inputs.dicom:
         raise InputError(
-            f"{scans}: is no DICOM, which format {request.format} must refer to; expected DICOM, or format nifti",
+            f"{scans}: is no DICOM, which format {request.format} must refer to; expected DICOM, or another format",
             hint="format",
         )
     _check_out(inputs, request)
