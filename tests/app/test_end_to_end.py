@@ -17,6 +17,7 @@ import nibabel
 import numpy as np
 import pytest
 import yaml
+from tests.systems import POSIX
 
 import unetr as package
 from unetr.core.plan.file import read_plan
@@ -255,6 +256,7 @@ def started(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Po
         process.wait()
 
 
+@POSIX
 def test_stopped_by_sigterm_then_killed_then_resumed_is_the_run_that_was_left_alone(
     unetr: Command,
     finished_run: Path,

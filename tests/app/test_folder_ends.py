@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.app.folder_reports import labels, report_of, sha256, states
+from tests.systems import POSIX
 
 Command = Callable[..., Any]
 Refused = Callable[..., None]
@@ -75,6 +76,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(
     assert recorded == labels(out)
 
 
+@POSIX
 def test_kills_then_continue_give_the_bytes_of_a_clean_run(
     unetr: Command,
     tiny_model: Path,

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.systems import POSIX
 
 from unetr.core.files import lock as lock_module
 from unetr.core.files.lock import locked, locked_files, refuse_locked
@@ -42,6 +43,7 @@ def holder(path: Path, call: str = FOLDER, then: str = "time.sleep(60)") -> Iter
             process.kill()
 
 
+@POSIX
 def test_second_process_is_refused_with_folder_and_pid_until_the_first_is_killed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with holder(folder) as process:
@@ -60,6 +62,7 @@ def test_second_process_is_refused_with_folder_and_pid_until_the_first_is_killed
     assert [path.name for path in folder.iterdir()] == ["result"]
 
 
+@POSIX
 def test_child_that_outlives_a_killed_process_does_not_hold_its_lock(tmp_path: Path) -> None:
     forks = "import os; pid = os.fork(); print(pid, flush=True) if pid else None; time.sleep(60)"
     with holder(tmp_path, then=forks) as process:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.systems import LINKS
 
 from unetr.core.files import outputs as outputs_module
 from unetr.core.files.atomic import atomic_path, write_text
@@ -52,6 +53,7 @@ OTHER_NAMES: dict[str, Callable[[Path], Path]] = {
 }
 
 
+@LINKS
 @pytest.mark.fault("output is an input")
 @pytest.mark.parametrize("other", OTHER_NAMES)
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -76,6 +78,7 @@ def test_two_outputs_are_never_one_file(tmp_path: Path, name: str) -> None:
         claim([folder / "a.nii.gz", folder / "b.nii.gz", tmp_path / "c" / name])
 
 
+@LINKS
 @pytest.mark.fault("overwriting")
 def test_a_persons_file_needs_leave_and_our_own_does_not(tmp_path: Path) -> None:
     mine, ours = tmp_path / "mine", tmp_path / "ours"
@@ -153,6 +156,7 @@ def test_a_long_list_is_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [path.name for path in sorted(tmp_path.iterdir())] == [LIST, "other", "report"]
 
 
+@LINKS
 @pytest.mark.fault("overwriting")
 def test_a_list_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("text\n")

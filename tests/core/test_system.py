@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import ctypes
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "unetr"
 POSIX_ONLY = {"resource", "fcntl", "pwd", "grp", "termios", "pty", "tty", "syslog"}
 IN_ONE_PLACE = {"geteuid", "getuid", "wait4", "sched_getaffinity", "O_NOFOLLOW", "O_NONBLOCK", "SIGHUP", "SIGKILL"}
 IN_ONE_PLACE |= {"fork", "sysconf", "mkfifo", "SIGUSR1", "SIGBREAK", "getrusage", "O_BINARY", "windll"}
+ONLY_POSIX = re.compile(r"signal\.SIGKILL|os\.fork|os\.mkfifo|os\.kill\(|geteuid|/dev/full|\.chmod\(|symlink_to\(")
 OTHER_SYSTEM = Path(__file__).with_name("other_system.py")
 
 
@@ -75,6 +77,23 @@ def _opens_text(node: ast.Call) -> bool:
 def _mode(node: ast.Call, place: int) -> str:
     given = [one.value for one in node.keywords if one.arg == "mode"] or node.args[place : place + 1]
     return str(getattr(given[0], "value", "")) if given else "r"
+
+
+def test_tests_of_what_only_posix_has_say_so() -> None:
+    """Marks of tests/systems.py, a skip in the module, or a skip in the test."""
+    tests = SOURCE.parents[1] / "tests"
+    bare = []
+    for path in tests.rglob("test_*.py"):
+        text = path.read_text(encoding="utf-8")
+        if path == Path(__file__) or "pytestmark = pytest.mark.skipif" in text:
+            continue
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                code = ast.unparse(node)
+                marked = re.search(r"@POSIX|@LINKS|skipif|pytest\.skip\(", code)
+                if ONLY_POSIX.search("\n".join(map(ast.unparse, node.body))) and not marked:
+                    bare.append(f"{path.relative_to(tests)}:{node.name}")
+    assert bare == []
 
 
 def test_lines_end_alike_on_every_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

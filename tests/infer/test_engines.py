@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.infer.test_streaming import scan_of
+from tests.systems import POSIX
 
 import unetr
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan
@@ -153,6 +154,7 @@ def test_predicting_with_openvino_imports_no_torch(make: Make) -> None:
     assert done.stdout.split("\n")[-2] == "(1, 20, 20, 20) False"
 
 
+@POSIX
 def test_a_signal_after_several_models_reaches_its_handler(make: Make) -> None:
     code = (
         "import gc, os, signal, unetr\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.systems import POSIX
 
 from unetr.core.space.volume import Volume
 from unetr.errors import InputError, MachineError
@@ -47,7 +48,8 @@ def test_read_only_disk(oblique: Volume, tiny_disk: Path) -> None:
     assert np.array_equal(read_volume(tiny_disk / "old.nii").data, oblique.data)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to read-only folders")
+@POSIX
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may write to read-only folders")
 def test_read_only_folder(oblique: Volume, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.systems import POSIX
 
 from unetr.core.machine.child import Ended, child_environment, python_module, run_child
 from unetr.core.observer import Observer
@@ -102,6 +103,7 @@ def test_every_job_has_requests_that_json_can_hold(tmp_path: Path) -> None:
     assert is_answered(tmp_path) and read_answer(tmp_path, LOGITS) is None
 
 
+@POSIX
 def test_a_crash_is_told_with_the_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unetr.jobs.apart.run_apart.python_module", lambda *_: CRASH)
     with pytest.raises(MachineError, match=r"job logits ended with -9: the last words"):
@@ -112,6 +114,7 @@ CRASH = [sys.executable, "-c", "import os; print('the last words', flush=True); 
 WAITING = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(open(sys.argv[1], 'w').write('saved'))); "
 
 
+@POSIX
 def test_an_observer_stops_the_process_and_waits_for_it(tmp_path: Path) -> None:
     ready, saved = tmp_path / "ready", tmp_path / "saved"
     code = f"{WAITING}open({str(ready)!r}, 'w'); time.sleep(60)"
@@ -127,6 +130,7 @@ def test_a_job_that_does_not_ask_ends_where_it_is(tiny_model: Path, tmp_path: Pa
         run_apart(LOGITS, request, Stops())
 
 
+@POSIX
 def test_what_stops_this_process_stops_the_child(tmp_path: Path) -> None:
     saved = tmp_path / "saved"
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.systems import POSIX
 from tests.train.listener import Listener
 from tests.train.test_loop import bits, rows, settings, start
 
@@ -98,6 +99,7 @@ def test_killed_after_the_number_of_steps_was_fixed_and_begun_again_is_the_same_
     assert rows(again.validation_log) == rows(run.validation_log) != []
 
 
+@POSIX
 def test_a_second_sigterm_lets_the_first_one_save_and_ctrl_c_does_not() -> None:
     """`timeout` and launchers send a signal to a process and to its group."""
     with progress() as bar:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.systems import LINKS
 
 Command = Callable[..., Any]
 Refused = Callable[..., None]
@@ -109,6 +110,7 @@ def test_an_output_of_unknown_format(
     assert files_in(tmp_path) == []
 
 
+@LINKS
 def test_scans_are_never_overwritten(
     unetr: Command, assert_refused: Refused, tiny_model: Path, sound_scan: Path, tmp_path: Path
 ) -> None:

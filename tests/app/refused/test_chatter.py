@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.systems import POSIX
 
 # A command whose libraries talk in every way there is, before and after it speaks itself.
 NOISY = """
@@ -104,6 +105,7 @@ def test_on_a_terminal_too() -> None:
     assert b"CHATTER" not in shown and b"said with a bar" in shown and b'"result": 1' in shown and b"work" in shown
 
 
+@POSIX
 @pytest.mark.fault("chatter of libraries")
 def test_a_reader_that_goes_away() -> None:
     command = f"{sys.executable} -c '{NOISY}' noisy 2>&1 >/dev/full; echo $?"
@@ -111,6 +113,7 @@ def test_a_reader_that_goes_away() -> None:
     assert "CHATTER" not in done.stdout
 
 
+@POSIX
 @pytest.mark.fault("chatter of libraries")
 def test_train_where_srun_is_installed(tmp_path: Path, dataset: Path, edited_plan: Path) -> None:
     srun = tmp_path / "bin" / "srun"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.systems import LINKS
 
 from unetr.model.file.model_file import read_model
 
@@ -135,6 +136,7 @@ INPUTS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
+@LINKS
 @pytest.mark.fault("output is an input")
 @pytest.mark.parametrize("case", INPUTS)
 def test_no_option_writes_over_an_input(

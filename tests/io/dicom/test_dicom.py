@@ -21,6 +21,7 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
+from tests.systems import LINKS
 
 from unetr.errors import MachineError
 from unetr.io.dicom.volume import is_dicom, list_series, read_dicom
@@ -62,6 +63,7 @@ def test_real_series_is_what_simpleitk_reads(shared_data: Path, name: str) -> No
     np.testing.assert_allclose(found.affine, affine, atol=1e-5)
 
 
+@LINKS
 def test_real_series_of_one_study_are_channels(shared_data: Path, tmp_path: Path) -> None:
     folders = [shared_data / "dicom" / name for name in ("brain_T2", "brain_T1post")]
     for folder in folders:

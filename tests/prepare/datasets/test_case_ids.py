@@ -8,6 +8,7 @@ import unicodedata
 import nibabel
 import numpy as np
 import pytest
+from tests.systems import LINKS
 
 from unetr.errors import InputError
 from unetr.prepare.checks.check import check_dataset
@@ -45,6 +46,7 @@ def test_ids_that_are_one_file_name_elsewhere(make_dataset, edit_json, layout, o
         open_dataset(path)
 
 
+@LINKS
 @pytest.mark.fault("dataset.json lists")
 @pytest.mark.parametrize("how", ["same path", "link", "hard link"])
 def test_an_image_that_is_its_own_label(make_dataset, how):

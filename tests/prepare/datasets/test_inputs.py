@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.systems import LINKS, POSIX
 
 from unetr.errors import InputError
 from unetr.prepare.datasets.cases import Inputs, prediction_inputs
@@ -200,6 +201,8 @@ def test_every_form_is_a_case(tmp_path: Path) -> None:
     assert (inputs.problems, inputs.single, inputs.dicom) == ({}, False, True)
 
 
+@LINKS
+@POSIX
 @pytest.mark.fault("folders of scans in several forms")
 def test_what_looks_like_a_scan_and_is_none_is_named(tmp_path: Path) -> None:
     touch(dicom(tmp_path, "1.dcm", "2"), "a.nii.gz", "b.mgz", "c.hdr", "c.img", "d.mhd", "e.IMA", "sub/f.nii.bz2")

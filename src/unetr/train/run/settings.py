@@ -90,6 +90,6 @@ def dataset_folder(run: Run, settings: Settings) -> Path:
 def path_from(run: Run, path: Path) -> str:
     """A path seen from the run's folder; absolute only where there is no way from one to the other."""
     try:
-        return os.path.relpath(path.resolve(), run.folder.resolve())
+        return Path(os.path.relpath(path.resolve(), run.folder.resolve())).as_posix()  # read on other systems, too
     except ValueError:  # on another drive
         return str(path.resolve())
