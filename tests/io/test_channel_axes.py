@@ -57,17 +57,21 @@ def vectors(data: Array) -> SimpleITK.Image:
     return SimpleITK.Compose([itk(channel) for channel in data])
 
 
+def assert_itk_is_read(image: SimpleITK.Image, path: Path, data: Array) -> None:
+    """What SimpleITK writes of the image reads as these numbers on the same grid."""
+    SimpleITK.WriteImage(image, str(path))
+    volume = read_volume(path)
+    assert np.array_equal(volume.data, data)
+    assert same_grid(grid(), volume.affine, SHAPE)
+
+
 @pytest.mark.fault("singleton axes and vectors")
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
 @pytest.mark.parametrize("made", [series, vectors])
 def test_what_itk_writes(made: Callable[[Array], SimpleITK.Image], channels: int, suffix: str, tmp_path: Path) -> None:
     data = numbers(channels)
-    path = tmp_path / f"scan{suffix}"
-    SimpleITK.WriteImage(made(data), str(path))
-    volume = read_volume(path)
-    assert np.array_equal(volume.data, data)
-    assert same_grid(grid(), volume.affine, SHAPE)
+    assert_itk_is_read(made(data), tmp_path / f"scan{suffix}", data)
 
 
 @pytest.mark.fault("singleton axes and vectors")
@@ -75,11 +79,7 @@ def test_what_itk_writes(made: Callable[[Array], SimpleITK.Image], channels: int
 def test_a_vector_of_each_place_in_a_series_of_one(suffix: str, tmp_path: Path) -> None:
     """Four dimensions and several components: NIfTI X Y Z 1 C."""
     data = numbers(2)
-    path = tmp_path / f"scan{suffix}"
-    SimpleITK.WriteImage(series_of_vectors(data), str(path))
-    volume = read_volume(path)
-    assert np.array_equal(volume.data, data)
-    assert same_grid(grid(), volume.affine, SHAPE)
+    assert_itk_is_read(series_of_vectors(data), tmp_path / f"scan{suffix}", data)
 
 
 @pytest.mark.fault("singleton axes and vectors")

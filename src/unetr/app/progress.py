@@ -12,7 +12,7 @@ from unetr.core.observer import Observer
 from unetr.core.text.printable import printable
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, Task, TaskID
+    from rich.progress import Progress, ProgressColumn, Task, TaskID
     from rich.text import Text
 
 
@@ -23,14 +23,19 @@ LINE_EVERY_S = 60.0
 def progress(*, shown: bool = True) -> AbstractContextManager[Progress]:
     """Progress on standard error: bars on a terminal, else a line each minute; nothing where it shall not be shown."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
+
+    bar: Progress = _bar_with_log(lines=shown)(
+        *_columns(),
+        console=Console(file=own_err()),
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not (shown and own_err().isatty()),
     )
+    return bar
+
+
+def _columns() -> list[ProgressColumn]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.text import Text
 
     class Plain(TextColumn):
@@ -38,6 +43,21 @@ def progress(*, shown: bool = True) -> AbstractContextManager[Progress]:
 
         def render(self, task: Task) -> Text:
             return Text(printable(self.text_format.format(task=task)))
+
+    return [
+        Plain("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        Plain("left"),
+        Plain("{task.fields[note]}"),
+    ]
+
+
+def _bar_with_log(*, lines: bool) -> type[Progress]:
+    """The class is made here, since rich is imported only where progress is shown. lines: in place of hidden bars."""
+    from rich.progress import Progress
 
     class Bar(Progress):
         """A progress bar above which lines are said while it is shown."""
@@ -60,7 +80,7 @@ def progress(*, shown: bool = True) -> AbstractContextManager[Progress]:
         def tell(self, task_id: TaskID) -> None:
             """The line of a log."""
             now = time.monotonic()
-            if shown and self.disable and now >= self.told_s + LINE_EVERY_S:
+            if lines and self.disable and now >= self.told_s + LINE_EVERY_S:
                 self.told_s = now
                 say(_line(self._tasks[task_id]))
 
@@ -68,19 +88,7 @@ def progress(*, shown: bool = True) -> AbstractContextManager[Progress]:
             show_bar(None)
             super().stop()
 
-    return Bar(
-        Plain("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        Plain("left"),
-        Plain("{task.fields[note]}"),
-        console=Console(file=own_err()),
-        redirect_stdout=False,
-        redirect_stderr=False,
-        disable=not (shown and own_err().isatty()),
-    )
+    return Bar
 
 
 def _line(task: Task) -> str:
