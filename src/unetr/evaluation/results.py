@@ -176,10 +176,10 @@ def write_results(folder: Path, results: Results) -> tuple[Path, Path]:
     return json_path, csv_path
 
 
-@reads_untrusted("results of unetr evaluate (results.json)")
+@reads_untrusted("scores (results.json)")
 def read_results(path: Path) -> Results:
     """Reads a results.json that `write_results` wrote; summarises its scores anew. Raises InputError."""
-    document = read_json(path, "results of `unetr evaluate` (results.json)")
+    document = read_json(path, "scores (results.json)")
     try:
         if not isinstance(document, dict) or document["format_version"] != FORMAT_VERSION:
             raise InputError(f"{path}: is not results.json of version {FORMAT_VERSION}; score the predictions again")
@@ -187,7 +187,7 @@ def read_results(path: Path) -> Results:
         found = summarise(scores, float(document["tolerance_mm"]), document["missing"], document["extra"])
         return replace(found, failed=dict(document.get("failed", {})), notes=tuple(document.get("notes", ())))
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is not results.json as `unetr evaluate` writes it: {error!r}") from None
+        raise InputError(f"{path}: is not results.json as this program writes it: {error!r}") from None
 
 
 def _summarise_class(label: str, scores: Sequence[ClassScore]) -> ClassSummary:
