@@ -36,12 +36,13 @@ def profile_networks(request: ProfileRequest, observer: Observer) -> dict[str, P
     found: dict[str, Profile] = {}
     for name, network in chosen.items():
         stop_if_asked(observer, f"measuring {name}")
-        observer.on_stage(f"measuring {name}", len(found), len(chosen))
+        observer.on_stage("measuring", len(found), len(chosen))
         try:
             found[name] = profile_network(network, request.channels, request.classes, request.window)
         except ValueError as error:
             size = "x".join(map(str, request.window))
             raise InputError(f"network {name} with a window of {size}: {error}") from None
+    observer.on_stage("measuring", len(found), len(chosen))
     return found
 
 
