@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from unetr.core.plan.network import NetworkPlan
 from unetr.core.plan.schema import ChannelPlan, InferencePlan, Plan
 from unetr.core.plan.targets import Target
 from unetr.core.plan.training import AugmentPlan
@@ -92,15 +93,7 @@ def plan(**changes: Any) -> Plan:
         "labels": {"background": 0, "organ": 1},
         "spacing_mm": (1.0, 1.0, 1.0),
         "window": (16, 16, 16),
-        "network": {
-            "patch": 8,
-            "width": 24,
-            "depth": 3,
-            "heads": 3,
-            "mlp_width": 40,
-            "taps": (1, 2, 3),
-            "feature_size": 4,
-        },
+        "network": NetworkPlan(patch=8, width=24, depth=3, heads=3, mlp_width=40, taps=(1, 2, 3), feature_size=4),
     }
     return Plan(**(fields | changes))
 

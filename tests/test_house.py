@@ -9,9 +9,8 @@ from benchmarks import house
 
 TREE = Path(__file__).resolve().parents[1]
 
-# What is larger than it should be. Names leave these lists; none is added.
-LARGE_FOLDERS = {"unetr", "unetr/app", "unetr/train", "unetr/model/network", "unetr/jobs/training"}
-LONG_FUNCTIONS = {"compare", "main", "watching", "progress"}
+# The package's own rooms, and what is little more than nine. Names leave these lists; none is added.
+LARGE_FOLDERS = {"unetr", "unetr/app", "unetr/model/network"}
 WIDE_PAGES = {"CHANGELOG.md", "docs/architecture.md"}
 
 
@@ -33,8 +32,7 @@ def test_a_folder_can_be_held_in_mind() -> None:
 
 
 def test_a_function_fits_a_screen() -> None:
-    long = {f"{one.file}:{one.name}" for one in house.functions(TREE) if one.lines > 50}
-    assert {name for name in long if name.partition(":")[2] not in LONG_FUNCTIONS} == set()
+    assert [f"{one.file}:{one.name}" for one in house.functions(TREE) if one.lines > 50] == []
 
 
 def test_a_function_takes_few_parameters() -> None:
