@@ -44,7 +44,7 @@ def _example(part: str) -> str:
 
 def _listed(part: str, names: set[str]) -> str:
     """A paragraph whose sentences start with names and colons, as a list; the others as they are."""
-    text = " ".join(part.split())
+    text = " ".join(part.split()).replace("->", "→")
     named = r"\w+(?:, \w+)*"
     starts = [
         found.start(1)

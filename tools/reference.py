@@ -83,7 +83,8 @@ def python_page() -> str:
     named = {name: getattr(unetr, name) for name in unetr.__all__ if not name.startswith("__")}
     names = sorted(named, key=lambda name: (isinstance(named[name], type), name.lower()))
     entries = [_entry(f"{named[name].__module__}.{name}", f"unetr.{name}") for name in names]
-    others = [_entry(path, path.rpartition(".")[2]) for path in _PASSED_AND_RETURNED]
+    passed = {path.rpartition(".")[2]: path for path in _PASSED_AND_RETURNED}
+    others = [_entry(path, name) for name, path in passed.items() if name not in named]
     return "\n".join(
         [_PYTHON_HEAD, *entries, "## Options and results\n", *others, _entry("unetr.errors", "unetr.errors")]
     )
