@@ -53,7 +53,7 @@ def problems(site: Path, docs: Path) -> list[str]:
         found += [f"{name}: loads {url} from elsewhere" for url in page.loads if _elsewhere(url)]
         for url in [*page.links, *page.loads]:
             # The page for missing pages is shown under any address: its links are made for a server's root.
-            if _elsewhere(url) or path.name == "404.html" or not url or url in _FETCHED:
+            if _elsewhere(url) or path.name == "404.html" or not url or url in _FETCHED or url.startswith("data:"):
                 continue
             target, anchor = _target(path, url)
             if target != path:

@@ -67,11 +67,12 @@ def test_docstrings_become_markdown() -> None:
     from tools.docstrings import as_markdown
 
     text = (
-        "Writes it.\n\npath: where it goes, .nii.gz or\n.mha. dtype, order: of the voxels (see note: below). Returns x ->\n"
-        "y. Raises InputError: no.\n\n>>> write('a')\n1"
+        "Writes it.\n\npath: where it goes, .nii.gz or\n.mha. dtype, order: of the voxels (see note: below). "
+        "Returns x ->\ny. Raises InputError: no.\n\n>>> write('a')\n1"
     )
     assert as_markdown(text, {"path", "dtype", "order"}) == (
-        "Writes it.\n\n- `path`: where it goes, .nii.gz or .mha.\n- `dtype`, `order`: of the voxels (see note: below).\n\n"
+        "Writes it.\n\n"
+        "- `path`: where it goes, .nii.gz or .mha.\n- `dtype`, `order`: of the voxels (see note: below).\n\n"
         "Returns x → y. Raises InputError: no.\n\n```pycon\n>>> write('a')\n1\n```"
     )
     assert as_markdown("No names here: none.", {"path"}) == "No names here: none."
