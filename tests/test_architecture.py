@@ -15,6 +15,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from benchmarks import house
 
 from unetr.core.plan.network import NetworkPlan
 from unetr.core.plan.schema import ChannelPlan, InferencePlan, Plan
@@ -124,6 +125,18 @@ def test_owners_of_facts_are_there() -> None:
 def test_rooms_are_in_the_table_and_nothing_else() -> None:
     told = {quoted(row["folder"])[0].rstrip("/") for row in table("folder", "knows", "does not know")}
     assert told == {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+
+
+@pytest.mark.parametrize("room", ["core", "io", "model", "prepare", "infer", "train", "evaluation"])
+def test_rows_of_a_room_import_only_from_rows_below(room: str) -> None:
+    rows = [f"src/unetr/{quoted(row[f'in `{room}/`'])[0]}" for row in table(f"in `{room}/`", "knows")]
+
+    def place(file: str) -> int | None:
+        return next((index for index, row in enumerate(rows) if file == row or file.startswith(row)), None)
+
+    pairs = [(each, place(each.importer), place(each.imported)) for each in house.imports(TREE)]
+    upward = [each for each, above, below in pairs if above is not None and below is not None and above > below]
+    assert upward == []
 
 
 def test_words_are_told_once() -> None:

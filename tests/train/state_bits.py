@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unetr.train.run.checkpoint import TrainingState
+from unetr.train.optimise.state import TrainingState
 
 
 def bits(state: TrainingState) -> dict[str, bytes]:

@@ -25,7 +25,8 @@ from unetr.model.file.sealed import read_sealed
 from unetr.prepare.cache import Cache
 from unetr.train.loop import Options, train
 from unetr.train.observer import TrainedStep, TrainingObserver
-from unetr.train.run.checkpoint import KIND, TrainingState, restore_checkpoint, save_checkpoint
+from unetr.train.optimise.state import TrainingState
+from unetr.train.run.checkpoint import KIND, restore_checkpoint, save_checkpoint
 from unetr.train.run.events import TensorBoard
 from unetr.train.run.logs import append_row, cut_rows
 from unetr.train.run.settings import read_settings

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from unetr.core.plan.schema import NetworkPlan, Plan, TrainingPlan
 from unetr.model.network.build import build_network
 from unetr.train.optimise.optimiser import MuonAdamW, make_optimiser, orthogonalised
-from unetr.train.run.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
+from unetr.train.optimise.state import TrainingState
+from unetr.train.run.checkpoint import restore_checkpoint, save_checkpoint
 
 MUON = TrainingPlan(optimiser="muon", learning_rate=0.01, weight_decay=0.1)
 

@@ -22,8 +22,9 @@ from unetr.train.optimise.schedule import (
     validation_steps,
     validations_in,
 )
+from unetr.train.optimise.state import TrainingState
 from unetr.train.optimise.step import Trainer, start_trainer, training_step
-from unetr.train.run.checkpoint import TrainingState, averaged_weights, save_checkpoint
+from unetr.train.run.checkpoint import averaged_weights, save_checkpoint
 from unetr.train.run.folder import Run
 from unetr.train.run.logs import append_row, flush_rows, logged_seconds, logged_steps
 from unetr.train.run.model import save_model

@@ -16,8 +16,8 @@ from unetr.model.network.build import build_network
 from unetr.train.losses import LossTerms, Total, alone, loss_named
 from unetr.train.optimise.optimiser import make_optimiser
 from unetr.train.optimise.schedule import averaging_decay
+from unetr.train.optimise.state import TrainingState
 from unetr.train.optimise.transfer import Transfer, transfer
-from unetr.train.run.checkpoint import TrainingState
 from unetr.train.samples.masking import reconstruction
 from unetr.train.samples.sample import Batch
 from unetr.train.team import Launch, Team, assemble, local_tensor, whole_tensor

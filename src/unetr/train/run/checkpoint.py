@@ -6,7 +6,6 @@ Not a model file: a checkpoint also holds the optimiser and the raw weights, and
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from unetr.core.files.atomic import machine_error
 from unetr.core.text.untrusted import untrusted
 from unetr.errors import InputError
 from unetr.model.file.sealed import read_sealed, write_sealed
+from unetr.train.optimise.state import TrainingState
 from unetr.train.team import shared_like, whole_tensor
 
 Weights = dict[str, torch.Tensor]
@@ -22,17 +22,6 @@ Weights = dict[str, torch.Tensor]
 
 KIND = "unetr-checkpoint"
 KEPT = 2
-
-
-@dataclass(slots=True)
-class TrainingState:
-    """What changes during training. step: optimiser steps done. averaged: name -> moving average of a weight."""
-
-    step: int
-    network: torch.nn.Module
-    optimizer: torch.optim.Optimizer
-    averaged: dict[str, torch.Tensor]
-    best_dice: float
 
 
 def save_checkpoint(folder: Path, state: TrainingState, leads: bool = True) -> Path:

@@ -18,7 +18,8 @@ from unetr.core.text.records import Record
 from unetr.errors import InputError
 from unetr.prepare.datasets.cases import Dataset
 from unetr.prepare.datasets.digests import case_digests, cases_difference, data_difference
-from unetr.train.run.checkpoint import TrainingState, remove_old, restore_checkpoint
+from unetr.train.optimise.state import TrainingState
+from unetr.train.run.checkpoint import remove_old, restore_checkpoint
 from unetr.train.run.folder import Run
 from unetr.train.run.logs import go_back
 from unetr.train.run.settings import FIXED_LATER, Settings, dataset_folder, holds_run, read_settings, write_settings
