@@ -8,6 +8,8 @@ from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 import unetr as package
 from unetr.model.shipped import shipped_models
 
@@ -34,6 +36,13 @@ def test_the_metadata_name_both_licences() -> None:
     assert texts.keys() == {"LICENSE", "NOTICE", "CC-BY-SA-4.0.txt"}
     assert "Apache License" in texts["LICENSE"] and "Version 2.0" in texts["LICENSE"]
     assert "Attribution-ShareAlike 4.0 International" in texts["CC-BY-SA-4.0.txt"]
+
+
+def test_the_citation_names_this_version_and_these_licences() -> None:
+    cited = yaml.safe_load((ROOT.parents[1] / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["cff-version"] == "1.2.0" and cited["version"] == version("unetr")
+    assert " AND ".join(cited["license"]) == distribution("unetr").metadata["License-Expression"]
+    assert cited["preferred-citation"]["title"].startswith("UNETR: Transformers for 3D Medical Image Segmentation")
 
 
 def test_the_notice_names_every_file_that_is_not_code() -> None:
