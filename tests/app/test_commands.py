@@ -22,8 +22,8 @@ from unetr.core.plan.schema import Plan
 
 Command = Callable[..., Any]
 
-COMMANDS = ["check", "plan", "pretrain", "train", "predict", "evaluate", "report"]
-COMMANDS += ["compare", "ablate", "recipe", "profile", "convert", "export", "info", "models", "demo"]
+COMMANDS = ["demo", "check", "plan", "recipe", "train", "pretrain", "compare", "ablate", "profile"]
+COMMANDS += ["predict", "evaluate", "report", "models", "info", "export", "convert"]
 HELP_SECONDS = 0.5
 
 
@@ -207,7 +207,7 @@ def test_info_json_of_a_model(unetr: Command, tiny_model: Path, tiny_plan: Plan)
     assert facts["metrics"] == {"mean_dice": 0.5}
     assert len(facts["sha256"]) == 64 and facts["parameters"] > 10_000
     table = unetr("info", tiny_model).out
-    assert "background: 0; ball: 1; shell: 2" in table and "16, 16, 16" in table
+    assert "background: 0; ball: 1; shell: 2" in table and "16 × 16 × 16" in table
 
 
 def test_info_json_of_a_scan(unetr: Command, sound_scan: Path) -> None:

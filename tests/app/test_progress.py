@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import pytest
 
 from unetr.app import progress as module
@@ -50,3 +53,18 @@ def test_one_of_several_processes_is_silent(clock: list[float], capsys: pytest.C
         clock[0] += 100
         bar.update(task, completed=1)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_long_note_leaves_room_for_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    screen = io.StringIO()
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    bar = progress()
+    bar.add_task("step", total=20000, completed=12345, note="validation Dice 0.810, " + "loss 0.307 " * 20)  # type: ignore[attr-defined]
+    console = Console(file=screen, width=80)
+    console.print(bar.get_renderable())  # type: ignore[attr-defined]
+    (line,) = screen.getvalue().splitlines()
+    assert len(line) <= 80 and "12345/20000" in line and "left validation Dice" in line and "…" in line

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from unetr.app.hints import hinted
 from unetr.app.printing import print_json, print_table, say, write_line
 from unetr.app.progress import progress
+from unetr.core.text.numbers import counted
 from unetr.jobs.predict.observer import PredictObserver
 
 if TYPE_CHECKING:
@@ -92,6 +93,18 @@ class PredictionView(PredictObserver):
             names = list(next(iter(finished.values())).volumes_ml)
             rows = [(case, *(f"{record.volumes_ml[name]:.3f}" for name in names)) for case, record in finished.items()]
             print_table("volumes in ml", ("case", *names), rows)
+            say(_where(outcome))
+
+
+def _where(outcome: PredictOutcome) -> str:
+    """What was written, and where; what was there before; the report."""
+    files = [outcome.files[name]["label"] for name, record in outcome.finished.items() if record.state == "done"]
+    there = len(outcome.finished) - len(files)
+    parts = [f"wrote {files[0]}"] if len(files) == 1 else []
+    parts += [f"wrote {counted(len(files), 'label file')} to {files[0].parent}"] if len(files) > 1 else []
+    parts += [f"{counted(there, 'case')} finished before"] if there else []
+    parts += [f"report: {outcome.report}"] if outcome.report is not None else []
+    return "; ".join(parts)
 
 
 def _as_data(outcome: PredictOutcome, estimates: list[str]) -> dict[str, object]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from unetr.app.streams import own_out, say_line, screen_width
+from unetr.app.streams import bar_is_shown, own_out, say_line, screen_width
 from unetr.app.tables import table_lines
 from unetr.core.text.numbers import defined
 from unetr.core.text.printable import printable, printable_json
@@ -24,8 +24,14 @@ def write_out(text: str) -> None:
 
 
 def write_line(text: str) -> None:
-    """A line for people on standard output; names of files and labels in it are made safe to show."""
-    write_out(f"{printable(text)}\n")
+    """A line for people on standard output; names of files and labels in it are made safe to show.
+
+    Where a progress bar is on the same screen, above it.
+    """
+    if own_out().isatty() and bar_is_shown():
+        say(text)
+    else:
+        write_out(f"{printable(text)}\n")
 
 
 def print_json(data: Any) -> None:

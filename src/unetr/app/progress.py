@@ -24,9 +24,11 @@ def progress(*, shown: bool = True) -> AbstractContextManager[Progress]:
     """Progress on standard error: bars on a terminal, else a line each minute; nothing where it shall not be shown."""
     from rich.console import Console
 
+    console = Console(file=own_err())
     bar: Progress = _bar_with_log(lines=shown)(
-        *_columns(),
-        console=Console(file=own_err()),
+        *_columns(console.width),
+        console=console,
+        expand=True,
         redirect_stdout=False,
         redirect_stderr=False,
         disable=not (shown and own_err().isatty()),
@@ -34,8 +36,10 @@ def progress(*, shown: bool = True) -> AbstractContextManager[Progress]:
     return bar
 
 
-def _columns() -> list[ProgressColumn]:
+def _columns(width: int) -> list[ProgressColumn]:
+    """For a screen of this width: the note takes what the others leave, and is cut where that is little."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.table import Column
     from rich.text import Text
 
     class Plain(TextColumn):
@@ -44,14 +48,17 @@ def _columns() -> list[ProgressColumn]:
         def render(self, task: Task) -> Text:
             return Text(printable(self.text_format.format(task=task)))
 
+    def whole() -> Column:
+        return Column(no_wrap=True)
+
     return [
-        Plain("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        Plain("left"),
-        Plain("{task.fields[note]}"),
+        Plain("{task.description}", table_column=whole()),
+        BarColumn(bar_width=min(40, width // 8), table_column=whole()),
+        MofNCompleteColumn(table_column=whole()),
+        TimeElapsedColumn(table_column=whole()),
+        TimeRemainingColumn(table_column=whole()),
+        Plain("left", table_column=whole()),
+        Plain("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     ]
 
 

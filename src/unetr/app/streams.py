@@ -63,9 +63,14 @@ def show_bar(console: Console | None) -> None:
     _own.bar = console
 
 
+def bar_is_shown() -> bool:
+    """Whether a progress bar is on the screen now."""
+    return _own.bar is not None and _own.bar.is_terminal
+
+
 def say_line(text: str) -> None:
     """A line on standard error, above the progress bar where there is one."""
-    if _own.bar is not None and _own.bar.is_terminal:
+    if bar_is_shown() and _own.bar is not None:
         from rich.text import Text
 
         _own.bar.print(Text(text), soft_wrap=True)

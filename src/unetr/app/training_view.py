@@ -57,7 +57,7 @@ class TrainingView(TrainingObserver):
         for task in self._tasks.values():
             self._bar.remove_task(task)
         self._tasks, self._dice = {}, ""
-        say(f"fold {fold} of 0 to {folds - 1}")
+        say(lines.of_fold(fold, folds))
 
     def should_stop(self) -> bool:
         """Once a signal came."""
@@ -65,7 +65,7 @@ class TrainingView(TrainingObserver):
 
     def on_step(self, done: TrainedStep) -> None:
         """The bar of steps."""
-        note = f"{lines.of_step(done)}{self._dice}"
+        note = f"{self._dice}{lines.of_step(done)}"
         self._bar.update(self._task("step"), completed=done.step, total=done.steps, note=note)
 
     def on_transfer(self, transfer: Transfer) -> None:
@@ -75,7 +75,7 @@ class TrainingView(TrainingObserver):
 
     def on_validation(self, found: Validation) -> None:
         """A line, and the mean Dice beside the bar from then on."""
-        self._dice = f", validation Dice {number(found.mean_dice, 3)}"
+        self._dice = f"validation Dice {number(found.mean_dice, 3)}, "
         say(lines.of_validation(found))
 
     @contextmanager

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from unetr.train.validate import Validation
 
 
+def of_fold(fold: int, folds: int) -> str:
+    """fold 0 (1 of 5)"""
+    return f"fold {fold} ({fold + 1} of {folds})"
+
+
 def of_step(done: TrainedStep) -> str:
     """loss 0.512, Dice loss 0.304, 0.41 s/step"""
     dice = "" if math.isnan(done.dice_loss) else f"Dice loss {done.dice_loss:.3f}, "

@@ -45,7 +45,7 @@ class _Teller(TrainingObserver):
         print(printable(text), file=self._out, flush=True)
 
     def on_fold(self, fold: int, folds: int) -> None:
-        self.on_note(f"fold {fold} of 0 to {folds - 1}")
+        self.on_note(lines.of_fold(fold, folds))
 
     def on_step(self, done: TrainedStep) -> None:
         if (now := time.monotonic()) >= self._told_s + _EVERY_S:

@@ -152,10 +152,12 @@ class Stages:
         """The estimated peak memory before the first scan, and again before one that needs much more."""
         if chosen.peak_bytes <= _MUCH_MORE * self._told_bytes:
             return
-        parts = [f"estimated peak memory {gigabytes(chosen.peak_bytes)}"]
+        again = "of a larger scan " if self._told_bytes else ""
+        parts = [f"estimated peak memory {again}{gigabytes(chosen.peak_bytes)}"]
         if len(chosen.route.pieces) > 1:
             parts.append(f"scores in {len(chosen.route.pieces)} pieces")
-        parts.append(self._segmenter.choice)
+        if not self._told_bytes:
+            parts.append(self._segmenter.choice)
         if not self._told_bytes and scan.verdict.state == "unknown":
             parts += scan.verdict.warnings
         self._observer.on_estimate("; ".join(part for part in parts if part))

@@ -50,7 +50,9 @@ def _show_facts(path: Path, found: ModelFacts | ScanFacts, as_json: bool) -> Non
     if as_json:
         print_json(facts)
     else:
-        print_table(path.name, ("fact", "value"), [(name.replace("_", " "), _text(facts[name])) for name in facts])
+        print_table(
+            path.name, ("fact", "value"), [(name.replace("_", " "), _shown(name, facts[name])) for name in facts]
+        )
 
 
 def _show_series(path: Path, found: DicomFacts, as_json: bool) -> None:
@@ -71,7 +73,7 @@ def _show_series(path: Path, found: DicomFacts, as_json: bool) -> None:
         return
     names = ("series", "modality", "description", "slices", "shape", "spacing_mm")
     header = [name.replace("_", " ") for name in names]
-    print_table(path.name, header, [[_text(row[name]) for name in names] for row in rows])
+    print_table(path.name, header, [[_shown(name, row[name]) for name in names] for row in rows])
     for each in found.series:
         for remark in each.remarks:
             say(f"unetr: {remark}")
@@ -89,14 +91,21 @@ def _show_folder(path: Path, found: FolderFacts, as_json: bool) -> None:
         say(f"unetr: {problem}")
 
 
+def _shown(name: str, value: Any) -> str:
+    """A fact of this name for people; sizes in voxels as 96 × 96 × 96."""
+    if name in ("shape", "window") and value:
+        return " × ".join(str(size) for size in value)
+    return f"{value:,}" if name == "parameters" else _text(value)
+
+
 def _text(value: Any) -> str:
-    """A fact for people: 1.5, 1.5, 2; anterior 1, posterior 2."""
+    """A fact for people: 1.5, 1.5, 2; anterior: 1; posterior: 2."""
     if isinstance(value, dict):
         return "; ".join(f"{key}: {_text(item)}" for key, item in value.items()) or "none"
     if isinstance(value, list | tuple) and value and isinstance(value[0], list | tuple):
         return "; ".join(_text(row) for row in value)
     if isinstance(value, list | tuple):
-        return ", ".join(_text(item) for item in value)
+        return ", ".join(_text(item) for item in value) or "none"
     if value is None:
         return "undefined"
     return f"{value:.6g}" if isinstance(value, float) else str(value) or "not stated"

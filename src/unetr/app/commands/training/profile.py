@@ -10,6 +10,7 @@ import typer
 from unetr.app.options import Json
 from unetr.app.printing import print_json, print_table
 from unetr.app.progress import OnScreen, progress
+from unetr.core.text.numbers import counted
 from unetr.errors import InputError
 from unetr.prepare.planning.names import PRESET_NAMES
 
@@ -52,8 +53,9 @@ def profile(
         )
         for name, facts in found.items()
     ]
-    header = ("network", "parameters, M", "GFLOP", "in the transformer", "seconds (torch, fp32)")
-    print_table(f"one window of {window}, {channels} in, {classes} out", header, rows)
+    header = ("network", "parameters M", "GFLOP/window", "of it transformer", "s/window")
+    sizes = f"{counted(channels, 'channel')} in, {classes} classes out"
+    print_table(f"one window of {window} voxels, {sizes}, in torch on this CPU in float32", header, rows)
 
 
 def _window(text: str) -> tuple[int, int, int]:
