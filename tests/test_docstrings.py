@@ -68,4 +68,5 @@ def test_an_example_does_what_it_says(
 
 def test_the_names_people_use_have_an_example() -> None:
     having = {example.name for example in examples()}
+    assert {"fit", "pretrain", "PrintProgress"} <= having
     assert {"load", "predict", "read_volume", "write_volume", "Segmenter.predict", "Prediction.save"} <= having

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from unetr.jobs.predict.job import predict
     from unetr.jobs.predict.observer import PredictObserver
     from unetr.jobs.predict.request import PredictOutcome, PredictRequest
+    from unetr.jobs.progress import PrintProgress
+    from unetr.jobs.training.request import PretrainingOutcome, TrainingOptions, TrainingOutcome
+    from unetr.jobs.training.train_model import fit, pretrain
+    from unetr.train.observer import TrainingObserver
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,12 +33,19 @@ __all__ = [
     "PredictOutcome",
     "PredictRequest",
     "Prediction",
+    "PretrainingOutcome",
+    "PrintProgress",
     "Segmenter",
+    "TrainingObserver",
+    "TrainingOptions",
+    "TrainingOutcome",
     "Volume",
     "__version__",
     "evaluate",
+    "fit",
     "load",
     "predict",
+    "pretrain",
     "read_volume",
     "write_volume",
 ]
@@ -47,11 +58,18 @@ _LAZY = {
     "PredictOutcome": "unetr.jobs.predict.request",
     "PredictRequest": "unetr.jobs.predict.request",
     "Prediction": "unetr.infer.predict",
+    "PretrainingOutcome": "unetr.jobs.training.request",
+    "PrintProgress": "unetr.jobs.progress",
     "Segmenter": "unetr.infer.predict",
+    "TrainingObserver": "unetr.train.observer",
+    "TrainingOptions": "unetr.jobs.training.request",
+    "TrainingOutcome": "unetr.jobs.training.request",
     "Volume": "unetr.core.space.volume",
     "evaluate": "unetr.jobs.evaluate",
+    "fit": "unetr.jobs.training.train_model",
     "load": "unetr.infer.load",
     "predict": "unetr.jobs.predict.job",
+    "pretrain": "unetr.jobs.training.train_model",
     "read_volume": "unetr.io",
     "write_volume": "unetr.io",
 }

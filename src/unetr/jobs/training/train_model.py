@@ -48,17 +48,16 @@ def fit(
 ) -> TrainingOutcome:
     """Trains a network on a dataset, in the folder `out`; called again, it goes on where it was stopped.
 
-    minutes or steps: how long. preset, plan, start: what network, by which plan, from which model's weights. fold: the
-    fold that validates, None to train on all cases, "every" for an ensemble of all `folds`. The others are those of
-    `TrainingOptions`. observer: is told of each step, and may ask to stop, with the state saved.
+    plan, start: in place of the planner's own plan and of fresh weights; or the file, or the name of a shipped model.
+    options: those of `TrainingOptions`; minutes or steps is needed. fold: the one that validates, None to train on all
+    cases, "every" for an ensemble of all `folds`. observer: hears how it goes, and may end it, with the state saved.
+    Raises InputError (what was asked for cannot be used), MachineError (the machine refuses), StoppedError (the
+    observer asked to stop).
 
-    Raises InputError, MachineError, StoppedError.
-
-    >>> outcome = unetr.fit("spleens", "run", steps=2, preset="tiny")
-    >>> outcome.model
-    PosixPath('run/model.safetensors')
-    >>> 0 <= outcome.results.mean_dice <= 1
-    True
+    >>> outcome = unetr.fit("dataset", "run", steps=2, preset="tiny", folds=2)
+    >>> outcome.model.name, outcome.results.cases
+    ('model.safetensors', ('case_b',))
+    >>> prediction = unetr.load(outcome.model).predict("scan.nii.gz")
     """
     request = training_request(dataset, out, plan=plan, start=start, **options)
     return train_model(request, observer or TrainingObserver())
@@ -76,10 +75,10 @@ def pretrain(
     """Trains a network on scans without labels, for `fit` to start from; called again, it goes on.
 
     channels: their names, such as CT; a name with CT is CT. plan: of which network, grid and normalisation are used.
-    The others are as in `fit`, and so is what it raises.
+    The others and what is raised are as in `fit`.
 
-    >>> pretrained = unetr.pretrain("scans", "pretrained", channels=["CT"], steps=2, preset="tiny")
-    >>> outcome = unetr.fit("spleens", "run", start=pretrained.model, steps=2)
+    >>> pretrained = unetr.pretrain("scans", "pretrained", channels=["MRI"], steps=2, preset="tiny")
+    >>> outcome = unetr.fit("dataset", "run", start=pretrained.model, steps=2)
     """
     request = pretraining_request(scans, out, channels=channels, plan=plan, **options)
     return pretrain_model(request, observer or TrainingObserver())
