@@ -18,8 +18,8 @@ from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.evaluation.results import read_results
 from unetr.io import write_volume
+from unetr.jobs.models.ablate import ablate
 from unetr.jobs.training import finish as finish_module
-from unetr.jobs.training.ablate import ablate
 from unetr.jobs.training.crossval import fold_runs, gather_folds
 from unetr.jobs.training.fit import fit_run
 from unetr.jobs.training.prepare_run import prepare_run

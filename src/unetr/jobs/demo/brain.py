@@ -15,9 +15,9 @@ from unetr.evaluation.results import write_results
 from unetr.infer.load import load
 from unetr.jobs.demo.brain_template import CITATION, LICENCE, NAMES, write_brain_parts
 from unetr.jobs.demo.shown import Shown
-from unetr.jobs.report import ShownCase, write_run_report
 from unetr.jobs.training.fit import fit_run
 from unetr.jobs.training.prepare_run import plan_for
+from unetr.jobs.training.report import ShownCase, write_run_report
 from unetr.jobs.training.request import TrainingOptions
 from unetr.prepare.datasets.cases import open_dataset
 from unetr.prepare.datasets.dataset import Dataset

@@ -22,7 +22,7 @@ def report(
 
     Example: unetr report runs/hippocampus
     """
-    from unetr.jobs.report import report_folder
+    from unetr.jobs.training.report import report_folder
 
     for page in report_folder(run, overwrite=overwrite, observer=OnScreen()):
         say(f"wrote {page}")

@@ -25,7 +25,7 @@ def ablate(
 
     Example: unetr ablate runs/hippocampus
     """
-    from unetr.jobs.training.ablate import ablate as measure
+    from unetr.jobs.models.ablate import ablate as measure
 
     with progress() as bar:
         found = measure(model, TrainingView(bar))
