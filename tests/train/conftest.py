@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.train.small_cases import write_cases
 
 from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan, PretrainingPlan, TrainingPlan
 from unetr.prepare.cache import Cache
@@ -77,3 +78,8 @@ def pretraining_plan(plan_with: Callable[..., Plan]) -> Callable[..., Plan]:
         return plan_with(**({"labels": {"background": 0}, "pretraining": PretrainingPlan()} | changes))
 
     return make
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_cases(tmp_path / "data")

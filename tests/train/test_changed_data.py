@@ -8,16 +8,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tests.train.listener import Listener
+from tests.train.small_cases import write_case
 
 from unetr.core.files.atomic import write_text
 from unetr.core.plan.schema import Plan
-from unetr.core.space.volume import Volume
 from unetr.errors import InputError
 from unetr.evaluation.results import read_results
-from unetr.io import write_volume
 from unetr.jobs.models.ablate import ablate
 from unetr.jobs.training import finish as finish_module
 from unetr.jobs.training.crossval import fold_runs, gather_folds
@@ -30,26 +28,7 @@ from unetr.train.observer import TrainingObserver
 from unetr.train.run.folder import Run
 from unetr.train.run.settings import read_settings
 
-LABELS = {"background": 0, "ball": 1, "shell": 2}
-
 pytestmark = pytest.mark.fault("changed data")
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    for index in range(4):
-        write_case(folder, f"case{index}", index)
-    (folder / "labels.json").write_text(json.dumps(LABELS))
-    return folder
-
-
-def write_case(folder: Path, name: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    labels = np.kron(rng.integers(0, 3, size=(1, 4, 4, 4)), np.ones((1, 4, 4, 4))).astype(np.uint8)
-    write_volume(folder / f"labels/{name}.nii.gz", Volume(labels, np.eye(4)))
-    image = (labels + rng.normal(0, 0.2, labels.shape)).astype(np.float32)
-    write_volume(folder / f"images/{name}.nii.gz", Volume(image, np.eye(4)))
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.train.listener import Listener
-from tests.train.test_changed_data import LABELS, write_case
 
 import unetr
 from unetr.core.plan.file import read_plan, write_plan
@@ -20,15 +18,6 @@ from unetr.evaluation.results import read_results
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 PlanWith = Callable[..., Plan]
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    for index in range(4):
-        write_case(folder, f"case{index}", index)
-    (folder / "labels.json").write_text(json.dumps(LABELS))
-    return folder
 
 
 def test_one_fold_stopped_and_gone_on_with_is_the_training_left_alone(
