@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import unetr
-from unetr.app.prediction_view import PredictionView
+from unetr.app.views.prediction import PredictionView
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> list[Progress]:
             shown.append(bar)
             yield bar
 
-    monkeypatch.setattr("unetr.app.prediction_view.progress", progress)
+    monkeypatch.setattr("unetr.app.views.prediction.progress", progress)
     return shown
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from unetr.app import progress as module
-from unetr.app.progress import OnScreen, progress
+from unetr.app.views.progress import OnScreen, progress
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from tests.systems import POSIX
 from tests.train.listener import Listener
 from tests.train.test_loop import bits, rows, settings, start
 
-from unetr.app.progress import progress
-from unetr.app.training_view import TrainingView
+from unetr.app.views.progress import progress
+from unetr.app.views.training import TrainingView
 from unetr.core.plan.schema import Plan
 from unetr.errors import CancelledError, StoppedError
 from unetr.prepare.cache import Cache

@@ -17,7 +17,7 @@ NOISY = """
 import ctypes, logging, os, sys, warnings
 from unetr.app import cli
 from unetr.app.printing import print_json, say
-from unetr.app.progress import progress
+from unetr.app.views.progress import progress
 from unetr.errors import InputError
 
 def chatter():

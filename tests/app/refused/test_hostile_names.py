@@ -20,7 +20,7 @@ import yaml
 from rich.progress import Progress
 
 from unetr.app.printing import print_json, print_table, say, write_line
-from unetr.app.progress import progress
+from unetr.app.views.progress import progress
 
 Command = Callable[..., Any]
 

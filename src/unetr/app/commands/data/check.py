@@ -11,7 +11,7 @@ import typer
 from unetr.app.hints import hinted
 from unetr.app.options import DatasetPath, Json, TransformName, transform_named
 from unetr.app.printing import print_json, print_table, say
-from unetr.app.progress import progress
+from unetr.app.views.progress import progress
 from unetr.core.space.frames import taking
 from unetr.core.text.numbers import counted
 from unetr.errors import InputError

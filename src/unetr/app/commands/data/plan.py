@@ -9,8 +9,8 @@ import typer
 
 from unetr.app.options import Overwrite, Preset, TransformName, finite, transform_named
 from unetr.app.printing import say, write_out
-from unetr.app.progress import progress
-from unetr.app.training_view import TrainingView
+from unetr.app.views.progress import progress
+from unetr.app.views.training import TrainingView
 from unetr.errors import InputError
 
 

@@ -11,7 +11,7 @@ import typer
 
 from unetr.app.options import Json, Overwrite, finite
 from unetr.app.printing import print_json, print_table, say, write_line
-from unetr.app.training_view import scores_kept, training_view
+from unetr.app.views.training import scores_kept, training_view
 from unetr.core.text.numbers import counted, number
 from unetr.errors import InputError
 

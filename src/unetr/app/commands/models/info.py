@@ -10,7 +10,7 @@ import typer
 
 from unetr.app.options import Json, TransformName, transform_named
 from unetr.app.printing import print_json, print_table, say
-from unetr.app.progress import OnScreen
+from unetr.app.views.progress import OnScreen
 
 if TYPE_CHECKING:
     from unetr.jobs.models.describe import DicomFacts, FolderFacts, ModelFacts, ScanFacts

@@ -48,8 +48,8 @@ def demo(
 
 def _demonstrate(request: DemoRequest, as_json: bool) -> list[Shown]:
     """The job, with what it tells on the screen; each part's scores when they are there."""
-    from unetr.app.progress import progress
-    from unetr.app.training_view import TrainingView
+    from unetr.app.views.progress import progress
+    from unetr.app.views.training import TrainingView
     from unetr.jobs.demo.demonstrate import DemoObserver, demonstrate
 
     with progress() as bar:
@@ -82,7 +82,7 @@ def _told(parts: list[Shown]) -> dict[str, Any]:
 
 
 def _print_shown(shown: Shown) -> None:
-    from unetr.app.training_view import print_scores
+    from unetr.app.views.training import print_scores
 
     print_scores(shown.results)
     for what, path in (("label file", shown.label_file), ("picture", shown.picture), ("report", shown.page)):

@@ -10,8 +10,8 @@ import typer
 
 from unetr.app.options import Json, Overwrite, TransformName, finite, transform_named
 from unetr.app.printing import print_json, print_table, say
-from unetr.app.progress import OnScreen, progress
-from unetr.app.training_view import print_scores
+from unetr.app.views.progress import OnScreen, progress
+from unetr.app.views.training import print_scores
 from unetr.core.text.numbers import counted, number
 from unetr.errors import BatchError
 

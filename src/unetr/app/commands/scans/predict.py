@@ -61,7 +61,7 @@ def predict(
 
 
 def _predict(segmenter: Segmenter, request: PredictRequest, *, as_json: bool) -> None:
-    from unetr.app.prediction_view import PredictionView
+    from unetr.app.views.prediction import PredictionView
     from unetr.jobs.predict.job import predict_scans
 
     with PredictionView(as_json=as_json) as view:

@@ -9,7 +9,7 @@ import typer
 
 from unetr.app.options import Overwrite
 from unetr.app.printing import say
-from unetr.app.progress import OnScreen
+from unetr.app.views.progress import OnScreen
 
 
 def report(

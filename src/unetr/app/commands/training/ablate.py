@@ -9,8 +9,8 @@ import typer
 
 from unetr.app.options import Json
 from unetr.app.printing import print_json, print_table
-from unetr.app.progress import progress
-from unetr.app.training_view import TrainingView
+from unetr.app.views.progress import progress
+from unetr.app.views.training import TrainingView
 from unetr.core.text.numbers import number
 
 

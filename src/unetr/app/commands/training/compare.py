@@ -9,7 +9,7 @@ import typer
 
 from unetr.app.options import DatasetPath, Json, Overwrite, Seed, TransformName, finite, transform_named
 from unetr.app.printing import print_json, print_table, say
-from unetr.app.progress import OnScreen, progress
+from unetr.app.views.progress import OnScreen, progress
 from unetr.errors import BatchError, InputError
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from unetr.app.options import (
     transform_named,
 )
 from unetr.app.printing import print_json, say
-from unetr.app.training_view import training_view
+from unetr.app.views.training import training_view
 from unetr.errors import InputError
 
 

@@ -9,7 +9,7 @@ import typer
 
 from unetr.app.options import Json
 from unetr.app.printing import print_json, print_table
-from unetr.app.progress import OnScreen, progress
+from unetr.app.views.progress import OnScreen, progress
 from unetr.core.text.numbers import counted
 from unetr.errors import InputError
 from unetr.prepare.planning.names import PRESET_NAMES

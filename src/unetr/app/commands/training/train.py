@@ -24,7 +24,7 @@ from unetr.app.options import (
     transform_named,
 )
 from unetr.app.printing import print_json, say
-from unetr.app.training_view import print_scores, scores_kept, training_view
+from unetr.app.views.training import print_scores, scores_kept, training_view
 from unetr.errors import InputError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from unetr.app.launch import launched_rank
 from unetr.app.printing import print_json, print_table, say
-from unetr.app.progress import progress
+from unetr.app.views.progress import progress
 from unetr.core.machine.system import STOP_SIGNALS
 from unetr.core.text.numbers import counted, number, with_interval
 from unetr.errors import CancelledError, StoppedError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from unetr.app.hints import hinted
 from unetr.app.printing import print_json, print_table, say, write_line
-from unetr.app.progress import progress
+from unetr.app.views.progress import progress
 from unetr.core.text.numbers import counted
 from unetr.jobs.predict.observer import PredictObserver
 
