@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from unetr.app import progress as module
+from unetr.app.views import progress as module
 from unetr.app.views.progress import OnScreen, progress
 
 
