@@ -55,6 +55,8 @@ SHORTER = [
     (r"^(unetr compare .*)--minutes \d+", r"\1--minutes 0.02"),
     (r"^unetr demo$", r"unetr demo --no-train"),
 ]
+# And of calls from Python.
+SHORTER_CALLS = [(r"\bminutes=\d+", 'steps=2, preset="tiny"')]
 # Other commands that a page may show.
 PLAIN = ("cd ", "sha256sum ")
 
@@ -79,7 +81,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     """What pages call by name, each small."""
     folder = tmp_path_factory.mktemp("inputs")
     write_dataset("decathlon", folder / "Task04_Hippocampus", 5, 1, "balls")
-    for name in ("mydata", "DATASET"):
+    for name in ("mydata", "dataset", "DATASET"):
         write_dataset("folders", folder / name, 5, 1, "balls")
     for number in range(2):
         sample = KINDS["balls"].make(10 + number, 1)
@@ -111,7 +113,7 @@ def test_every_block_runs(page: Path, here: Path, unetr: Callable[..., Any]) -> 
                 run_command(line, unetr)
         elif block.language == "python":
             with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(block.text, str(page), "exec"), {"__name__": "__main__"})
+                exec(compile(calls(block.text), str(page), "exec"), {"__name__": "__main__"})
         elif block.language == "yaml":
             fragment = yaml.safe_load(block.text) or {}
             jsonschema.Draft7Validator(plan_schema()).validate(yaml.safe_load(template_plan()) | fragment)
@@ -128,6 +130,13 @@ def commands(text: str) -> list[str]:
     for pattern, shorter in SHORTER:
         found = [re.sub(pattern, shorter, line) for line in found]
     return found
+
+
+def calls(text: str) -> str:
+    """The Python of a block, shortened."""
+    for pattern, shorter in SHORTER_CALLS:
+        text = re.sub(pattern, shorter, text)
+    return text
 
 
 def run_command(line: str, unetr: Callable[..., Any]) -> None:
