@@ -81,7 +81,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     """What pages call by name, each small."""
     folder = tmp_path_factory.mktemp("inputs")
     write_dataset("decathlon", folder / "Task04_Hippocampus", 5, 1, "balls")
-    for name in ("mydata", "dataset", "DATASET"):
+    for name in ("mydata", "DATASET"):
         write_dataset("folders", folder / name, 5, 1, "balls")
     for number in range(2):
         sample = KINDS["balls"].make(10 + number, 1)
