@@ -35,6 +35,10 @@ TransformName = Annotated[
     str | None,
     typer.Option("--transform", help="sform or qform: which affine of a NIfTI counts where the two disagree."),
 ]
+ReadingLimit = Annotated[
+    str | None,
+    typer.Option("--memory-limit", help="Of the whole process, such as 4GB; refuse files whose reading takes more."),
+]
 
 DEFAULT_MINUTES = 60.0
 
@@ -65,6 +69,13 @@ def transform_named(name: str | None) -> Transform | None:
     if name in known:
         return known[name]
     raise InputError(f"--transform {name}: is unknown; expected sform or qform")
+
+
+def bytes_of(memory: str | None) -> int | None:
+    """What --memory-limit says. Raises InputError."""
+    from unetr.infer.route import parse_memory
+
+    return None if memory is None else parse_memory(memory)
 
 
 def training_minutes(minutes: float | None, steps: int | None) -> float | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from unetr.core.files.lock import locked_files
 from unetr.core.files.outputs import claim
+from unetr.core.machine.allowance import memory_limit
 from unetr.core.observer import Observer, staged
 from unetr.core.plan.file import read_plan
 from unetr.core.space.frames import Transform, taking
@@ -29,6 +30,7 @@ class EvaluateRequest:
     both. ignore_label: voxels whose true label is this value are left out. tolerance_mm: of the surface Dice.
     only_predicted: labels without a prediction are left out in place of being scored 0. transform: which affine counts
     where a file's two disagree. overwrite: whether files that a person made or edited may be replaced.
+    memory_limit_bytes: of the whole process; a pair whose reading would take more is not scored.
     """
 
     predictions: Path
@@ -40,6 +42,7 @@ class EvaluateRequest:
     only_predicted: bool = False
     transform: Transform | None = None
     overwrite: bool = False
+    memory_limit_bytes: int | None = None
 
 
 def evaluate(
@@ -92,7 +95,7 @@ def score_files(request: EvaluateRequest, observer: Observer) -> Results:
     if request.only_predicted:
         pairs = [pair for pair in pairs if pair.prediction is not None]
     declared = _declared(request.plan, request.ignore_label)
-    with taking(request.transform or declared.transform):
+    with taking(request.transform or declared.transform), memory_limit(request.memory_limit_bytes):
         return evaluate_pairs(
             pairs,
             names=declared.names,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unetr.core.files.atomic import write_text
 from unetr.core.files.outputs import claim
+from unetr.core.machine.allowance import memory_limit
 from unetr.core.observer import Observer, staged
 from unetr.core.plan.file import write_plan
 from unetr.core.plan.fingerprint import Fingerprint
@@ -23,7 +24,8 @@ from unetr.prepare.prepared import prepared_problems, refuse
 class PlanRequest:
     """out: the folder for plan.yaml and fingerprint.json, None to write nothing. minutes: plan for a training of this
     length on this machine. transform: which affine of a NIfTI counts where its two disagree. overwrite: whether files
-    that a person made or edited may be replaced.
+    that a person made or edited may be replaced. memory_limit_bytes: of the whole process; a file whose reading would
+    take more is refused.
     """
 
     dataset: Path
@@ -32,6 +34,7 @@ class PlanRequest:
     minutes: float | None = None
     transform: Transform | None = None
     overwrite: bool = False
+    memory_limit_bytes: int | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -50,7 +53,7 @@ class Planned:
 
 def plan_dataset(request: PlanRequest, observer: Observer) -> Planned:
     """Measures the dataset, makes the plan and writes both where that is asked for. Raises InputError, MachineError."""
-    with taking(request.transform):
+    with taking(request.transform), memory_limit(request.memory_limit_bytes):
         dataset = open_noted(request.dataset, observer)
         claim(request.files, {"of the dataset": dataset.files}, overwrite=request.overwrite)
         fingerprint = measure_fingerprint(dataset, staged(observer, "measuring"))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unetr.app.options import Overwrite, Preset, TransformName, finite, transform_named
+from unetr.app.options import Overwrite, Preset, ReadingLimit, TransformName, bytes_of, finite, transform_named
 from unetr.app.printing import say, write_out
 from unetr.app.views.progress import progress
 from unetr.app.views.training import TrainingView
@@ -26,6 +26,7 @@ def plan(
     ] = None,
     overwrite: Overwrite = False,
     transform: TransformName = None,
+    memory_limit: ReadingLimit = None,
     template: Annotated[bool, typer.Option("--template", help="Print a plan to fill in by hand, and stop.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a plan, and stop.")] = False,
 ) -> None:
@@ -49,6 +50,7 @@ def plan(
         minutes=minutes,
         transform=transform_named(transform),
         overwrite=overwrite,
+        memory_limit_bytes=bytes_of(memory_limit),
     )
     with progress() as bar:
         planned = plan_dataset(request, TrainingView(bar))

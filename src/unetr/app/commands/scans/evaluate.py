@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetr.app.options import Json, Overwrite, TransformName, finite, transform_named
+from unetr.app.options import Json, Overwrite, ReadingLimit, TransformName, bytes_of, finite, transform_named
 from unetr.app.printing import print_json, print_table, say
 from unetr.app.views.progress import OnScreen, progress
 from unetr.app.views.training import print_scores
@@ -33,6 +33,7 @@ def evaluate(
         int | None, typer.Option(help="Leave out voxels whose true label is this value.", min=1, max=65535)
     ] = None,
     transform: TransformName = None,
+    memory_limit: ReadingLimit = None,
     only_predicted: Annotated[
         bool, typer.Option("--only-predicted", help="Leave out labels that have no prediction, instead of scoring 0.")
     ] = False,
@@ -50,9 +51,10 @@ def evaluate(
     """
     from unetr.jobs.evaluate import EvaluateRequest, score_files, seems_unlabelled, write_scores
 
-    folder, affine = out or (predictions if predictions.is_dir() else predictions.parent), transform_named(transform)
+    folder, limit = out or (predictions if predictions.is_dir() else predictions.parent), bytes_of(memory_limit)
+    affine = transform_named(transform)
     request = EvaluateRequest(
-        predictions, labels, folder, plan, ignore_label, tolerance_mm, only_predicted, affine, overwrite
+        predictions, labels, folder, plan, ignore_label, tolerance_mm, only_predicted, affine, overwrite, limit
     )
     with progress() as bar:
         results = score_files(request, OnScreen(bar))
