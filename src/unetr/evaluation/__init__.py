@@ -1,1 +1,1 @@
-"""How good a segmentation is: overlap and surface metrics, per case and class. Knows label arrays, no network."""
+"""How good a segmentation is: Dice and surface metrics, per case and class. Knows label arrays, no network."""

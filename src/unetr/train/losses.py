@@ -80,8 +80,8 @@ def region_loss(logits: Tensor, target: Tensor, options: LossPlan, total: Total 
         cross_entropy = (each * weighted).sum() / total(valid.sum()).clamp_min(1)
         share = torch.sigmoid(logits) * valid
         power = 2 if options.squared else 1
-        overlap = (share * truth).sum(2)
-        sums = (overlap, share.pow(power).sum(2), truth.pow(power).sum(2))
+        intersection = (share * truth).sum(2)
+        sums = (intersection, share.pow(power).sum(2), truth.pow(power).sum(2))
         dice = (_dice_terms(*sums, options, total) * weights).sum(0).mean()
         shares = torch.stack([dice, cross_entropy])
         whole = total(shares.detach())
@@ -135,17 +135,17 @@ def _weights(logits: Tensor, options: LossPlan) -> Tensor:
     return torch.tensor(values, dtype=_precision(logits), device=logits.device)
 
 
-def _dice_terms(overlap: Tensor, predicted: Tensor, true: Tensor, options: LossPlan, total: Total) -> Tensor:
+def _dice_terms(intersection: Tensor, predicted: Tensor, true: Tensor, options: LossPlan, total: Total) -> Tensor:
     """From sums over voxels, each [B, J], to the cost of each class: [B, J], or [1, J] with `dice_over_batch`.
 
     Divided by the windows of the whole batch, so that the sum over the rows is the mean; with `dice_over_batch` the
     row is the whole batch's, in every process.
     """
     if options.dice_over_batch:
-        overlap, predicted, true = (_shared_sum(part, total) for part in (overlap, predicted, true))
-        return 1 - (2 * overlap + SMOOTHING) / (predicted + true + SMOOTHING)
-    windows = total(torch.tensor(float(len(overlap)), dtype=torch.float64)).item()
-    return (1 - (2 * overlap + SMOOTHING) / (predicted + true + SMOOTHING)) / windows
+        intersection, predicted, true = (_shared_sum(part, total) for part in (intersection, predicted, true))
+        return 1 - (2 * intersection + SMOOTHING) / (predicted + true + SMOOTHING)
+    windows = total(torch.tensor(float(len(intersection)), dtype=torch.float64)).item()
+    return (1 - (2 * intersection + SMOOTHING) / (predicted + true + SMOOTHING)) / windows
 
 
 def _shared_sum(part: Tensor, total: Total) -> Tensor:
@@ -173,7 +173,7 @@ class _DiceCrossEntropy(torch.autograd.Function):
         b, j = logits.shape[:2]
         flat, truth = logits.flatten(2), target.flatten(1)
         share = torch.empty(flat.shape, dtype=weights.dtype, device=logits.device)
-        # Sums over millions of voxels, by class: overlap, predicted, true; and cost and weight of the cross entropy.
+        # Sums over millions of voxels, by class: intersection, predicted, true; cost and weight of the cross entropy.
         sums = torch.zeros(3, b, j, dtype=torch.float64, device=logits.device)
         entropy = torch.zeros(2, dtype=torch.float64, device=logits.device)
         with torch.autocast(logits.device.type, enabled=False):
@@ -184,10 +184,10 @@ class _DiceCrossEntropy(torch.autograd.Function):
                 sums[:, item] += sums_part
                 entropy += entropy_part
             with torch.enable_grad():
-                overlap, predicted = sums[0].requires_grad_(), sums[1].requires_grad_()
-                terms = _dice_terms(overlap, predicted, sums[2], options, total) * weights
+                intersection, predicted = sums[0].requires_grad_(), sums[1].requires_grad_()
+                terms = _dice_terms(intersection, predicted, sums[2], options, total) * weights
                 dice = terms[:, 0 if options.include_background else 1 :].sum(0).mean()
-                slopes = torch.autograd.grad(dice, (overlap, predicted))
+                slopes = torch.autograd.grad(dice, (intersection, predicted))
         entropy, dice = total(entropy), dice.detach()
         entropy[1].clamp_min_(torch.finfo(weights.dtype).tiny)  # everything may be ignored
         cross_entropy = (entropy[0] / entropy[1]).to(weights.dtype)
@@ -196,25 +196,27 @@ class _DiceCrossEntropy(torch.autograd.Function):
         innermost = logits.is_contiguous(memory_format=torch.channels_last_3d)
         ctx.layout = torch.channels_last_3d if innermost else torch.contiguous_format
         ctx.shape, ctx.dtype = logits.shape, logits.dtype
-        by_overlap, by_predicted = (slope.to(weights.dtype) for slope in slopes)
-        ctx.save_for_backward(share, target, by_overlap, by_predicted, (weights / entropy[1]).to(weights.dtype))
+        by_intersection, by_predicted = (slope.to(weights.dtype) for slope in slopes)
+        ctx.save_for_backward(share, target, by_intersection, by_predicted, (weights / entropy[1]).to(weights.dtype))
         ctx.mark_non_differentiable(dice, cross_entropy)
         return dice + cross_entropy, dice, cross_entropy
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None, None, None]:
-        share, target, by_overlap, by_predicted, voxel_share = ctx.saved_tensors
+        share, target, by_intersection, by_predicted, voxel_share = ctx.saved_tensors
         gradient = torch.empty(ctx.shape, dtype=ctx.dtype, device=share.device, memory_format=ctx.layout)
         flat, truth = gradient.flatten(2), target.flatten(1)
         with torch.autocast(share.device.type, enabled=False):
             # The gradient is linear in all three slopes, so the factor from outside goes there.
-            by_overlap, by_predicted, voxel_share = (slope * grad for slope in (by_overlap, by_predicted, voxel_share))
+            by_intersection, by_predicted, voxel_share = (
+                slope * grad for slope in (by_intersection, by_predicted, voxel_share)
+            )
             for item, part in _chunks(share):
                 y, t = share[item, :, part], truth[item, None, part]
                 index = t.long().clamp_min(0)
                 out = y * (2 * by_predicted[item, :, None]) if ctx.squared else by_predicted[item, :, None].expand_as(y)
-                at_truth = by_overlap[item][index] * y.gather(0, index) - voxel_share[index] * (t >= 0)
+                at_truth = by_intersection[item][index] * y.gather(0, index) - voxel_share[index] * (t >= 0)
                 out = (out - ((out * y).sum(0, keepdim=True) + at_truth)) * y
                 flat[item, :, part] = out.scatter_add_(0, index, at_truth)
         return gradient, None, None, None, None
@@ -241,8 +243,8 @@ def _chunk_sums(logits: Tensor, truth: Tensor, weights: Tensor, share: Tensor, s
     torch.mul(log_share.exp_(), valid, out=share)
     hit = share.gather(0, index[None])[0]
     j = share.shape[0]
-    overlap = torch.bincount(index, weights=hit.double(), minlength=j)
+    intersection = torch.bincount(index, weights=hit.double(), minlength=j)
     count = torch.bincount(index, weights=valid.double(), minlength=j)
     predicted = torch.linalg.vector_norm(share, dim=1).square() if squared else share.sum(1)
     entropy = torch.stack([cost, voxel_weights.sum(dtype=torch.float64)])
-    return torch.stack([overlap, predicted.double(), count]), entropy
+    return torch.stack([intersection, predicted.double(), count]), entropy
