@@ -56,7 +56,7 @@ SHORTER = [
     (r"^unetr demo$", r"unetr demo --no-train"),
 ]
 # And of calls from Python.
-SHORTER_CALLS = [(r"\bminutes=\d+", 'steps=2, preset="tiny"')]
+SHORTER_CALLS = [(r"\bminutes=\d+", 'steps=2, preset="tiny"'), (r'\bfold="every"', 'fold="every", folds=2')]
 # Other commands that a page may show.
 PLAIN = ("cd ", "sha256sum ")
 
