@@ -71,3 +71,8 @@ def test_tables_and_code_may_be_wide(tmp_path: Path) -> None:
     wide = "word " * 40
     (tmp_path / "page.md").write_text(f"{wide}\n| {wide} |\n```\n{wide}\n```\n", encoding="utf-8")
     assert house.long_lines(tmp_path, 120) == {"page.md": [len(wide)]}
+
+
+def test_no_page_holds_both_sides_of_a_merge() -> None:
+    begun = [page.name for page in TREE.rglob("*.md") if "\n" + "<" * 7 in page.read_text(encoding="utf-8")]
+    assert begun == []

@@ -9,6 +9,8 @@ load_from_elsewhere()
 
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
+from unetr.core.version import __version__  # noqa: E402
+
 if TYPE_CHECKING:
     from unetr.core.observer import Observer
     from unetr.core.space.volume import Volume
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from unetr.jobs.training.train_model import fit, pretrain
     from unetr.train.observer import TrainingObserver
 
-__version__ = "0.1.0"
 __all__ = [
     "Observer",
     "PredictObserver",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
-from unetr.core.text.printable import printable
+from unetr.printable import printable
 
 _INSTALL = {
     "torch": "unetr[train]",
@@ -34,7 +34,7 @@ class UnetrError(Exception):
 
     It speaks to callers from Python and from the command line alike, so it names no command-line option. hint: the
     argument of a function that would change the outcome, such as "strict"; the command line tells its option for it.
-    What a terminal would not show as it is (controls, bidi marks) is escaped; see `unetr.core.text.printable`.
+    What a terminal would not show as it is (controls, bidi marks) is escaped; see `unetr.printable`.
     """
 
     exit_code: ClassVar[int] = 2

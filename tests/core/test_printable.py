@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetr.core.text.printable import csv_cell, printable, printable_json, printable_lines
 from unetr.errors import InputError
+from unetr.printable import csv_cell, printable, printable_json, printable_lines
 
 EVERY = st.text(st.characters(exclude_categories=()), max_size=60)  # halves of characters included
 BAD_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from unetr.core.text.printable import shortened
+from unetr.printable import shortened
 from unetr.report.page import ReportInput, WorstCase, report_html, write_report
 from unetr.report.text import Html, element, joined, markup, table
 

@@ -15,7 +15,6 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from unetr import __version__
 from unetr.app.commands.data import check, plan, recipe
 from unetr.app.commands.models import convert, export, info, models
 from unetr.app.commands.scans import demo, evaluate, predict, report
@@ -26,8 +25,9 @@ from unetr.app.printing import write_line
 from unetr.app.streams import only_own_words
 from unetr.core.machine.offline import keep_to_given_folders
 from unetr.core.machine.system import STOP_SIGNALS
-from unetr.core.text.printable import printable, printable_lines
+from unetr.core.version import __version__
 from unetr.errors import CancelledError, InputError, StoppedError, UnetrError, expected_error
+from unetr.printable import printable, printable_lines
 
 # How errors are shown, and whether libraries may speak, as the options before the command say.
 _shown = {"traceback": False}

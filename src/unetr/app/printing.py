@@ -10,7 +10,7 @@ from typing import Any
 from unetr.app.streams import bar_is_shown, own_out, say_line, screen_width
 from unetr.app.tables import table_lines
 from unetr.core.text.numbers import defined
-from unetr.core.text.printable import printable, printable_json
+from unetr.printable import printable, printable_json
 
 
 def write_out(text: str) -> None:

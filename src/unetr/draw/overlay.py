@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from unetr.core.space.geometry import orientation_of, place
 from unetr.core.space.volume import Array, Volume
-from unetr.core.text.printable import printable
 from unetr.draw.colours import class_colour, rgb
 from unetr.draw.drawing import Axes, Figure, FigureCanvasAgg, Patch, withStroke
+from unetr.printable import printable
 
 Spacing = tuple[float, float, float]
 

@@ -16,11 +16,11 @@ from typing import Any
 
 from unetr.core.files.atomic import write_text
 from unetr.core.text.numbers import defined
-from unetr.core.text.printable import csv_cell, printable_json
 from unetr.core.text.reading import read_json
 from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError, MachineError
 from unetr.evaluation.summary import METRICS, Statistic, case_means, statistic
+from unetr.printable import csv_cell, printable_json
 
 FORMAT_VERSION = 1
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from unetr.core.plan.schema import Plan
 from unetr.core.space.volume import Volume
-from unetr.core.text.printable import printable
 from unetr.core.text.untrusted import untrusted
 from unetr.errors import InputError
 from unetr.infer.options import PredictOptions
 from unetr.prepare.datasets.cases import read_scan
+from unetr.printable import printable
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetr import __version__
 from unetr.core.space.volume import Volume
+from unetr.core.version import __version__
 from unetr.errors import InputError
 from unetr.io.scan import write_volume
 

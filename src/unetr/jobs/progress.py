@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from unetr.core.text.numbers import counted, number
-from unetr.core.text.printable import printable
 from unetr.jobs.predict.observer import PredictObserver
+from unetr.printable import printable
 from unetr.train.observer import TrainedStep, TrainingObserver
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unetr.core.text.printable import printable
 from unetr.core.text.untrusted import untrusted
 from unetr.draw.colours import class_colour
 from unetr.draw.drawing import Axes, Figure, FigureCanvasAgg, FuncFormatter, MaxNLocator
 from unetr.evaluation.results import Results
+from unetr.printable import printable
 
 Columns = dict[str, NDArray[np.float64]]
 

@@ -6,7 +6,7 @@ import base64
 import html
 from collections.abc import Iterable, Sequence
 
-from unetr.core.text.printable import printable_lines
+from unetr.printable import printable_lines
 
 
 class Html(str):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unetr.app.printing import say
 from unetr.app.streams import own_err, show_bar
 from unetr.core.observer import Observer
-from unetr.core.text.printable import printable
+from unetr.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, Task, TaskID

@@ -10,11 +10,11 @@ import yaml
 
 from unetr.core.files.atomic import write_text
 from unetr.core.plan.schema import Plan
-from unetr.core.text.printable import printable_lines
 from unetr.core.text.reading import parse_yaml, read_text
 from unetr.core.text.records import record_from
 from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
+from unetr.printable import printable_lines
 
 # For editors; made by tools/plan_schema.py.
 SCHEMA = Path(__file__).with_name("plan.schema.json")

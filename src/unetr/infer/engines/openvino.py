@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from unetr import __version__
 from unetr.core.machine.system import available_cores
+from unetr.core.version import __version__
 from unetr.errors import InputError, MachineError
 from unetr.infer.engines.compiled_cache import cache_key, read_compiled, write_compiled
 from unetr.infer.sweep.windows import Engine, Float
@@ -114,7 +114,7 @@ def openvino_network_of(core: Any, opened: Opened) -> Any:
 
 def _core() -> Any:
     try:
-        import unetr.model.graph.openvino.runtime  # noqa: F401
+        from unetr.model.graph.openvino import runtime  # noqa: F401
     except ImportError:
         raise MachineError("engine openvino: OpenVINO is not installed; run: pip install openvino") from None
     return _core_of_the_process()

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, TextIO
 
 from unetr.core.machine.offline import keep_to_given_folders
 from unetr.core.machine.system import STOP_SIGNALS
-from unetr.core.text.printable import printable, printable_lines
 from unetr.errors import CancelledError, InputError, StoppedError, UnetrError, expected_error
 from unetr.jobs.apart.job import checked, read_request, write_error, write_result
 from unetr.jobs.apart.registry import JOBS
+from unetr.printable import printable, printable_lines
 from unetr.report import training_lines as lines
 from unetr.train.observer import TrainedStep, TrainingObserver
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unetr import __version__
 from unetr.core.observer import Observer
+from unetr.core.version import __version__
 from unetr.errors import InputError
 from unetr.jobs.predict.report import CaseRecord, Report, digest_of, read_report, write_report
 from unetr.jobs.predict.request import PredictRequest

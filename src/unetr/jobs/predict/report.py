@@ -18,11 +18,11 @@ from pydantic import BeforeValidator, Field, ValidationError
 from unetr.core.files.atomic import write_text
 from unetr.core.files.digest import file_sha256, size_and_sha256
 from unetr.core.machine.memory import peak_bytes
-from unetr.core.text.printable import csv_cell, printable_json
 from unetr.core.text.reading import parse_json, read_text
 from unetr.core.text.records import Record
 from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
+from unetr.printable import csv_cell, printable_json
 
 REPORT_NAME = "report.json"
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unetr.core.files.atomic import write_text
-from unetr.core.text.printable import csv_cell
 from unetr.core.text.reading import read_text
 from unetr.errors import InputError
 from unetr.prepare.datasets.dataset import Case, Dataset
 from unetr.prepare.datasets.folds import split_held_out
 from unetr.prepare.paper.recipes import VALIDATION_SHARE, Recipe
+from unetr.printable import csv_cell
 
 # Which cases are held out does not depend on the seeds of the trainings.
 _SPLIT_SEED = 0

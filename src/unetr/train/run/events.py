@@ -17,7 +17,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from unetr.core.files.atomic import machine_error
-from unetr.core.text.printable import printable
+from unetr.printable import printable
 from unetr.train.observer import TrainedStep, TrainingObserver
 from unetr.train.optimise.transfer import Transfer
 from unetr.train.validate import Validation

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from unetr.core.files.atomic import machine_error, remove_leftovers, write_text
 from unetr.core.machine.system import flush_to_disk
-from unetr.core.text.printable import csv_cell
 from unetr.core.text.untrusted import untrusted
+from unetr.printable import csv_cell
 from unetr.train.run.folder import CACHE, Run
 
 

@@ -10,8 +10,8 @@ import typer
 from unetr.app.options import Json
 from unetr.app.printing import print_json, print_table, write_out
 from unetr.core.text.numbers import number
-from unetr.core.text.printable import printable_lines
 from unetr.errors import InputError
+from unetr.printable import printable_lines
 
 
 def models(
