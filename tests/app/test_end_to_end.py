@@ -206,7 +206,7 @@ def test_evaluate_agrees_with_the_run_and_with_counting(
         name, value = f"{score['case']}.nii.gz", {"ball": 1, "shell": 2}[score["label"]]
         expected = dice(voxels(finished_run / "validation" / name), voxels(dataset / "labels" / name), value)
         assert score["dice"] == pytest.approx(expected, abs=1e-12)
-        assert f"{expected:.4f}" in outcome.out
+        assert f"{expected:.3f}" in outcome.out
     missing = unetr("evaluate", finished_run / "validation", dataset / "labels", *plan, "-o", tmp_path)
     assert missing.err.count("counted as empty") == 4
 
