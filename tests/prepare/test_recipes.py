@@ -192,8 +192,9 @@ def test_the_tables_are_the_data_set_again(brain: Path, tmp_path: Path) -> None:
         assert image.data.shape[0] == 4 and label is not None
         assert np.array_equal(label.data, read_label(brain / "labelsTr" / f"{case.id}.nii.gz").data)
     write_tables(recipe, learned, test, tmp_path / "out")
-    with pytest.raises(InputError, match="another data set or other --splits"):
+    with pytest.raises(InputError, match="another data set or another number of splits") as refused:
         write_tables(recipe, *learned_cases(recipe, dataset, splits=4), tmp_path / "out")
+    assert refused.value.hint == "splits"
 
 
 def test_every_plan_says_where_its_numbers_come_from(btcv: Path) -> None:
