@@ -114,7 +114,7 @@ def openvino_network_of(core: Any, opened: Opened) -> Any:
 
 def _core() -> Any:
     try:
-        from unetr.model.graph.openvino import runtime  # noqa: F401
+        from unetr.model.graph.openvino.runtime import ov  # noqa: F401
     except ImportError:
         raise MachineError("engine openvino: OpenVINO is not installed; run: pip install openvino") from None
     return _core_of_the_process()
