@@ -83,9 +83,12 @@ def _told(parts: list[Shown]) -> dict[str, Any]:
 
 def _print_shown(shown: Shown) -> None:
     from unetr.app.views.training import print_scores
+    from unetr.core.text.numbers import counted
 
     print_scores(shown.results)
     for what, path in (("label file", shown.label_file), ("picture", shown.picture), ("report", shown.page)):
         say(f"{what + ':':<12}{path}")
-    took = f"{shown.seconds:.0f} seconds" if shown.seconds < 60 else f"{shown.seconds / 60:.1f} minutes"
+    took = (
+        counted(max(1, round(shown.seconds)), "second") if shown.seconds < 60 else f"{shown.seconds / 60:.1f} minutes"
+    )
     say(f"done in {took}")
