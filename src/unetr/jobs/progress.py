@@ -6,9 +6,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from unetr.core.text.numbers import counted, number
 from unetr.jobs.predict.observer import PredictObserver
 from unetr.printable import printable
+from unetr.report import training_lines as lines
 from unetr.train.observer import TrainedStep, TrainingObserver
 
 if TYPE_CHECKING:
@@ -46,25 +46,22 @@ class PrintProgress(TrainingObserver, PredictObserver):
 
     def on_fold(self, fold: int, folds: int) -> None:
         """A line."""
-        self.on_note(f"fold {fold} of 0 to {folds - 1}")
+        self.on_note(lines.of_fold(fold, folds))
 
     def on_step(self, done: TrainedStep) -> None:
         """A line now and then, with the loss."""
         known = f"step {done.step} of {'?' if done.steps is None else done.steps}"
         last = done.step == done.steps
-        self._now_and_then("step", f"{known}: loss {done.loss:.3f}, {done.seconds:.2f} s/step", last)
+        self._now_and_then("step", f"{known}: {lines.of_step(done)}", last)
 
     def on_validation(self, found: Validation) -> None:
         """A line, with the Dice of each class or region."""
-        each = ", ".join(f"{name} {number(value, 3)}" for name, value in found.dice.items())
-        self.on_note(f"step {found.step}: mean Dice {number(found.mean_dice, 3)} ({each})")
+        self.on_note(lines.of_validation(found))
 
     def on_transfer(self, transfer: Transfer) -> None:
-        """A line, with how many weights fit."""
-        others = counted(len(transfer.adapted), "weight")
-        self.on_note(
-            f"{counted(len(transfer.loaded), 'weight')} taken from the model as they are, {others} made to fit"
-        )
+        """How many weights fit, and a line for each that was made to."""
+        for line in lines.of_transfer(transfer):
+            self.on_note(line)
 
     def on_estimate(self, text: str) -> None:
         """A line."""

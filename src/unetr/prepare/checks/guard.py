@@ -111,10 +111,6 @@ def untrained_labels(cases: Sequence[Prepared], folds: Mapping[int, Sequence[str
     return problems
 
 
-def _in_most(having: Sequence[Prepared], concerned: int, words: str) -> str:
-    return f"in {len(having)} of {concerned} cases, such as {having[0].case!r}, {words}"
-
-
 def _constant(volume: Volume, image: Image, plan: Plan) -> dict[str, str]:
     """Channels that vary in the scan and do not after preparation; constant scans are `check_dataset`'s to tell."""
     found = {}
