@@ -1,0 +1,1 @@
+"""Jobs that outlive the process: what was asked for is kept on disk until its result is delivered, and done once."""
