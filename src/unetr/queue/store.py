@@ -337,8 +337,9 @@ def _sql(states: Sequence[JobState]) -> str:
     return "(" + ", ".join(f"'{state}'" for state in states) + ")"
 
 
-def _settings_of(told: Mapping[str, Any]) -> Settings:
-    return Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()})
+def _settings_of(told: dict[str, Any]) -> Settings:
+    told["series"], told["forms"] = tuple(told["series"]), tuple(told["forms"])
+    return Settings(**told)
 
 
 def _job_of(row: sqlite3.Row) -> JobRecord:
