@@ -20,6 +20,7 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
+from tests.orthanc import Orthanc, running_orthanc
 
 TESTS = Path(__file__).resolve().parent
 SHARED_DATA = TESTS.parents[1] / "shared" / "data"
@@ -201,3 +202,10 @@ def decode():
 def maker() -> ModuleType:
     """tests/io/dicom/dicom_maker.py: writes DICOM series."""
     return _load("io/dicom/dicom_maker")
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
+    """A real, empty Orthanc of this test's own; skipped where there is none on this machine."""
+    with running_orthanc(tmp_path / "orthanc") as running:
+        yield running
