@@ -8,48 +8,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unetr.errors import InputError, MachineError
-from unetr.queue.record import (
-    ENDED,
-    WAITING,
-    JobError,
-    JobEvent,
-    JobRecord,
-    JobSpec,
-    JobState,
-    ResultFile,
-    ScanRecord,
-    Settings,
-)
+from unetr.errors import InputError
+from unetr.queue.database import Database
+from unetr.queue.record import ENDED, WAITING, JobError, JobEvent, JobRecord, JobSpec, JobState, ResultFile, ScanRecord
+from unetr.queue.rows import event_of, job_of, scan_of, states_sql
 
 MOST_WAITING = 32
 MOST_ATTEMPTS = 3
-_BUSY_MS = 10_000
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS scans (
-  id TEXT PRIMARY KEY, files TEXT NOT NULL, bytes INTEGER NOT NULL, created_s REAL NOT NULL, facts TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS jobs (
-  id TEXT PRIMARY KEY, scan TEXT NOT NULL, model TEXT NOT NULL, model_sha256 TEXT NOT NULL, settings TEXT NOT NULL,
-  version TEXT NOT NULL, state TEXT NOT NULL, created_s REAL NOT NULL, updated_s REAL NOT NULL,
-  attempts INTEGER NOT NULL DEFAULT 0, cancelling INTEGER NOT NULL DEFAULT 0, owner TEXT, lease_s REAL,
-  results TEXT NOT NULL DEFAULT '[]', summary TEXT NOT NULL DEFAULT '{}', error TEXT, origin TEXT NOT NULL DEFAULT '{}'
-) STRICT;
-CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, created_s);
-CREATE TABLE IF NOT EXISTS events (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, job TEXT NOT NULL, state TEXT NOT NULL, at_s REAL NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS events_by_job ON events (job, number);
-"""
 
 
 class QueueFullError(InputError):
@@ -64,22 +36,11 @@ class JobStore:
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._lock = threading.RLock()
-        try:
-            self._connection = sqlite3.connect(
-                path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False
-            )
-            self._connection.row_factory = sqlite3.Row
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {_BUSY_MS}"):
-                self._connection.execute(f"PRAGMA {pragma}")
-            self._connection.executescript(_TABLES)
-        except sqlite3.Error as error:
-            raise MachineError(f"{path}: cannot be opened as the database of jobs: {error}") from error
+        self._database = Database(path)
 
     def close(self) -> None:
         """Ends the connection."""
-        with self._lock:
-            self._connection.close()
+        self._database.close()
 
     # Scans
 
@@ -94,7 +55,7 @@ class JobStore:
 
     def scan(self, scan: str) -> ScanRecord:
         """Raises InputError where there is none."""
-        return _scan_of(self._one("SELECT * FROM scans WHERE id = ?", (scan,), "scan"))
+        return scan_of(self._database.row("scan", "SELECT * FROM scans WHERE id = ?", (scan,)))
 
     def describe_scan(self, scan: str, facts: Mapping[str, Any]) -> None:
         """Notes what reading the scan told."""
@@ -119,8 +80,10 @@ class JobStore:
         with self.changing() as connection:
             row = connection.execute("SELECT * FROM jobs WHERE id = ?", (spec.id,)).fetchone()
             if row is not None and row["state"] not in (JobState.FAILED, JobState.CANCELLED):
-                return _job_of(row)
-            waiting = connection.execute(f"SELECT count(*) FROM jobs WHERE state IN {_sql(WAITING)}").fetchone()[0]
+                return job_of(row)
+            waiting = connection.execute(f"SELECT count(*) FROM jobs WHERE state IN {states_sql(WAITING)}").fetchone()[
+                0
+            ]
             if waiting >= most_waiting:
                 raise QueueFullError(f"{waiting} jobs wait already, which is the most; try again later")
             connection.execute("DELETE FROM jobs WHERE id = ?", (spec.id,))
@@ -145,20 +108,18 @@ class JobStore:
 
     def job(self, job: str) -> JobRecord:
         """Raises InputError where there is none."""
-        return _job_of(self._one("SELECT * FROM jobs WHERE id = ?", (job,), "job"))
+        return job_of(self._database.row("job", "SELECT * FROM jobs WHERE id = ?", (job,)))
 
     def jobs(self, states: Sequence[JobState] = tuple(JobState), limit: int = 100) -> list[JobRecord]:
         """The newest first."""
-        with self._lock:
-            rows = self._connection.execute(
-                f"SELECT * FROM jobs WHERE state IN {_sql(states)} ORDER BY created_s DESC LIMIT ?", (limit,)
-            ).fetchall()
-        return [_job_of(row) for row in rows]
+        rows = self._database.rows(
+            f"SELECT * FROM jobs WHERE state IN {states_sql(states)} ORDER BY created_s DESC LIMIT ?", (limit,)
+        )
+        return [job_of(row) for row in rows]
 
     def counts(self) -> dict[JobState, int]:
         """How many jobs are in each state."""
-        with self._lock:
-            rows = self._connection.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall()
+        rows = self._database.rows("SELECT state, count(*) FROM jobs GROUP BY state")
         return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in rows}
 
     def claim(self, owner: str, lease_s: float, states: Sequence[JobState] = (JobState.READY,)) -> JobRecord | None:
@@ -170,7 +131,7 @@ class JobStore:
         with self.changing() as connection:
             self._take_back(connection, now)
             row = connection.execute(
-                f"SELECT * FROM jobs WHERE state IN {_sql(states)} ORDER BY created_s LIMIT 1"
+                f"SELECT * FROM jobs WHERE state IN {states_sql(states)} ORDER BY created_s LIMIT 1"
             ).fetchone()
             if row is None:
                 return None
@@ -245,7 +206,9 @@ class JobStore:
     def forget(self, job: str) -> None:
         """Removes a job that has ended, and its events. Its files are the caller's to remove before."""
         with self.changing() as connection:
-            gone = connection.execute(f"DELETE FROM jobs WHERE id = ? AND state IN {_sql(ENDED)}", (job,)).rowcount
+            gone = connection.execute(
+                f"DELETE FROM jobs WHERE id = ? AND state IN {states_sql(ENDED)}", (job,)
+            ).rowcount
             if gone:
                 connection.execute("DELETE FROM events WHERE job = ?", (job,))
 
@@ -261,37 +224,19 @@ class JobStore:
 
     def idle_scans(self, before_s: float) -> list[ScanRecord]:
         """Scans from before that time that no job needs."""
-        with self._lock:
-            rows = self._connection.execute(
-                "SELECT * FROM scans WHERE created_s < ? AND id NOT IN (SELECT scan FROM jobs)", (before_s,)
-            ).fetchall()
-        return [_scan_of(row) for row in rows]
+        rows = self._database.rows(
+            "SELECT * FROM scans WHERE created_s < ? AND id NOT IN (SELECT scan FROM jobs)", (before_s,)
+        )
+        return [scan_of(row) for row in rows]
 
     def events(self, job: str, after: int = 0) -> list[JobEvent]:
         """The changes of a job's state with numbers above `after`, oldest first."""
-        with self._lock:
-            rows = self._connection.execute(
-                "SELECT * FROM events WHERE job = ? AND number > ? ORDER BY number", (job, after)
-            ).fetchall()
-        return [JobEvent(number=r["number"], job=job, state=JobState(r["state"]), at_s=r["at_s"]) for r in rows]
+        rows = self._database.rows("SELECT * FROM events WHERE job = ? AND number > ? ORDER BY number", (job, after))
+        return [event_of(row) for row in rows]
 
-    @contextmanager
-    def changing(self) -> Iterator[sqlite3.Connection]:
+    def changing(self) -> AbstractContextManager[sqlite3.Connection]:
         """One transaction: all of it or nothing. Tables of others, such as a node's deliveries, may join in it."""
-        with self._lock:
-            nested = self._connection.in_transaction
-            try:
-                if not nested:
-                    self._connection.execute("BEGIN IMMEDIATE")
-                yield self._connection
-                if not nested:
-                    self._connection.execute("COMMIT")
-            except BaseException as error:
-                if not nested and self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error):
-                    raise MachineError(f"the database of jobs cannot be written: {error}; free space") from error
-                raise
+        return self._database.changing()
 
     def _move(self, job: str, states: Sequence[JobState], to: JobState, owner: str | None = None, **told: str) -> bool:
         """Changes the state where it is one of `states`, and the owner is the given one; whether it did."""
@@ -300,7 +245,7 @@ class JobStore:
         with self.changing() as connection:
             moved = connection.execute(
                 f"UPDATE jobs SET state = ?, updated_s = ?, owner = NULL, lease_s = NULL, cancelling = 0{columns} "
-                f"WHERE id = ? AND state IN {_sql(states)} AND (? IS NULL OR owner = ?)",
+                f"WHERE id = ? AND state IN {states_sql(states)} AND (? IS NULL OR owner = ?)",
                 (to, now, *told.values(), job, owner, owner),
             ).rowcount
             if moved:
@@ -322,54 +267,5 @@ class JobStore:
                 self._move(row["id"], (JobState.RUNNING,), JobState.READY)
         return len(rows)
 
-    def _one(self, query: str, values: Sequence[str], what: str) -> sqlite3.Row:
-        with self._lock:
-            row: sqlite3.Row | None = self._connection.execute(query, values).fetchone()
-        if row is None:
-            raise InputError(f"no such {what}; it may have been removed after its time")
-        return row
-
     def _note(self, connection: sqlite3.Connection, job: str, state: JobState, now: float) -> None:
         connection.execute("INSERT INTO events (job, state, at_s) VALUES (?, ?, ?)", (job, state, now))
-
-
-def _sql(states: Sequence[JobState]) -> str:
-    return "(" + ", ".join(f"'{state}'" for state in states) + ")"
-
-
-def _settings_of(told: dict[str, Any]) -> Settings:
-    told["series"], told["forms"] = tuple(told["series"]), tuple(told["forms"])
-    return Settings(**told)
-
-
-def _job_of(row: sqlite3.Row) -> JobRecord:
-    spec = JobSpec(
-        scan=row["scan"],
-        model=row["model"],
-        model_sha256=row["model_sha256"],
-        settings=_settings_of(json.loads(row["settings"])),
-        version=row["version"],
-    )
-    return JobRecord(
-        id=row["id"],
-        spec=spec,
-        state=JobState(row["state"]),
-        created_s=row["created_s"],
-        updated_s=row["updated_s"],
-        attempts=row["attempts"],
-        cancelling=bool(row["cancelling"]),
-        results=tuple(ResultFile(**one) for one in json.loads(row["results"])),
-        summary=json.loads(row["summary"]),
-        error=None if row["error"] is None else JobError(**json.loads(row["error"])),
-        origin=json.loads(row["origin"]),
-    )
-
-
-def _scan_of(row: sqlite3.Row) -> ScanRecord:
-    return ScanRecord(
-        id=row["id"],
-        files=tuple(json.loads(row["files"])),
-        bytes=row["bytes"],
-        created_s=row["created_s"],
-        facts=json.loads(row["facts"]),
-    )

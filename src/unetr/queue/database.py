@@ -1,0 +1,85 @@
+"""The database's file: its tables, one connection, transactions. SQLite in WAL mode, flushed at every commit."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from unetr.errors import InputError, MachineError
+
+_BUSY_MS = 10_000
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS scans (
+  id TEXT PRIMARY KEY, files TEXT NOT NULL, bytes INTEGER NOT NULL, created_s REAL NOT NULL, facts TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS jobs (
+  id TEXT PRIMARY KEY, scan TEXT NOT NULL, model TEXT NOT NULL, model_sha256 TEXT NOT NULL, settings TEXT NOT NULL,
+  version TEXT NOT NULL, state TEXT NOT NULL, created_s REAL NOT NULL, updated_s REAL NOT NULL,
+  attempts INTEGER NOT NULL DEFAULT 0, cancelling INTEGER NOT NULL DEFAULT 0, owner TEXT, lease_s REAL,
+  results TEXT NOT NULL DEFAULT '[]', summary TEXT NOT NULL DEFAULT '{}', error TEXT, origin TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, created_s);
+CREATE TABLE IF NOT EXISTS events (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, job TEXT NOT NULL, state TEXT NOT NULL, at_s REAL NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS events_by_job ON events (job, number);
+"""
+
+
+class Database:
+    """One file, that several threads and several processes may use at once. Raises MachineError where it cannot be."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        try:
+            self._connection = sqlite3.connect(
+                path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False
+            )
+            self._connection.row_factory = sqlite3.Row
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {_BUSY_MS}"):
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._connection.executescript(_TABLES)
+        except sqlite3.Error as error:
+            raise MachineError(f"{path}: cannot be opened as the database of jobs: {error}") from error
+
+    def close(self) -> None:
+        """Ends the connection."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def changing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it or nothing. Tables of others, such as a node's deliveries, may join in it."""
+        with self._lock:
+            nested = self._connection.in_transaction
+            try:
+                if not nested:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+                if not nested:
+                    self._connection.execute("COMMIT")
+            except BaseException as error:
+                if not nested and self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise MachineError(f"the database of jobs cannot be written: {error}; free space") from error
+                raise
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
+        """What a query finds. Raises MachineError where the file cannot be read."""
+        with self._lock:
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise MachineError(f"the database of jobs cannot be read: {error}") from error
+
+    def row(self, what: str, query: str, values: Sequence[object]) -> sqlite3.Row:
+        """The one that a query finds. what: "job" or "scan". Raises InputError where there is none."""
+        found = self.rows(query, values)
+        if not found:
+            raise InputError(f"no such {what}; it may have been removed after its time")
+        return found[0]
