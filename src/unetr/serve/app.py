@@ -1,0 +1,28 @@
+"""The application: all routes over one queue. Who may ask is decided around it, by `serve/safety/`."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from unetr.core.version import __version__
+from unetr.serve.options import ServeOptions
+from unetr.serve.routes import events, health, jobs, models, results, scans
+from unetr.serve.service import Service
+from unetr.serve.web.errors import tell_errors
+from unetr.serve.web.serving import Serving
+
+_ABOUT = """Segment 3D medical scans. Upload a scan, ask for a job, follow its events, fetch its results.
+
+Errors are `{"error": {"kind", "message", "hint"}}`. The same files are the same scan, and the same work is one job.
+"""
+
+
+def create_app(service: Service, options: ServeOptions) -> FastAPI:
+    """The application without anything around it: no tokens, no checks of hosts, no log."""
+    # Swagger's page would fetch its scripts from elsewhere.
+    app = FastAPI(title="unetr", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
+    app.state.serving = Serving(service, options)
+    tell_errors(app, str(service.folder.path))
+    for routes in (health, models, scans, jobs, events, results):
+        app.include_router(routes.router)
+    return app

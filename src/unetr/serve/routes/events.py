@@ -1,0 +1,76 @@
+"""What happens to a job, as it happens: server-sent events that a client can resume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from unetr.queue.record import ENDED, JobEvent
+from unetr.serve.routes.jobs import JobId, job_of
+from unetr.serve.schemas import ErrorAnswer, job_answer
+from unetr.serve.web.errors import BusyError, NotFoundError
+from unetr.serve.web.serving import Here, Serving
+
+router = APIRouter(prefix="/api/jobs", tags=["jobs"])
+# A comment in the stream, so that nobody on the way takes it for dead.
+_HEARTBEAT_S = 15
+# Longest time that one listener keeps a thread, so that all have their turn.
+_TURN_S = 1.0
+_MOST_LISTENERS = 400
+
+
+@router.get(
+    "/{job}/events",
+    summary="What happens to a job, as it happens",
+    response_class=EventSourceResponse,
+    responses={200: {"content": {"text/event-stream": {}}}, 404: {"model": ErrorAnswer}, 503: {"model": ErrorAnswer}},
+)
+async def job_events(
+    job: JobId,
+    serving: Here,
+    last_event_id: Annotated[int | None, Header(ge=0, le=2**62, description="Go on after this event.")] = None,
+) -> EventSourceResponse:
+    """Server-sent events, from the first or after `Last-Event-ID`.
+
+    `state`: the job is in this state now; its id is where to go on. `progress`: windows done, of all. `end`: the job
+    as `/api/jobs/{job}` tells it; nothing comes after it.
+    """
+    await job_of(job, serving)
+    if serving.meters.listeners >= _MOST_LISTENERS:
+        raise BusyError(f"{_MOST_LISTENERS} clients listen already, which is the most; ask /api/jobs/{job} instead")
+    return EventSourceResponse(_events(job, serving, last_event_id or 0), ping=_HEARTBEAT_S)
+
+
+async def _events(job: str, serving: Serving, last: int) -> AsyncIterator[ServerSentEvent]:
+    """The events with numbers above `last`. Ends after the end, or when the job has been removed."""
+    service, threads = serving.service, serving.threads
+    seen, told = 0, None
+    serving.meters.listeners += 1
+    try:
+        while True:
+            # The job first: every change up to it is among the events that are read after it.
+            record = await job_of(job, serving)
+            events = await threads.quick(service.store.events, job, last)
+            for event in events:
+                last = event.number
+                yield ServerSentEvent(json.dumps(_state(event)), event="state", id=str(last))
+            if record.state in ENDED and (not events or events[-1].state in ENDED):
+                yield ServerSentEvent(job_answer(record).model_dump_json(), event="end")
+                return
+            progress = service.progress(job)
+            if progress is not None and progress != told:
+                told = progress
+                yield ServerSentEvent(json.dumps({"done": progress.done, "of": progress.of}), event="progress")
+            seen = await threads.waiting(service.wait, job, seen, _TURN_S)
+    except NotFoundError:
+        return
+    finally:
+        serving.meters.listeners -= 1
+
+
+def _state(event: JobEvent) -> dict[str, Any]:
+    return {"job": event.job, "state": event.state, "at_s": event.at_s}

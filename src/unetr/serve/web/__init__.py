@@ -1,0 +1,1 @@
+"""What all routes share: answers to errors, threads, uploads, files that are sent, measuring."""

@@ -1,0 +1,32 @@
+"""What every route needs of the server that it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from unetr.serve.options import ServeOptions
+from unetr.serve.service import Service
+from unetr.serve.web.meters import Meters
+from unetr.serve.web.threads import Threads
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What every route needs of the server that it belongs to."""
+
+    service: Service
+    options: ServeOptions
+    threads: Threads = field(default_factory=Threads)
+    meters: Meters = field(default_factory=Meters)
+
+
+def serving_of(request: Request) -> Serving:
+    """Of the app that answers this request."""
+    serving: Serving = request.app.state.serving
+    return serving
+
+
+Here = Annotated[Serving, Depends(serving_of)]

@@ -1,0 +1,177 @@
+"""Files that arrive over HTTP: streamed to disk under names made here, with limits that hold while they arrive.
+
+What a client calls its files is neither used nor kept: such names carry paths and patients.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import anyio
+from fastapi import Request
+from python_multipart.multipart import parse_options_header
+
+from unetr.errors import InputError
+from unetr.serve.service import Received
+from unetr.serve.web.errors import NoRoomError, RefusedError, TooLargeError
+from unetr.serve.web.multipart import Parts
+from unetr.serve.web.serving import Serving
+
+# So much is gathered before a thread writes it: few turns, and little memory with many clients.
+_PIECE = 512 * 1024
+# What stays free for the database and for results.
+_RESERVE_BYTES = 64_000_000
+# What multipart adds to each file, so that a body that cannot fit is refused before it is read.
+_PART_OVERHEAD = 512
+_FIELD_BYTES = 64 * 1024
+
+
+@dataclass(slots=True)
+class Upload:
+    """What has arrived. files: complete and flushed to disk, in their order. fields: text beside the files."""
+
+    files: list[Received] = field(default_factory=list)
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def receive(request: Request, serving: Serving, fields: tuple[str, ...] = ()) -> AsyncIterator[Upload]:
+    """The body of a request as files: each file of a multipart body, or the whole of any other.
+
+    fields: names of text parts that may come with the files. Whatever the caller has not moved elsewhere is removed at
+    the end, also when the client goes away. Raises RefusedError, and NoRoomError where the disk is full.
+    """
+    _refuse_what_cannot_fit(request, serving)
+    folder = await serving.threads.disk(serving.service.new_incoming)
+    writer = _Writer(folder, serving.options.most_upload_bytes, serving.options.most_upload_files, fields)
+    try:
+        await _read(request, serving, writer)
+        yield writer.upload
+    finally:
+        with anyio.CancelScope(shield=True):
+            await serving.threads.disk(writer.close)
+
+
+async def _read(request: Request, serving: Serving, writer: _Writer) -> None:
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    if kind == b"multipart/form-data":
+        boundary = options.get(b"boundary", b"")
+        if not 0 < len(boundary) <= 70:
+            raise RefusedError("the upload names no boundary; expected multipart/form-data as browsers send it")
+        parts = Parts(boundary, writer)
+        feed, finish = parts.feed, parts.finish
+    else:
+        writer.begin_file()
+        feed, finish = writer.data, writer.end
+    piece = bytearray()
+    async for chunk in request.stream():
+        piece += chunk
+        if len(piece) >= _PIECE:
+            await serving.threads.disk(feed, bytes(piece))
+            piece.clear()
+    await serving.threads.disk(feed, bytes(piece))
+    await serving.threads.disk(finish)
+
+
+def _refuse_what_cannot_fit(request: Request, serving: Serving) -> None:
+    """Before a byte of it is read. Raises RefusedError, NoRoomError."""
+    told = request.headers.get("content-length")
+    if told is None:
+        return
+    size = int(told)  # the server has checked that it is a number
+    options = serving.options
+    if size > options.most_upload_bytes + _PART_OVERHEAD * options.most_upload_files:
+        raise _too_large(options.most_upload_bytes)
+    if size + _RESERVE_BYTES > shutil.disk_usage(serving.service.folder.path).free:
+        raise NoRoomError("the server's disk has no room for this upload; free space there, or try again later")
+
+
+def _too_large(most: int) -> TooLargeError:
+    return TooLargeError(f"the upload is larger than {most / 1e6:.0f} MB, which is the most that this server takes")
+
+
+class _Writer:
+    """Writes files one after the other, with their digests. Used by one thread at a time."""
+
+    def __init__(self, folder: Path, most_bytes: int, most_files: int, fields: tuple[str, ...]) -> None:
+        self.upload = Upload()
+        self._folder, self._most_bytes, self._most_files, self._known = folder, most_bytes, most_files, fields
+        self._bytes = 0
+        self._file: BinaryIO | None = None
+        self._field: tuple[str, bytearray] | None = None
+        self._digest = hashlib.sha256()
+
+    def begin_file(self) -> None:
+        if len(self.upload.files) >= self._most_files:
+            raise TooLargeError(f"the upload has more than {self._most_files} files, which is the most at once")
+        self._digest = hashlib.sha256()
+        path = self._folder / f"{len(self.upload.files) + 1:05}.part"
+        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
+
+    def begin_field(self, name: str) -> None:
+        if name not in self._known or name in self.upload.fields:
+            raise RefusedError("the upload has a field that is not known here; expected files")
+        self._field = (name, bytearray())
+
+    def data(self, data: bytes) -> None:
+        if self._field is not None:
+            self._field[1].extend(data)
+            if len(self._field[1]) > _FIELD_BYTES:
+                raise TooLargeError(f"a field of the upload has more than {_FIELD_BYTES} bytes")
+        if self._file is None:
+            return
+        self._bytes += len(data)
+        if self._bytes > self._most_bytes:
+            raise _too_large(self._most_bytes)
+        self._digest.update(data)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            raise _refused_write(error) from error
+
+    def end(self) -> None:
+        """Ends the file or field that has begun. Raises RefusedError where the file is empty."""
+        if self._field is not None:
+            name, told = self._field
+            self.upload.fields[name] = told.decode("utf-8", "replace")
+            self._field = None
+        if self._file is None:
+            return
+        size = self._file.tell()
+        if size == 0:
+            raise RefusedError("a file of the upload is empty; expected a scan")
+        try:
+            os.fsync(self._file.fileno())
+            self._file.close()
+        except OSError as error:
+            raise _refused_write(error) from error
+        path = Path(self._folder / f"{len(self.upload.files) + 1:05}.part")
+        self.upload.files.append(Received(path, self._digest.hexdigest(), size))
+        self._file = None
+
+    def close(self) -> None:
+        """Removes what nobody has moved elsewhere."""
+        if self._file is not None:
+            self._file.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _refused_write(error: OSError) -> NoRoomError:
+    what = error.strerror or "refused"
+    return NoRoomError(f"the server cannot write the upload: {what}; free space there, or try again later")
+
+
+def only_file(upload: Upload) -> Received:
+    """The one file of an upload. Raises InputError."""
+    if len(upload.files) != 1:
+        raise InputError(f"the upload has {len(upload.files)} files; expected one")
+    return upload.files[0]
