@@ -1,0 +1,188 @@
+"""The one file of a node's settings: what listens, what is pulled, which series go to which model, where results go."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from unetr.core.text.reading import parse_yaml, read_text
+from unetr.core.text.records import Record, record_from
+from unetr.core.text.untrusted import reads_untrusted
+from unetr.errors import InputError
+from unetr.node.rules import Name, Rule, Words
+
+_LONGEST_TITLE = 16
+_HOUR_S = 3600.0
+
+
+def _title(found: str) -> str:
+    if not 0 < len(found.strip()) <= _LONGEST_TITLE or not found.isascii() or not found.isprintable() or "\\" in found:
+        raise ValueError("expected an AE title: 1 to 16 letters, digits and signs of ASCII, without a backslash")
+    return found.strip()
+
+
+def _network(found: str) -> str:
+    return str(ipaddress.ip_network(found, strict=False))
+
+
+Title = Annotated[str, AfterValidator(_title)]
+Titles = Annotated[tuple[Title, ...], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
+Network = Annotated[str, AfterValidator(_network)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$", max_length=500)]
+
+
+class Tls(Record):
+    """certificate, key: ours, PEM files. callers: a PEM file of those whose certificates callers must show."""
+
+    certificate: Path
+    key: Path
+    callers: Path | None = None
+
+
+class Listen(Record):
+    """Who may send to this node, and how much at once.
+
+    title: its AE title, by which it must be called. port: 0 takes a free one. callers: AE titles that may send; none
+    is all of them. addresses: IP addresses or networks that may connect; none is all of them. insecure: another
+    address than the loopback's may do without TLS. associations, connections: at once. pdu_bytes: the longest piece
+    that is read. silent_s: a connection without a word is closed.
+    """
+
+    title: Title = "UNETR"
+    address: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 11112
+    callers: Titles = ()
+    addresses: Networks = ()
+    tls: Tls | None = None
+    insecure: bool = False
+    associations: Annotated[int, Field(ge=1, le=100)] = 8
+    connections: Annotated[int, Field(ge=1, le=500)] = 64
+    pdu_bytes: Annotated[int, Field(ge=4096, le=1 << 22)] = 1 << 18
+    silent_s: Annotated[float, Field(gt=0, le=_HOUR_S)] = 60.0
+
+    @model_validator(mode="after")
+    def _safe(self) -> Listen:
+        try:
+            here = ipaddress.ip_address(self.address).is_loopback
+        except ValueError:
+            raise ValueError(f"address {self.address}: is no IP address; expected one such as 127.0.0.1") from None
+        if not here and not self.callers:
+            raise ValueError(f"address {self.address}: others can reach it; expected `callers`, the AE titles that may")
+        if not here and self.tls is None and not self.insecure:
+            raise ValueError(
+                f"address {self.address}: others can reach it, and scans would come unencrypted; expected `tls`, or "
+                "`insecure: true` where the network itself is safe"
+            )
+        return self
+
+
+class Limits(Record):
+    """How much is kept. instance_mb: of one object; series_gb: of one series. open_series: that still grow.
+
+    keep_free_mb: of the disk; objects that would leave less are refused with DICOM's "out of resources".
+    """
+
+    instance_mb: Annotated[float, Field(gt=0, le=1e6)] = 2000.0
+    series_gb: Annotated[float, Field(gt=0, le=1e4)] = 20.0
+    open_series: Annotated[int, Field(ge=1, le=100_000)] = 500
+    keep_free_mb: Annotated[float, Field(ge=0, le=1e7)] = 500.0
+
+
+class Ready(Record):
+    """When a series counts as whole.
+
+    quiet_s: so long nothing came, and reading it finds no gap. wait_s: with a gap, it waits so long for more; then it
+    has failed.
+    """
+
+    quiet_s: Annotated[float, Field(gt=0, le=_HOUR_S)] = 10.0
+    wait_s: Annotated[float, Field(gt=0, le=7 * 24 * _HOUR_S)] = 1800.0
+
+
+class Service(Record):
+    """An HTTP service of a PACS. url: without a user's name. password_file, token_file: what is in them is read at the
+    start; with `user`, a password. certificates: a PEM file of those that are trusted beside the system's."""
+
+    url: Url
+    user: Annotated[str, Field(pattern=r"^[^:\s]{1,100}$")] | None = None
+    password_file: Path | None = None
+    token_file: Path | None = None
+    certificates: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Service:
+        if (self.user is None) != (self.password_file is None):
+            raise ValueError("`user` and `password_file` belong together")
+        if self.user is not None and self.token_file is not None:
+            raise ValueError("expected either a user with a password, or a token")
+        return self
+
+
+class Pull(Record):
+    """A PACS that is asked for new series. Either `orthanc`, the root of its own REST interface, or `dicomweb`.
+
+    every_s: between two questions. sweep_s: between two looks at all of its series (Orthanc), whose events can be
+    lost. days: how far back studies are looked for (DICOMweb), by their date. modalities: of the series that are taken.
+    """
+
+    name: Name
+    orthanc: Service | None = None
+    dicomweb: Service | None = None
+    every_s: Annotated[float, Field(ge=0.1, le=_HOUR_S)] = 10.0
+    sweep_s: Annotated[float, Field(ge=0.1, le=24 * _HOUR_S)] = 600.0
+    days: Annotated[int, Field(ge=0, le=3650)] = 1
+    modalities: Words = ("CT", "MR", "PT")
+    timeout_s: Annotated[float, Field(gt=0, le=_HOUR_S)] = 60.0
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Pull:
+        if (self.orthanc is None) == (self.dicomweb is None):
+            raise ValueError("expected either `orthanc` or `dicomweb`")
+        return self
+
+
+class Engine(Record):
+    """How jobs are done. memory_limit: such as 4GB. retention_h: hours after which scans and results are removed."""
+
+    memory_limit: str | None = None
+    retention_h: Annotated[float, Field(gt=0, le=24 * 365)] = 24.0
+    most_waiting: Annotated[int, Field(ge=1, le=10_000)] = 32
+    engine: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+
+
+class NodeSettings(Record):
+    """All of a node's settings. models: names of shipped models or model files, as rules name them."""
+
+    models: Words
+    rules: tuple[Rule, ...]
+    listen: Listen | None = Listen()
+    limits: Limits = Limits()
+    ready: Ready = Ready()
+    pull: tuple[Pull, ...] = ()
+    queue: Engine = Engine()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> NodeSettings:
+        if not self.models or not self.rules:
+            raise ValueError("a node needs at least one of `models` and one of `rules`")
+        for what, names in (("rules", [rule.name for rule in self.rules]), ("pull", [one.name for one in self.pull])):
+            if len(set(names)) < len(names):
+                raise ValueError(f"two of `{what}` have one name; expected different names")
+        if self.listen is None and not self.pull:
+            raise ValueError("nothing would ever come: expected `listen` or `pull`")
+        return self
+
+
+@reads_untrusted("a node's settings (YAML)")
+def read_settings(path: Path) -> NodeSettings:
+    """Raises InputError that names the file and the first key that is wrong. Paths in it are relative to its folder."""
+    data = parse_yaml(read_text(path, "a node's settings (YAML)"), str(path))
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: is no node's settings; expected a mapping with the keys models and rules")
+    return record_from(NodeSettings, data, str(path))
