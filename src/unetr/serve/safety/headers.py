@@ -1,0 +1,95 @@
+"""What every answer tells the browser: run nothing from elsewhere, show nothing elsewhere, keep nothing.
+
+The page's own needs are in its policy: niivue starts workers from blobs, and draws pictures and fonts from data URIs.
+"""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import Message, Scope, Send
+
+PAGE_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self'",
+        "worker-src 'self' blob:",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "font-src 'self' data:",
+        "connect-src 'self' blob: data:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+_ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+# Asked for by viewers of other origins that are allowed by name.
+_METHODS = "GET, HEAD, POST, PUT, DELETE"
+_ASKED = "authorization, content-type, last-event-id"
+_TOLD = "content-disposition, retry-after"
+_PREFLIGHT_S = "600"
+# Browsers ask for the page's files again each time, but need not load them again.
+_REVALIDATE = "no-cache"
+
+
+def with_headers(send: Send, scope: Scope, allowed_origin: str | None) -> Send:
+    """Sends the answer's start with the headers that all answers have. A policy that the answer has itself is kept.
+
+    allowed_origin: of the page that asks, if it is another site's and may read the answer.
+    """
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _ALWAYS.items():
+                headers[name] = value
+            headers.setdefault("Content-Security-Policy", PAGE_POLICY)
+            # Answers hold images of patients. Files of the page have tags by which a browser asks again.
+            headers.setdefault("Cache-Control", _REVALIDATE if "etag" in headers and _is_page(scope) else "no-store")
+            for name in [name for name in headers if name.lower().startswith("access-control-")]:
+                del headers[name]
+            if allowed_origin is not None:
+                headers["Access-Control-Allow-Origin"] = allowed_origin
+                headers["Access-Control-Expose-Headers"] = _TOLD
+                headers.add_vary_header("Origin")
+        await send(message)
+
+    return sending
+
+
+def allowed_origin(headers: Headers, origins: tuple[str, ...]) -> str | None:
+    """The origin of the page that asks, where it is one of the allowed other ones."""
+    origin = headers.get("origin")
+    return origin if origin in origins else None
+
+
+def is_preflight(scope: Scope, headers: Headers) -> bool:
+    """Whether a browser asks what it may ask."""
+    return scope["method"] == "OPTIONS" and "access-control-request-method" in headers
+
+
+async def answer_preflight(send: Send, origin: str) -> None:
+    """What a page of an allowed origin may ask: anything, with a token of its own; cookies are not for it."""
+    headers = {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Methods": _METHODS,
+        "Access-Control-Allow-Headers": _ASKED,
+        "Access-Control-Max-Age": _PREFLIGHT_S,
+        "Vary": "Origin",
+    }
+    await send(
+        {"type": "http.response.start", "status": 204, "headers": MutableHeaders(headers).raw},
+    )
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _is_page(scope: Scope) -> bool:
+    return not scope["path"].startswith("/api")
