@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fastapi import FastAPI
 
 from unetr.core.version import __version__
@@ -10,6 +12,9 @@ from unetr.serve.routes import events, health, jobs, models, results, scans
 from unetr.serve.service import Service
 from unetr.serve.web.errors import tell_errors
 from unetr.serve.web.serving import Serving
+from unetr.serve.web.static import static_router
+
+_PAGE = Path(__file__).parent / "page" / "static"
 
 _ABOUT = """Segment 3D medical scans. Upload a scan, ask for a job, follow its events, fetch its results.
 
@@ -25,4 +30,5 @@ def create_app(service: Service, options: ServeOptions) -> FastAPI:
     tell_errors(app, str(service.folder.path))
     for routes in (health, models, scans, jobs, events, results):
         app.include_router(routes.router)
+    app.include_router(static_router(_PAGE))
     return app

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from starlette.types import Message, Scope, Send
 
 LOGGER = logging.getLogger("unetr.serve")
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Logged:
@@ -34,7 +34,7 @@ class Logged:
 
     def end(self) -> None:
         """To be called once, when the answer is over."""
-        method = self._scope["method"] if self._scope["method"] in _METHODS else "OTHER"
+        method = self._scope["method"] if self._scope["method"] in METHODS else "OTHER"
         milliseconds = 1000 * (time.perf_counter() - self._began)
         LOGGER.info("%s %s %d %.0f ms", method, route_of(self._scope), self.status, milliseconds)
 

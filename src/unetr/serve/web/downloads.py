@@ -25,6 +25,14 @@ def download(request: Request, path: Path, name: str, kind: str, sha256: str, se
     return _Download(path, name, kind, headers, sent)
 
 
+def page_file(request: Request, path: Path, kind: str, sha256: str) -> Response:
+    """A file that is shown rather than saved. Browsers keep it, and ask whether it is still the same."""
+    headers = {"ETag": f'"{sha256}"', "Cache-Control": "no-cache"}
+    if _has(request.headers.get("if-none-match", ""), sha256):
+        return Response(status_code=304, headers=headers)
+    return FileResponse(path, media_type=kind, headers=headers)
+
+
 def _has(told: str, sha256: str) -> bool:
     return any(one.strip().removeprefix("W/") in (f'"{sha256}"', "*") for one in told.split(","))
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from unetr.serve.safety.log import METHODS, route_of
 
 # Seconds: from a health check to a large upload.
 BUCKETS_S = (0.005, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0)
@@ -40,3 +45,38 @@ class Meters:
         """One more request that was answered."""
         self.requests[method, route, status] += 1
         self.seconds.setdefault(route, Histogram()).note(seconds)
+
+
+def measured(app: ASGIApp, meters: Meters) -> ASGIApp:
+    """The app, with its requests counted."""
+    return _Measured(app, meters)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    app: ASGIApp
+    meters: Meters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began, status, meters = time.perf_counter(), 0, self.meters
+
+        async def receiving() -> Message:
+            message = await receive()
+            meters.received_bytes += len(message.get("body", b""))
+            return message
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            meters.sent_bytes += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self.app(scope, receiving, sending)
+        finally:
+            method = scope["method"] if scope["method"] in METHODS else "OTHER"
+            meters.note(method, route_of(scope), status, time.perf_counter() - began)

@@ -1,0 +1,80 @@
+"""Runs the server until a signal ends it: what has begun may end, event streams are closed, and then the queue."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from unetr.errors import InputError
+from unetr.serve.app import create_app
+from unetr.serve.options import ServeOptions
+from unetr.serve.safety.exposure import check_exposure
+from unetr.serve.safety.guard import guarded
+from unetr.serve.service import Service
+from unetr.serve.web.meters import measured
+
+# Downloads that have begun may go on for so long when the server is told to end.
+_LAST_SECONDS = 5
+_BACKLOG = 2048
+
+
+def whole_app(service: Service, options: ServeOptions) -> ASGIApp:
+    """The application with all that stands before it."""
+    app = create_app(service, options)
+    return measured(guarded(app, options), app.state.serving.meters)
+
+
+def listen(options: ServeOptions) -> socket.socket:
+    """The socket that the server answers at; port 0 is any that is free. Raises InputError."""
+    check_exposure(options)
+    try:
+        family, *_, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        what = error.strerror or "refused"
+        raise InputError(
+            f"cannot listen at {options.host}, port {options.port}: {what}; choose another port", hint="port"
+        ) from error
+
+
+def serve(service: Service, options: ServeOptions, at: socket.socket, started: Callable[[str], None]) -> None:
+    """Answers until a signal ends it, which is raised again then. started: told the address once it answers."""
+    server_for(service, options, lambda: started(address_of(options, at))).run(sockets=[at])
+
+
+def server_for(service: Service, options: ServeOptions, started: Callable[[], None]) -> uvicorn.Server:
+    """The server, to be run with a socket. started: called once it answers."""
+    config = uvicorn.Config(
+        whole_app(service, options),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Whoever connects is who asks: nobody's word about another address is believed.
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=_LAST_SECONDS,
+        ssl_certfile=options.tls_cert,
+        ssl_keyfile=options.tls_key,
+    )
+    return _Server(config, started)
+
+
+def address_of(options: ServeOptions, at: socket.socket) -> str:
+    """What a browser on this machine is given."""
+    host, port = at.getsockname()[:2]
+    host = "localhost" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not listened at
+    name = f"[{host}]" if ":" in host else host
+    return f"{'https' if options.tls_cert else 'http'}://{name}:{port}/"
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._tell()
