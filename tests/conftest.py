@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import logging
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,22 @@ def edit_json() -> Callable[..., None]:
         path.write_text(json.dumps({key: value for key, value in data.items() if value is not ...}))
 
     return edit
+
+
+@pytest.fixture(scope="session")
+def dicom_errors() -> Callable[[Path], list[str]]:
+    """The errors that dciodvfy (Debian package dicom3tools) finds in a DICOM file."""
+    program = shutil.which("dciodvfy")
+    if program is None:
+        pytest.skip("dciodvfy is not installed: apt-get install dicom3tools")
+
+    def errors(path: Path) -> list[str]:
+        done = subprocess.run([program, str(path)], capture_output=True, check=False, timeout=300)
+        lines = (done.stdout + done.stderr).decode(errors="replace").splitlines()
+        assert lines, "dciodvfy names at least the kind of object"
+        return [line for line in lines if line.startswith("Error")]
+
+    return errors
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,22 +11,6 @@ import pydicom
 import pytest
 
 from unetr.core.space.volume import Volume
-
-
-@pytest.fixture(scope="session")
-def dicom_errors() -> Callable[[Path], list[str]]:
-    """The errors that dciodvfy (Debian package dicom3tools) finds in a DICOM file."""
-    program = shutil.which("dciodvfy")
-    if program is None:
-        pytest.skip("dciodvfy is not installed: apt-get install dicom3tools")
-
-    def errors(path: Path) -> list[str]:
-        done = subprocess.run([program, str(path)], capture_output=True, check=False, timeout=300)
-        lines = (done.stdout + done.stderr).decode(errors="replace").splitlines()
-        assert lines, "dciodvfy names at least the kind of object"
-        return [line for line in lines if line.startswith("Error")]
-
-    return errors
 
 
 @pytest.fixture

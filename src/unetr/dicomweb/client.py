@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ _AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _MOST_ANSWER_BYTES = 64_000_000
 STUDY_UID, SERIES_UID, INSTANCE_UID = "0020000D", "0020000E", "00080018"
 MODALITY = "00080060"
+
+
+Body = Iterable[bytes]
+"""What is posted, piece by piece."""
 
 
 class PacsError(MachineError):
@@ -65,14 +70,23 @@ class DicomWeb:
     """A PACS. To be closed, or used as a context; several threads may use one.
 
     address: of its DICOMweb, such as http://127.0.0.1:8042/dicom-web. headers: sent with each request, such as
-    Authorization. Proxies of the environment are not used and redirects not followed: nobody else learns what is asked.
+    Authorization. verify: what is trusted, None for the usual certificates. Proxies of the environment are not used and
+    redirects not followed: nobody else learns what is asked.
     Raises InputError for what is no such address.
     """
 
-    def __init__(self, address: str, headers: Mapping[str, str] | None = None, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 30.0,
+        verify: ssl.SSLContext | None = None,
+    ) -> None:
         self.place = _place(address)
         self._base = address.rstrip("/")
-        self._client = httpx.Client(headers=dict(headers or {}), timeout=timeout_s, trust_env=False)
+        self._client = httpx.Client(
+            headers=dict(headers or {}), timeout=timeout_s, trust_env=False, verify=True if verify is None else verify
+        )
 
     def close(self) -> None:
         """Ends its connections."""
@@ -135,20 +149,31 @@ class DicomWeb:
         return fetched
 
     @contextmanager
-    def _asked(
-        self, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None = None
+    def asked(
+        self, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None = None, body: Body | None = None
     ) -> Iterator[httpx.Response]:
-        """A successful answer whose body has not been read."""
+        """Any answer, whose body has not been read. body: what is posted, None to get. Raises PacsError without one."""
+        method = "GET" if body is None else "POST"
         try:
-            with self._client.stream("GET", f"{self._base}/{path}", headers=headers, params=query) as answer:
-                if answer.status_code == httpx.codes.NOT_FOUND:
-                    raise NotInPacsError(f"the PACS at {self.place} has nothing of this kind")
-                if not answer.is_success:
-                    raise PacsError(f"the PACS at {self.place} answers with status {answer.status_code}")
+            with self._client.stream(
+                method, f"{self._base}/{path}", headers=headers, params=query, content=body
+            ) as answer:
                 yield answer
         except httpx.HTTPError as error:
             # The error's own words hold the whole address, which may hold what was searched for.
             raise PacsError(f"the PACS at {self.place} does not answer: {type(error).__name__}") from error
+
+    @contextmanager
+    def _asked(
+        self, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None = None
+    ) -> Iterator[httpx.Response]:
+        """A successful answer."""
+        with self.asked(path, headers, query) as answer:
+            if answer.status_code == httpx.codes.NOT_FOUND:
+                raise NotInPacsError(f"the PACS at {self.place} has nothing of this kind")
+            if not answer.is_success:
+                raise PacsError(f"the PACS at {self.place} answers with status {answer.status_code}")
+            yield answer
 
 
 def value_of(entry: Mapping[str, Any], tag: str) -> str:

@@ -18,27 +18,28 @@ DICOM_SUFFIX = ".dcm"
 class ResultFormat:
     """A form of result. ending: of its file's name, empty for volumes, whose suffixes FORMATS has.
 
-    write: takes the path, labels [1, X, Y, Z] and the name of what made them. Atomic and verified.
+    write: takes the path, labels [1, X, Y, Z], the name of what made them and the identity that UIDs follow from, ""
+    for the labels themselves. Atomic and verified.
     """
 
     ending: str
-    write: Callable[[Path, Volume, str], None]
+    write: Callable[[Path, Volume, str, str], None]
 
 
-def _write_volume(path: Path, labels: Volume, model: str) -> None:
+def _write_volume(path: Path, labels: Volume, model: str, identity: str) -> None:
     write_volume(path, labels)
 
 
-def _write_dicom_seg(path: Path, labels: Volume, model: str) -> None:
+def _write_dicom_seg(path: Path, labels: Volume, model: str, identity: str) -> None:
     from unetr.io.dicom.results.seg import write_dicom_seg
 
-    write_dicom_seg(path, labels, algorithm=f"unetr {model}", algorithm_version=__version__)
+    write_dicom_seg(path, labels, algorithm=f"unetr {model}", algorithm_version=__version__, identity=identity)
 
 
-def _write_rtstruct(path: Path, labels: Volume, model: str) -> None:
+def _write_rtstruct(path: Path, labels: Volume, model: str, identity: str) -> None:
     from unetr.io.dicom.results.rtstruct import write_rtstruct
 
-    write_rtstruct(path, labels, algorithm=f"unetr {model}", algorithm_version=__version__)
+    write_rtstruct(path, labels, algorithm=f"unetr {model}", algorithm_version=__version__, identity=identity)
 
 
 RESULT_FORMATS = {
@@ -67,12 +68,13 @@ def result_format_of(path: Path) -> str:
     return "nifti"
 
 
-def write_result(path: Path, labels: Volume, result_format: str | None, model: str) -> None:
+def write_result(path: Path, labels: Volume, result_format: str | None, model: str, identity: str = "") -> None:
     """Writes labels [1, X, Y, Z] atomically and verified. model: the name of what made them, for DICOM.
 
     result_format: a key of RESULT_FORMATS, None for what the name's end says; the end also chooses among the formats of
-    volumes. Raises InputError for a format that does not fit the labels or the name, MachineError where the machine
-    refuses.
+    volumes. identity: what the UIDs of a DICOM result follow from, such as a job's key; "" for source and labels. Two
+    results of one identity and format are one object to a PACS.
+    Raises InputError for a format that does not fit the labels or the name, MachineError where the machine refuses.
     """
     chosen = result_format_of(path) if result_format is None else known_result_format(result_format)
-    RESULT_FORMATS[chosen].write(path, labels, model)
+    RESULT_FORMATS[chosen].write(path, labels, model, identity)

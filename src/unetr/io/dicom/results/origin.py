@@ -1,7 +1,8 @@
 """What every DICOM result takes from its source: the grid it must fit, the patient and study, references, UIDs, dates.
 
 A result is a function of the source and the labels: the same input gives the same file, with the same UIDs. That is
-why its content date and time are the source's, and not those of the clock.
+why its content date and time are the source's, and not those of the clock. Whoever makes results for a job gives its
+identity: then the UIDs follow from that alone, so that a job has one object in a PACS, whatever is done again.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class Result:
     """Labels that fit their source.
 
     planes: [Z, Y, X], slice, row, column; names: value -> name, in the order of the values, without background.
-    references: one for each slice. headers: as in DicomSource, stack: the source's grid.
+    references: one for each slice. headers: as in DicomSource, stack: the source's grid. identity: what the UIDs follow
+    from, "" for the source and the labels.
     """
 
     planes: Array
@@ -70,10 +72,12 @@ class Result:
     headers: tuple[Dataset, ...]
     stack: Stack
     digest: str
+    identity: str = ""
 
     def uid(self, *what: str) -> str:
-        """A UID that only this source, these labels and `what` have."""
-        return str(generate_uid(entropy_srcs=[self.stack.series.uid, self.digest, *what]))
+        """A UID that only this source, these labels and `what` have; or this identity, where there is one."""
+        whose = [self.identity] if self.identity else [self.stack.series.uid, self.digest]
+        return str(generate_uid(entropy_srcs=[*whose, *what]))
 
     @property
     def content_moment(self) -> tuple[str, str]:
@@ -104,8 +108,9 @@ def save_verified(path: Path, dataset: Dataset, is_same: Callable[[Path], bool])
         dataset.save_as(temporary, enforce_file_format=True)
 
 
-def prepare_result(path: Path, labels: Volume) -> Result:
-    """Checks labels [1, X, Y, Z] against the series that they belong to. path: the result, for messages.
+def prepare_result(path: Path, labels: Volume, identity: str = "") -> Result:
+    """Checks labels [1, X, Y, Z] against the series that they belong to. path: the result, for messages; identity: see
+    Result.
 
     Values without a name are called "label N". Raises InputError for labels without DICOM source, on another grid than
     it, without any label, or with more than 65535; ValueError for labels that are not one channel of integers.
@@ -129,7 +134,8 @@ def prepare_result(path: Path, labels: Volume) -> Result:
         )
     planes = labels.data[0].T
     names = _names(path, labels)
-    return Result(planes, names, _references(source), source.headers, stack, _digest(source, planes, names))
+    digest = _digest(source, planes, names)
+    return Result(planes, names, _references(source), source.headers, stack, digest, identity)
 
 
 def copy_patient_and_study(header: Dataset, target: Dataset) -> None:

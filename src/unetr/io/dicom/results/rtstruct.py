@@ -39,15 +39,15 @@ _CONTOUR_DATA = Tag("ContourData")
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def write_rtstruct(path: Path, labels: Volume, *, algorithm: str, algorithm_version: str) -> None:
+def write_rtstruct(path: Path, labels: Volume, *, algorithm: str, algorithm_version: str, identity: str = "") -> None:
     """Writes labels [1, X, Y, Z] on the grid of their DICOM source as one RT Structure Set, atomically and verified.
 
     algorithm, algorithm_version: what made them, for the ROIs' generation description. UIDs and dates follow from
     source, labels and algorithm, so that the same input gives the same bytes. Labels of nothing but background become
-    ROIs without contours. Raises InputError where the labels have no DICOM source or are not on its grid, MachineError
-    where the machine refuses.
+    ROIs without contours. identity: see `origin.Result`. Raises InputError where the labels have no DICOM source or are
+    not on its grid, MachineError where the machine refuses.
     """
-    result = prepare_result(path, labels)
+    result = prepare_result(path, labels, identity)
     dataset = _structure_set(result, short_text(algorithm) or "unetr", short_text(algorithm_version) or "0")
     expected = _summary(dataset)
     save_verified(path, dataset, lambda temporary: _summary(pydicom.dcmread(temporary)) == expected)

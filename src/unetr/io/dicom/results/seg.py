@@ -38,12 +38,13 @@ _SERIES_NUMBER = 9001
 _VALUE = "label value {}"
 
 
-def write_dicom_seg(path: Path, labels: Volume, *, algorithm: str, algorithm_version: str) -> None:
+def write_dicom_seg(path: Path, labels: Volume, *, algorithm: str, algorithm_version: str, identity: str = "") -> None:
     """Writes labels [1, X, Y, Z] on the grid of their DICOM source as one Segmentation, atomically and verified.
 
     algorithm, algorithm_version: what made them, for its algorithm identification. UIDs and dates follow from source,
-    labels and algorithm, so that the same input gives the same bytes. Raises InputError where the labels have no DICOM
-    source or are not on its grid, MachineError where highdicom is missing or the machine refuses.
+    labels and algorithm, so that the same input gives the same bytes. identity: see `origin.Result`. Raises InputError
+    where the labels have no DICOM source or are not on its grid, MachineError where highdicom is missing or the machine
+    refuses.
     """
     try:
         import highdicom  # noqa: F401
@@ -51,7 +52,7 @@ def write_dicom_seg(path: Path, labels: Volume, *, algorithm: str, algorithm_ver
         raise MachineError(
             f"{path}: writing DICOM segmentations needs highdicom; run: pip install 'unetr[dicom]'"
         ) from None
-    result = prepare_result(path, labels)
+    result = prepare_result(path, labels, identity)
     dataset = _segmentation(result, short_text(algorithm) or "unetr", short_text(algorithm_version) or "0")
     save_verified(path, dataset, lambda temporary: np.array_equal(_read_back(temporary, result), result.planes))
 
