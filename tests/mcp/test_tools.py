@@ -42,7 +42,7 @@ def test_a_scan_is_described_segmented_and_judged_as_from_python(talk: Callable[
         return told
 
     told = talk(conversation)
-    assert list(told["tools"]) == ["list_models", "describe_scan", "segment", "volumes", "verdict"]
+    assert list(told["tools"]) == ["list_models", "describe_scan", "volumes", "verdict", "segment"]
     assert all(tool.description and tool.output_schema for tool in told["tools"].values())
     assert told["models"]["hippocampus"]["labels"] == {"background": 0, "Anterior": 1, "Posterior": 2}
     scan = unetr.read_volume(room / "scans" / "scan.nii.gz")
@@ -69,7 +69,7 @@ def test_what_is_wrong_is_told_in_words_and_writes_nothing(talk: Callable[..., A
         "no such file": {"scan": "absent.nii.gz"},
         "text.nii.gz: ": {"scan": "text.nii.gz"},
         "is no scan; expected a scan file or DICOM": {"scan": "table.csv"},
-        "Input should be a valid boolean": {"tta": "perhaps"},
+        "Input should be a valid boolean": {"strict": "perhaps"},
     }
 
     async def conversation(client: Client) -> dict[str, Any]:

@@ -65,6 +65,21 @@ def build(tools: Tools) -> MCPServer[Any]:
         """What a scan is: shape, spacing and orientation; of DICOM its series; of a folder the scans in it."""
         return await _answer(lambda: tools.describe_scan(path))
 
+    @server.tool(annotations=_READS)
+    async def volumes(result: ResultPath) -> VolumesAnswer:
+        """Millilitres of each label in a result, or in any label file."""
+        return await _answer(lambda: tools.volumes(result))
+
+    @server.tool(annotations=_READS)
+    async def verdict(result: ResultPath) -> VerdictAnswer:
+        """Whether the scan of a result looked like the training scans, how sure the model was, and why to doubt it."""
+        return await _answer(lambda: tools.verdict(result))
+
+    _add_segment(server, tools)
+    return server
+
+
+def _add_segment(server: MCPServer[Any], tools: Tools) -> None:
     @server.tool(annotations=_WRITES)
     async def segment(
         scan: ScanPath,
@@ -77,7 +92,6 @@ def build(tools: Tools) -> MCPServer[Any]:
         series: Annotated[
             list[str] | None, Field(description="SeriesInstanceUID, one for each channel of the model.")
         ] = None,
-        tta: Annotated[bool, Field(description="Average over mirrors: slower, a little better.")] = False,
         strict: Annotated[bool, Field(description="Refuse a scan that does not look like the training scans.")] = False,
         assume_affine: Annotated[bool, Field(description="Take a scan without orientation as R, A, S.")] = False,
     ) -> SegmentAnswer:
@@ -88,23 +102,10 @@ def build(tools: Tools) -> MCPServer[Any]:
             name=name,
             format=format,
             series=tuple(series or ()),
-            tta=tta,
             strict=strict,
             assume_affine=assume_affine,
         )
         return await _watched(ctx, lambda observer: tools.segment(ask, observer))
-
-    @server.tool(annotations=_READS)
-    async def volumes(result: ResultPath) -> VolumesAnswer:
-        """Millilitres of each label in a result, or in any label file."""
-        return await _answer(lambda: tools.volumes(result))
-
-    @server.tool(annotations=_READS)
-    async def verdict(result: ResultPath) -> VerdictAnswer:
-        """Whether the scan of a result looked like the training scans, how sure the model was, and why to doubt it."""
-        return await _answer(lambda: tools.verdict(result))
-
-    return server
 
 
 class _Told(PredictObserver):

@@ -42,7 +42,6 @@ class Ask:
     name: str = ""
     format: str = "nifti"
     series: tuple[str, ...] = ()
-    tta: bool = False
     strict: bool = False
     assume_affine: bool = False
 
@@ -90,7 +89,6 @@ class Tools:
             format=ask.format,
             report=target.with_name(target.name.removesuffix(ending) + _REPORT),
             series=ask.series,
-            tta=ask.tta,
             strict=ask.strict,
             assume_affine=ask.assume_affine,
         )
