@@ -10,7 +10,8 @@ import pydicom
 import pytest
 from tests.orthanc import Orthanc, running_orthanc
 
-from unetr.dicomweb.client import SERIES_UID, DicomWeb, FetchLimits, NotInPacsError, PacsError, is_uid, value_of
+from unetr.dicomweb.address import NotInPacsError, PacsError, is_uid
+from unetr.dicomweb.client import SERIES_UID, DicomWeb, FetchLimits, value_of
 from unetr.errors import InputError
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,17 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
 from unetr.core.files.atomic import machine_error
 from unetr.core.text.reading import decode_text, parse_json
+from unetr.dicomweb.address import NotInPacsError, PacsError, is_uid, pacs_place
 from unetr.dicomweb.parts import boundary_of, parts
-from unetr.errors import InputError, MachineError
+from unetr.errors import InputError
 
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-_LONGEST_UID = 64
 _AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _MOST_ANSWER_BYTES = 64_000_000
 STUDY_UID, SERIES_UID, INSTANCE_UID = "0020000D", "0020000E", "00080018"
@@ -31,14 +28,6 @@ MODALITY = "00080060"
 
 Body = Iterable[bytes]
 """What is posted, piece by piece."""
-
-
-class PacsError(MachineError):
-    """The PACS does not answer, or answers with an error of its own; what was asked may succeed later."""
-
-
-class NotInPacsError(InputError):
-    """The PACS has no such study, series or instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +50,6 @@ class FetchLimits:
 _LIMITS = FetchLimits()
 
 
-def is_uid(text: str) -> bool:
-    """Whether this is a DICOM UID, and so nothing else in an address."""
-    return len(text) <= _LONGEST_UID and _UID.fullmatch(text) is not None
-
-
 class DicomWeb:
     """A PACS. To be closed, or used as a context; several threads may use one.
 
@@ -82,7 +66,7 @@ class DicomWeb:
         timeout_s: float = 30.0,
         verify: ssl.SSLContext | None = None,
     ) -> None:
-        self.place = _place(address)
+        self.place = pacs_place(address)
         self._base = address.rstrip("/")
         self._client = httpx.Client(
             headers=dict(headers or {}), timeout=timeout_s, trust_env=False, verify=True if verify is None else verify
@@ -212,20 +196,3 @@ def _text(told: bytes) -> str:
         return decode_text(told)
     except ValueError as error:
         raise PacsError(f"the PACS answers a search with something else than text: {error}") from error
-
-
-def _place(address: str) -> str:
-    """Host and port. Raises InputError for what is no address of a PACS."""
-    try:
-        found = urlsplit(address)
-        port = found.port or (443 if found.scheme == "https" else 80)
-    except ValueError:
-        found, port = urlsplit(""), 0
-    if found.scheme not in ("http", "https") or not found.hostname or found.query or found.fragment:
-        raise InputError(f"{_shown(address)}: is no address of a PACS; expected one like http://HOST:PORT/dicom-web")
-    return f"{found.hostname}:{port}"
-
-
-def _shown(address: str) -> str:
-    """An address without a password that it may hold."""
-    return re.sub(r"//[^/@]*@", "//", address)

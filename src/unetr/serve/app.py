@@ -7,6 +7,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from unetr.core.version import __version__
+from unetr.serve.monai_label.routes import monai_label_router
 from unetr.serve.options import ServeOptions
 from unetr.serve.routes import events, health, jobs, models, results, scans
 from unetr.serve.service import Service
@@ -26,9 +27,10 @@ def create_app(service: Service, options: ServeOptions) -> FastAPI:
     """The application without anything around it: no tokens, no checks of hosts, no log."""
     # Swagger's page would fetch its scripts from elsewhere.
     app = FastAPI(title="unetr", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
-    app.state.serving = Serving(service, options)
+    app.state.serving = serving = Serving(service, options)
     tell_errors(app, str(service.folder.path))
     for routes in (health, models, scans, jobs, events, results):
         app.include_router(routes.router)
+    app.include_router(monai_label_router(serving))
     app.include_router(static_router(_PAGE))
     return app

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 
@@ -70,8 +70,8 @@ def read(path: Path) -> RawScan:
     return RawScan(data, affines, _MISSING, spacing_mm, label_names=names, notes=notes)
 
 
-def write(path: Path, volume: Volume) -> None:
-    """Writes NRRD0004 (the first version with key/value pairs), gzipped, in LPS as ITK and 3D Slicer do."""
+def write(path: Path, volume: Volume, encoding: Literal["raw", "gzip"] = "gzip") -> None:
+    """Writes NRRD0004 (the first version with key/value pairs), in LPS as ITK and 3D Slicer do."""
     channels, *sizes = volume.data.shape
     lps = LPS_TO_RAS @ volume.affine
     directions = [_vector(lps[:3, axis]) for axis in range(3)]
@@ -87,7 +87,7 @@ def write(path: Path, volume: Volume) -> None:
         f"space directions: {' '.join(directions)}",
         f"kinds: {' '.join(kinds)}",
         "endian: little",
-        "encoding: gzip",
+        f"encoding: {encoding}",
         f"space origin: {_vector(lps[:3, 3])}",
     ]
     if volume.label_names:
@@ -95,7 +95,7 @@ def write(path: Path, volume: Volume) -> None:
         lines.append(f"{KEY}:={escaped}")
     with path.open("wb") as handle:
         handle.write("".join(f"{line}\n" for line in [*lines, ""]).encode("ascii"))
-        write_pieces(handle, interleaved_pieces(volume.data), "gzip")
+        write_pieces(handle, interleaved_pieces(volume.data), _ENCODINGS[encoding])
 
 
 def _vector(numbers: Affine) -> str:

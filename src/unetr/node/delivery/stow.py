@@ -19,7 +19,8 @@ from typing import Any, BinaryIO, cast
 
 import httpx
 
-from unetr.dicomweb.client import DicomWeb, PacsError
+from unetr.dicomweb.address import PacsError
+from unetr.dicomweb.client import DicomWeb
 from unetr.dicomweb.parts import boundary_of, parts
 from unetr.errors import InputError
 from unetr.io.dicom.exchange import ObjectIdentity

@@ -15,7 +15,7 @@ _HEADER_BYTES = 8 * 1024
 class PartWriter(Protocol):
     """Where parts go. data: of the part that began last."""
 
-    def begin_file(self) -> None:  # noqa: D102
+    def begin_file(self, name: str) -> None:  # noqa: D102
         ...
 
     def begin_field(self, name: str) -> None:  # noqa: D102
@@ -85,10 +85,11 @@ class Parts:
 
     def _on_headers(self) -> None:
         _, told = parse_options_header(self._disposition.decode("latin-1"))
+        name = told.get(b"name", b"").decode("latin-1")
         if b"filename" in told:
-            self._writer.begin_file()
+            self._writer.begin_file(name)
         else:
-            self._writer.begin_field(told.get(b"name", b"").decode("latin-1"))
+            self._writer.begin_field(name)
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         self._writer.data(data[start:end])

@@ -35,10 +35,18 @@ _FIELD_BYTES = 64 * 1024
 
 @dataclass(slots=True)
 class Upload:
-    """What has arrived. files: complete and flushed to disk, in their order. fields: text beside the files."""
+    """What has arrived. files: complete and flushed to disk, in their order. fields: text beside the files.
+
+    names: of the fields that the files came in, which are words of an API, unlike what a client calls its files.
+    """
 
     files: list[Received] = field(default_factory=list)
     fields: dict[str, str] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+
+    def of(self, name: str) -> list[Received]:
+        """The files that came in this field."""
+        return [file for file, its in zip(self.files, self.names, strict=True) if its == name]
 
 
 @asynccontextmanager
@@ -68,7 +76,7 @@ async def _read(request: Request, serving: Serving, writer: _Writer) -> None:
         parts = Parts(boundary, writer)
         feed, finish = parts.feed, parts.finish
     else:
-        writer.begin_file()
+        writer.begin_file("")
         feed, finish = writer.data, writer.end
     piece = bytearray()
     async for chunk in request.stream():
@@ -106,12 +114,12 @@ class _Writer:
         self._bytes = 0
         self._file: BinaryIO | None = None
         self._field: tuple[str, bytearray] | None = None
-        self._digest = hashlib.sha256()
+        self._digest, self._name = hashlib.sha256(), ""
 
-    def begin_file(self) -> None:
+    def begin_file(self, name: str) -> None:
         if len(self.upload.files) >= self._most_files:
             raise TooLargeError(f"the upload has more than {self._most_files} files, which is the most at once")
-        self._digest = hashlib.sha256()
+        self._digest, self._name = hashlib.sha256(), name
         path = self._folder / f"{len(self.upload.files) + 1:05}.part"
         self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
 
@@ -156,6 +164,7 @@ class _Writer:
             raise _refused_write(error) from error
         path = Path(self._folder / f"{len(self.upload.files) + 1:05}.part")
         self.upload.files.append(Received(path, self._digest.hexdigest(), size))
+        self.upload.names.append(self._name)
         self._file = None
 
     def close(self) -> None:

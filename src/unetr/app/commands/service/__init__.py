@@ -1,1 +1,0 @@
-"""Commands that serve others: a page, a DICOM node, tools for language models."""
