@@ -1,0 +1,247 @@
+"""Series that arrive, file by file, from whichever side. What `take` has returned from outlasts a kill and a power cut.
+
+```
+arriving/parts/…                          what is being received; whatever is found here at the start is removed
+arriving/<digest of UIDs>/<digest>.dcm    the instances of one series, named by the digests of their UIDs
+```
+
+A series is open while it has files that nothing was decided of. So no kill between a file and its row loses anything:
+at the start, the files are counted again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from unetr.core.files.atomic import machine_error
+from unetr.core.machine.system import flush_to_disk
+from unetr.errors import InputError, MachineError
+from unetr.io.dicom.series.head import Head, read_head
+from unetr.node.receive.table import ArrivingTable, SeriesRow, SeriesState
+from unetr.node.settings import Limits
+
+_DIGITS = 32
+_PIECE = 1 << 20
+# Of one instance with other bytes each time: more is an attack, or a sender gone mad.
+_MOST_VARIANTS = 8
+
+
+class NoRoomError(MachineError):
+    """What was sent is not kept, as the disk, the series or the number of series is at its limit."""
+
+
+class NotAsSaidError(InputError):
+    """The file is another object than its sender announced."""
+
+
+class Taken(StrEnum):
+    """What was made of one file: kept, there already, there with other bytes (and kept), or nothing that is needed."""
+
+    NEW = "new"
+    SAME = "same"
+    OTHER = "other"
+    IGNORED = "ignored"
+
+
+@dataclass(slots=True)
+class _Live:
+    """A series in memory. last: on the clock that only goes forward."""
+
+    row: SeriesRow
+    files: int
+    bytes: int
+    last: float
+
+    @property
+    def is_open(self) -> bool:
+        return self.files != self.row.files
+
+
+class Arrivals:
+    """The series that arrive in one folder. Safe to use from several threads; one process at a time.
+
+    clock: seconds since 1970, for tests.
+    """
+
+    def __init__(
+        self, folder: Path, table: ArrivingTable, limits: Limits, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.parts = folder / "parts"
+        self.counts: Counter[str] = Counter()
+        self._folder, self._table, self._limits, self._clock = folder, table, limits, clock
+        self._lock = threading.Lock()
+        try:
+            shutil.rmtree(self.parts, ignore_errors=True)
+            self.parts.mkdir(0o700, parents=True, exist_ok=True)
+            self._series = self._found()
+        except OSError as error:
+            raise machine_error(folder, error) from error
+
+    def take(self, part: Path, source: str, said: tuple[str, str] | None = None) -> Taken:
+        """Keeps a file, complete on the same disk, which is moved or removed; when this returns, it is safe.
+
+        source: who brings it, such as an AE title. said: the SOP class and instance that its sender announced.
+        Raises InputError for what is no DICOM object, NotAsSaidError, NoRoomError, and MachineError; the part is then
+        gone, and nothing was kept.
+        """
+        try:
+            head = read_head(part)
+            if said is not None and said != (head.sop_class, head.instance):
+                raise NotAsSaidError("the object's SOP class or instance is not the one that was announced")
+            taken = self._keep(part, head, source) if head.is_image else Taken.IGNORED
+        except OSError as error:
+            raise machine_error(self._folder, error) from error
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+        self.counts[taken] += 1
+        return taken
+
+    def check_room(self, more: int = 0) -> None:
+        """Raises NoRoomError where the disk would be left with less than the settings say."""
+        if shutil.disk_usage(self._folder).free - more < self._limits.keep_free_mb * 1e6:
+            raise NoRoomError("the disk has no room for more; free space")
+
+    def quiet(self, quiet_s: float) -> list[SeriesRow]:
+        """The open series to which nothing has come for so long, the oldest first."""
+        now = time.monotonic()
+        with self._lock:
+            found = [one.row for one in self._series.values() if one.is_open and now - one.last >= quiet_s]
+        return sorted(found, key=lambda row: row.first_s)
+
+    def rows(self, *states: SeriesState) -> list[SeriesRow]:
+        """The series in these states to which nothing has come since; all series where none is given."""
+        with self._lock:
+            found = [one.row for one in self._series.values() if not states or not one.is_open]
+        return [row for row in found if not states or row.state in states]
+
+    def count_open(self) -> int:
+        """How many series have files that nothing was decided of."""
+        with self._lock:
+            return sum(one.is_open for one in self._series.values())
+
+    def files(self, series: str) -> list[Path]:
+        """The instances of a series, by name."""
+        return sorted(self._place(series).glob("*.dcm"))
+
+    def decide(self, series: str, files: int, state: SeriesState, said: str | None = None, job: str = "") -> SeriesRow:
+        """Notes what was made of the series' first `files` files; with more, it stays open. job: the newest, if any."""
+        with self._lock:
+            live = self._series[series]
+            jobs = tuple(dict.fromkeys((*live.row.jobs, job))) if job else live.row.jobs
+            row = replace(live.row, state=state, files=files, said=said, jobs=jobs, last_s=self._clock())
+            self._table.put(row)
+            live.row = row
+        return row
+
+    def remove_old(self, retention_s: float) -> int:
+        """Removes the series to which nothing has come for so long, open or not; how many."""
+        end = self._clock() - retention_s
+        with self._lock:
+            old = [key for key, one in self._series.items() if one.row.last_s < end and not one.is_open]
+            for key in old:
+                del self._series[key]
+                shutil.rmtree(self._place(key), ignore_errors=True)
+                self._table.forget(key)
+        return len(old)
+
+    def _keep(self, part: Path, head: Head, source: str) -> Taken:
+        series, study = _digest(head.study, head.series), _digest(head.study)
+        flush_to_disk(part)
+        size = part.stat().st_size
+        with self._lock:
+            live = self._series.get(series)
+            self._refuse_too_much(live, size)
+            folder = self._place(series)
+            if live is None:
+                folder.mkdir(0o700, exist_ok=True)
+            taken = _placed(part, head, folder)
+            now = self._clock()
+            if live is None:
+                row = SeriesRow(series=series, study=study, source=source, first_s=now, last_s=now)
+                live = self._series[series] = _Live(row, 0, 0, 0.0)
+                self._table.put(row)
+            if taken is not Taken.SAME:
+                live.files, live.bytes, live.last = live.files + 1, live.bytes + size, time.monotonic()
+        flush_to_disk(folder)
+        if live.files == 1:
+            flush_to_disk(self._folder)
+        return taken
+
+    def _refuse_too_much(self, live: _Live | None, size: int) -> None:
+        self.check_room()
+        if (live.bytes if live else 0) + size > self._limits.series_gb * 1e9:
+            raise NoRoomError("the series is larger than the settings allow")
+        if live is None and sum(one.is_open for one in self._series.values()) >= self._limits.open_series:
+            raise NoRoomError("as many series arrive at once as the settings allow")
+
+    def _found(self) -> dict[str, _Live]:
+        """The series of the folder and their rows. A folder without a row is a series that nothing was decided of."""
+        rows = {row.series: row for row in self._table.all()}
+        found: dict[str, _Live] = {}
+        for folder in sorted(self._folder.iterdir()):
+            files = list(folder.glob("*.dcm")) if folder != self.parts and folder.is_dir() else []
+            if not files:
+                continue
+            row = rows.pop(folder.name, None) or self._row_of(folder.name, files)
+            if row is not None:
+                sizes = sum(file.stat().st_size for file in files)
+                found[folder.name] = _Live(row, len(files), sizes, time.monotonic())
+        for series in rows:
+            self._table.forget(series)
+        return found
+
+    def _row_of(self, series: str, files: list[Path]) -> SeriesRow | None:
+        try:
+            study = _digest(read_head(files[0]).study)
+        except InputError:  # nothing of ours
+            return None
+        now = self._clock()
+        row = SeriesRow(series=series, study=study, source="", first_s=now, last_s=now)
+        self._table.put(row)
+        return row
+
+    def _place(self, series: str) -> Path:
+        return self._folder / series
+
+
+def _placed(part: Path, head: Head, folder: Path) -> Taken:
+    """Moves the part to its name in the folder, unless the same instance with the same content is there."""
+    name = _digest(head.instance)
+    for number in range(1, _MOST_VARIANTS + 1):
+        path = folder / (f"{name}.dcm" if number == 1 else f"{name}-{number}.dcm")
+        if not path.exists():
+            part.replace(path)
+            return Taken.NEW if number == 1 else Taken.OTHER
+        if _same(part, head, path):
+            return Taken.SAME
+    raise NoRoomError("the same instance came with other content too often")
+
+
+def _same(part: Path, head: Head, path: Path) -> bool:
+    """Whether both hold one data set in one transfer syntax; who wrote the file's meta header does not count."""
+    other = read_head(path)
+    if other.transfer_syntax != head.transfer_syntax:
+        return False
+    with part.open("rb") as one, path.open("rb") as two:
+        one.seek(head.starts)
+        two.seek(other.starts)
+        while True:
+            left, right = one.read(_PIECE), two.read(_PIECE)
+            if left != right:
+                return False
+            if not left:
+                return True
+
+
+def _digest(*uids: str) -> str:
+    return hashlib.sha256("\n".join(uids).encode()).hexdigest()[:_DIGITS]

@@ -1,0 +1,223 @@
+"""The door that DICOM systems send to: C-ECHO and C-STORE.
+
+Each object goes to a part file as it arrives and is not decoded. It is flushed to the disk and renamed; then, and only
+then, its sender is told that it is here. What does not fit is refused with "out of resources" (0xA700), so that the
+sender keeps it and tries again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import ssl
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from socketserver import BaseServer
+from typing import Any
+
+from pynetdicom import AE, _config, evt
+from pynetdicom.events import Event
+from pynetdicom.transport import ThreadedAssociationServer
+
+from unetr.errors import InputError, MachineError
+from unetr.node.receive.arriving import Arrivals, NotAsSaidError
+from unetr.node.receive.classes import DERIVED_CLASSES, contexts
+from unetr.node.settings import Limits, Listen, Tls
+
+_SUCCESS = 0x0000
+_OUT_OF_RESOURCES = 0xA700
+_NOT_AS_SAID = 0xA900
+_CANNOT_UNDERSTAND = 0xC000
+_NO_TITLE = "?"
+
+
+class Receiver:
+    """Listens until it is closed. A context. address: where it listens, with the port that it took.
+
+    counts: connections that were turned away, and objects that were refused, by why.
+    """
+
+    def __init__(self, listen: Listen, limits: Limits, arrivals: Arrivals) -> None:
+        self.counts: Counter[str] = Counter()
+        self._listen, self._limits, self._arrivals = listen, limits, arrivals
+        # What pynetdicom says could name a person, and it says it to whoever runs the node.
+        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+        # pynetdicom writes objects to the folder for temporary files while they arrive: it has to be on the same disk.
+        tempfile.tempdir = str(arrivals.parts)
+        _config.STORE_RECV_CHUNKED_DATASET = True
+        self._ae = _entity(listen)
+        try:
+            self._server = self._started()
+        except OSError as error:
+            raise MachineError(
+                f"{listen.address} port {listen.port}: cannot be listened at: {error.strerror or error}; "
+                "choose another port, or end what uses it"
+            ) from error
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        host, port = self._server.server_address[:2]
+        return str(host), int(port)
+
+    def close(self) -> None:
+        """Ends all associations; what was not acknowledged is not kept."""
+        self._server.stop()
+
+    def __enter__(self) -> Receiver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _started(self) -> _Server:
+        server = _Server(
+            self._ae,
+            (self._listen.address, self._listen.port),
+            self._listen.title,
+            contexts(),
+            _tls(self._listen.tls),
+            [(evt.EVT_CONN_OPEN, self._opened), (evt.EVT_C_STORE, self._stored)],
+            listen=self._listen,
+            counts=self.counts,
+        )
+        server.start()
+        return server
+
+    def _opened(self, event: Event) -> None:
+        """Bounds what this connection may make us hold, before its first byte is read."""
+        held = event.assoc.dul.socket
+        if held is not None:
+            _Bounded(held, self._listen.pdu_bytes, int(self._limits.instance_mb * 1e6), event.assoc)
+
+    def _stored(self, event: Event) -> int:
+        """The status that the sender is told."""
+        request: Any = event.request
+        held: Any = event.assoc.dul.socket
+        if held is not None:
+            held.begin_object()
+        if request._dataset_file is not None:
+            request._dataset_file.close()
+        path = event.dataset_path
+        said = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
+        if said[0] in DERIVED_CLASSES:
+            with suppress(OSError):
+                path.unlink()
+            self.counts["derived"] += 1
+            return _SUCCESS
+        try:
+            self._arrivals.take(path, event.assoc.requestor.ae_title.strip() or _NO_TITLE, said)
+        except NotAsSaidError:
+            return self._refused("not as announced", _NOT_AS_SAID)
+        except InputError:
+            return self._refused("damaged", _CANNOT_UNDERSTAND)
+        except MachineError:
+            return self._refused("no room", _OUT_OF_RESOURCES)
+        return _SUCCESS
+
+    def _refused(self, why: str, status: int) -> int:
+        self.counts[why] += 1
+        return status
+
+
+class _Server(ThreadedAssociationServer):
+    """Turns away who may not connect before a thread is spent on it, and lets nobody hold the door."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, *given: Any, listen: Listen, counts: Counter[str], **more: Any) -> None:
+        self._silent_s, self._most = listen.silent_s, listen.connections
+        self._networks = [ipaddress.ip_network(one) for one in listen.addresses]
+        self._counts = counts
+        super().__init__(*given, **more)
+
+    def start(self) -> None:
+        """Accepts connections in a thread of its own."""
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True).start()
+
+    def stop(self) -> None:
+        """Accepts none any more, and ends those that are there."""
+        BaseServer.shutdown(self)
+        self.server_close()
+        for association in self.active_associations:
+            association.abort()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """A connection that ends by itself when nothing comes. The handshake of TLS is made by its own thread."""
+        assert self.socket is not None  # noqa: S101  for the type alone
+        accepted, address = self.socket.accept()
+        accepted.settimeout(self._silent_s)
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.ssl_context is not None:
+            accepted = self.ssl_context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
+        return accepted, address
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether this address may connect, and not too many are connected."""
+        if self._networks and not any(ipaddress.ip_address(client_address[0]) in one for one in self._networks):
+            self._counts["address"] += 1
+            return False
+        if len(self.active_associations) >= self._most:
+            self._counts["connections"] += 1
+            return False
+        return True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """What one connection does wrong is counted, and not printed."""
+        self._counts["errors"] += 1
+
+
+class _Bounded:
+    """Keeps a connection's socket from reading more than a piece of the longest size, and an object of the largest."""
+
+    def __init__(self, held: Any, most_piece: int, most_object: int, association: Any) -> None:
+        self._recv, self._most_piece, self._most_object = held.recv, most_piece, most_object
+        self._read = 0
+        held.recv, held.begin_object = self.recv, self.begin_object
+        self._association = association
+
+    def begin_object(self) -> None:
+        """What comes now belongs to another object."""
+        self._read = 0
+
+    def recv(self, count: int) -> bytearray:
+        """As the socket's. Raises OSError, which ends the connection, beyond the limits."""
+        self._read += count
+        # The header of a piece is counted as well, and its sender may take the length as that of its content.
+        if count > self._most_piece + 64 or self._read > self._most_object:
+            raise OSError("more than the settings allow")
+        found: bytearray = self._recv(count)
+        return found
+
+
+def _entity(listen: Listen) -> AE:
+    entity = AE(ae_title=listen.title)
+    entity.supported_contexts = contexts()
+    entity.require_called_aet = True
+    entity.require_calling_aet = list(listen.callers)
+    entity.maximum_associations = listen.associations
+    entity.maximum_pdu_size = listen.pdu_bytes
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = listen.silent_s
+    return entity
+
+
+def _tls(tls: Tls | None) -> ssl.SSLContext | None:
+    """Raises InputError for certificates that cannot be used."""
+    if tls is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    files: Mapping[str, Any] = {"certfile": tls.certificate, "keyfile": tls.key}
+    try:
+        context.load_cert_chain(**files)
+        if tls.callers is not None:
+            context.load_verify_locations(tls.callers)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise InputError(f"listen.tls: its certificate or key cannot be used: {error}") from error
+    return context

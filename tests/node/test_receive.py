@@ -1,0 +1,181 @@
+"""The receiver, with dcmtk's own senders: what is acknowledged is kept, and what must not come does not."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import JPEGLSLossless, RLELossless, SecondaryCaptureImageStorage, SegmentationStorage
+from tests.io.dicom.dicom_maker import make_series, save, write_series
+from tests.orthanc import dcmtk
+
+from unetr.node.receive.arriving import Arrivals
+from unetr.node.receive.scp import Receiver
+from unetr.node.receive.table import ArrivingTable, SeriesState
+from unetr.node.settings import Limits, Listen
+from unetr.queue.store import JobStore
+
+VOXELS = np.arange(16 * 12 * 5, dtype=np.int16).reshape(16, 12, 5)
+
+
+class Node:
+    """A receiver on a free port, and what it keeps."""
+
+    def __init__(self, folder: Path, listen: Listen | None = None, limits: Limits | None = None) -> None:
+        (folder / "queue").mkdir(parents=True, exist_ok=True)
+        self.store = JobStore(folder / "queue" / "jobs.sqlite3")
+        limits = limits or Limits(keep_free_mb=0)
+        self.arrivals = Arrivals(folder / "queue" / "arriving", ArrivingTable(self.store), limits)
+        self.receiver = Receiver(listen or Listen(port=0), limits, self.arrivals)
+
+    def send(self, files: Sequence[Path], *options: str) -> subprocess.CompletedProcess[str]:
+        return self.run("storescu", "-nh", "-R", *options, files=files)
+
+    def run(self, program: str, *options: str, files: Sequence[Path] = ()) -> subprocess.CompletedProcess[str]:
+        titles = [] if "-aec" in options else ["-aec", "UNETR"]
+        host, port = self.receiver.address
+        command = [dcmtk(program), *titles, *options, host, str(port), *map(str, files)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    def kept(self) -> list[Path]:
+        return [file for row in self.arrivals.rows() for file in self.arrivals.files(row.series)]
+
+    def close(self) -> None:
+        self.receiver.close()
+        self.store.close()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    made = Node(tmp_path)
+    yield made
+    made.close()
+
+
+def _files(folder: Path, **more: object) -> list[Path]:
+    write_series(folder, VOXELS, **more)  # type: ignore[arg-type]
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("syntax", "option"),
+    [(pydicom.uid.ImplicitVRLittleEndian, "-xi"), (RLELossless, "-xr"), (JPEGLSLossless, "-xt")],
+)
+def test_what_is_sent_is_kept_as_it_came(node: Node, tmp_path: Path, syntax: pydicom.uid.UID, option: str) -> None:
+    files = _files(tmp_path / "series", transfer_syntax=syntax)
+    sent = node.send(files, option)
+    assert sent.returncode == 0, sent.stderr
+    kept = {pydicom.dcmread(path).SOPInstanceUID: path for path in node.kept()}
+    for file in files:
+        before, after = pydicom.dcmread(file), pydicom.dcmread(kept[pydicom.dcmread(file).SOPInstanceUID])
+        assert after.file_meta.TransferSyntaxUID == syntax
+        assert before == after and before.PixelData == after.PixelData
+    assert [row.state for row in node.arrivals.rows()] == [SeriesState.NEW]
+    assert list(node.arrivals.parts.iterdir()) == []
+
+
+def test_it_answers_an_echo(node: Node) -> None:
+    assert node.run("echoscu").returncode == 0
+    assert node.run("echoscu", "-aec", "ANOTHER").returncode != 0
+
+
+def test_names_are_made_here_and_nothing_names_the_patient(node: Node, tmp_path: Path) -> None:
+    files = _files(tmp_path / "Mustermann^Erika")
+    assert node.send(files).returncode == 0
+    uids = {pydicom.dcmread(file).SOPInstanceUID for file in files}
+    assert {path.name for path in node.kept()} == {
+        hashlib.sha256(uid.encode()).hexdigest()[:32] + ".dcm" for uid in uids
+    }
+    database = b"".join(path.read_bytes() for path in (tmp_path / "queue").glob("jobs.sqlite3*"))
+    assert b"Mustermann" not in database and not any(uid.encode() in database for uid in uids)
+
+
+def test_the_same_again_is_nothing_new_and_other_bytes_are_kept_beside(node: Node, tmp_path: Path) -> None:
+    files = _files(tmp_path / "series")
+    for _ in range(2):
+        assert node.send(files).returncode == 0
+    assert len(node.kept()) == 5 and dict(node.arrivals.counts) == {"new": 5, "same": 5}
+    changed = pydicom.dcmread(files[0])
+    changed.PixelData = changed.PixelData[::-1]
+    save(tmp_path / "changed.dcm", changed)
+    assert node.send([tmp_path / "changed.dcm"]).returncode == 0
+    assert len(node.kept()) == 6 and node.arrivals.counts["other"] == 1
+
+
+def test_results_are_let_go_and_images_of_other_kinds_refused(node: Node, tmp_path: Path) -> None:
+    datasets = make_series(VOXELS)
+    for dataset, sop_class in zip(datasets, (SegmentationStorage, SecondaryCaptureImageStorage), strict=False):
+        dataset.SOPClassUID = sop_class
+        save(tmp_path / f"{sop_class}.dcm", dataset)
+        assert node.send([tmp_path / f"{sop_class}.dcm"]).returncode == 0
+    assert node.kept() == [] and node.receiver.counts["derived"] == 2 and list(node.arrivals.parts.iterdir()) == []
+    datasets[2].SOPClassUID = pydicom.uid.DigitalXRayImageStorageForPresentation
+    save(tmp_path / "xray.dcm", datasets[2])
+    assert node.send([tmp_path / "xray.dcm"]).returncode != 0 and node.kept() == []
+
+
+def test_four_at_once(node: Node, tmp_path: Path) -> None:
+    folders = [_files(tmp_path / f"series {number}") for number in range(4)]
+    host, port = node.receiver.address
+    command = [dcmtk("storescu"), "-aec", "UNETR", host, str(port)]
+    running = [subprocess.Popen([*command, *map(str, files)]) for files in folders]
+    assert [one.wait(30) for one in running] == [0] * 4
+    assert len(node.arrivals.rows()) == 4 and len(node.kept()) == 20
+
+
+def test_what_does_not_fit_is_refused_with_out_of_resources(tmp_path: Path) -> None:
+    files = _files(tmp_path / "series")
+    for limits in (Limits(keep_free_mb=1e7), Limits(keep_free_mb=0, series_gb=1e-9)):
+        node = Node(tmp_path / str(limits.series_gb), limits=limits)
+        try:
+            sent = node.send(files[:1], "-v")
+            assert "0xa700" in sent.stdout + sent.stderr.lower() or "OutOfResources" in sent.stdout + sent.stderr
+            assert node.kept() == [] and list(node.arrivals.parts.iterdir()) == []
+        finally:
+            node.close()
+
+
+def test_who_may_not_send_is_turned_away(tmp_path: Path) -> None:
+    files = _files(tmp_path / "series")
+    strict = Node(tmp_path / "titles", Listen(port=0, callers=("CT1",)))
+    try:
+        assert strict.send(files, "-aet", "MR7").returncode != 0 and strict.kept() == []
+        assert strict.send(files, "-aet", "CT1").returncode == 0 and len(strict.kept()) == 5
+    finally:
+        strict.close()
+    elsewhere = Node(tmp_path / "addresses", Listen(port=0, addresses=("10.0.0.0/8",)))
+    try:
+        assert elsewhere.send(files).returncode != 0
+        assert elsewhere.kept() == [] and elsewhere.receiver.counts["address"] >= 1
+    finally:
+        elsewhere.close()
+
+
+def test_after_a_kill_what_was_decided_is_known_and_what_came_since_is_open(tmp_path: Path) -> None:
+    files = _files(tmp_path / "series")
+    node = Node(tmp_path)
+    assert node.send(files[:4]).returncode == 0
+    (row,) = node.arrivals.rows()
+    node.arrivals.decide(row.series, 4, SeriesState.SUBMITTED, job="a" * 32)
+    assert node.arrivals.quiet(0) == []
+    assert node.send(files[4:]).returncode == 0
+    node.close()
+    # As after a kill: nothing is told at the end. The row that a kill may have left unwritten is missing, too.
+    again = Node(tmp_path)
+    try:
+        (found,) = again.arrivals.quiet(0)
+        assert (found.files, found.jobs) == (4, ("a" * 32,)) and len(again.kept()) == 5
+        with again.store.changing() as connection:
+            connection.execute("DELETE FROM arriving")
+    finally:
+        again.close()
+    without = Node(tmp_path)
+    try:
+        assert [row.study for row in without.arrivals.quiet(0)] == [row.study] and len(without.kept()) == 5
+    finally:
+        without.close()
