@@ -27,6 +27,7 @@ PLACES = {
     "draw another plot in the report": "report/plots.py",
     "decide along which axes scans may be mirrored": "prepare/planning/mirrors.py",
     "keep a job until it is done": "queue/store.py",
+    "decide which series go to which model": "node/rules.py",
 }
 
 Row = dict[str, str]
