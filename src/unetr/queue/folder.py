@@ -6,7 +6,7 @@ scans/<id>/source/…          the files of a scan, named 00001.dcm or scan.nii.
 scans/<id>/view.nii          the scan as the page shows it, made when it is first asked for
 jobs/<id>/…                  labels.nii.gz, stats.json, preview.png, labels.seg.dcm, corrections/0001.nii.gz …
 incoming/…                   what is being received; whatever is found here at the start was never acknowledged
-arriving/<digest>/…          series that a DICOM node receives, kept until they are whole; see `node/receive/arriving.py`
+arriving/<digest>/…          what a DICOM node receives, until its series are whole (`node/receive/arriving.py`)
 audit.jsonl                  who asked for what, without patient data
 ```
 """
