@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import logging
+import os
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,19 @@ from tests.orthanc import Orthanc, running_orthanc
 
 TESTS = Path(__file__).resolve().parent
 SHARED_DATA = TESTS.parents[1] / "shared" / "data"
+# More processes than this are in each other's way: some tests measure times, others take gigabytes.
+MOST_PROCESSES = 2
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported: each process has one core, and so have the commands that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Processes for `-n auto`, which is the default: two for the whole suite, none beside this one for a part of it."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    whole = whole and not (config.option.keyword or config.option.markexpr or config.option.lf)
+    return min(MOST_PROCESSES, os.cpu_count() or 1) if whole else 0
 
 
 @pytest.fixture(autouse=True, scope="session")
