@@ -18,6 +18,8 @@ _INSTALL = {
     "nilearn": "unetr[demo]",
     "onnxruntime": "unetr[onnx]",
     "highdicom": "unetr[dicom]",
+    "mcp": "unetr[mcp]",
+    "ipyniivue": "unetr[notebook]",
     "monai": "unetr[peers]",
     "dynamic_network_architectures": "unetr[peers]",
 }

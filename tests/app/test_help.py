@@ -19,7 +19,7 @@ def test_every_command_is_in_a_group_with_a_whole_sentence(unetr: Command, monke
     assert outcome.code == 0
     _, *parts = re.split(r"^(\w+):\n", outcome.out, flags=re.MULTILINE)
     groups = dict(zip(parts[::2], parts[1::2], strict=True))
-    assert list(groups) == ["Options", "Start", "Data", "Training", "Scans", "Models"]
+    assert list(groups) == ["Options", "Start", "Data", "Training", "Scans", "Models", "Service"]
     listed = [line.split() for name in list(groups)[1:] for line in groups[name].strip().splitlines()]
     names = [name for name, *_ in listed]
     assert sorted(names) == sorted(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]

@@ -31,6 +31,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
     some = {name: arguments for name, arguments in commands(work).items() if name in NAMES}
     found, said = watched(some, work, home, {}, has_strace())
     assert all(one.code == 0 for name, one in found.items() if name != "start"), (found, said[-3000:])
+    assert (work / "out" / "asked.nii.gz").is_file()
     assert not list((work / "tmp").iterdir())
     # Nothing in the home but the private cache of compiled networks.
     folder = home / ".cache" / "unetr" / "compiled"

@@ -78,6 +78,7 @@ def commands(work: Path) -> dict[str, list[str]]:
         "info": ["info", model],
         "info, scan": ["info", work / "scan.nii.gz"],
         "models": ["models"],
+        "mcp": ["mcp", "--allow", work, "--out", out],
         "demo": ["demo", "-o", work / "demo", "--minutes", 0.05],
     }
     told["compare"] += ["--minutes", 0.01, "--folds", 1, "--of", 2]

@@ -9,6 +9,8 @@ import json
 import logging
 import os
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,27 @@ def small_template() -> None:
     shift[:3, 3] = [part.start for part in box]
     piece = tuple(v.with_data(v.data[:, *box], affine=v.affine @ shift) for v in whole)
     brain_template.read_template = lambda: piece  # type: ignore[assignment,return-value]
+
+
+def talk_to_tools(results: Path) -> None:
+    """Makes standard input what a language model's program would write, and ends it once the result is there."""
+    named = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    asked = {"name": "segment", "arguments": {"scan": "scan.nii.gz", "model": "hippocampus", "name": "asked"}}
+    told = [("initialize", 1, named), ("notifications/initialized", None, None), ("tools/call", 2, asked)]
+    reads, writes = os.pipe()
+    sys.stdin = os.fdopen(reads, encoding="utf-8")
+
+    def say() -> None:
+        with os.fdopen(writes, "w", encoding="utf-8") as pipe:
+            for method, number, parameters in told:
+                request = {"jsonrpc": "2.0", "method": method, "id": number, "params": parameters}
+                print(json.dumps({key: value for key, value in request.items() if value is not None}), file=pipe)
+            pipe.flush()
+            end = time.monotonic() + 60
+            while not (results / "asked.nii.gz").exists() and time.monotonic() < end:
+                time.sleep(0.05)
+
+    threading.Thread(target=say).start()
 
 
 def run(arguments: list[str]) -> int:
@@ -59,5 +82,7 @@ if __name__ == "__main__":
         os.close(log)
         if arguments[0] == "demo":
             small_template()
+        if arguments[0] == "mcp":
+            talk_to_tools(Path(arguments[arguments.index("--out") + 1]))
         codes[name] = run(arguments)
         Path(report).write_text(json.dumps(codes))

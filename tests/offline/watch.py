@@ -26,6 +26,7 @@ _WRITING = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND")
 _PATH = re.compile(r'(?:(?:AT_FDCWD|\d+)<(?P<folder>[^>]*)>, )?"(?P<name>(?:[^"\\]|\\.)*)"')
 # By name alone; "." is the folder itself, to come back to.
 _HERE = re.compile(r'AT_FDCWD<[^>]+/home>, "(?!\.")[^/"]')
+_SOCKET_FILE = re.compile(r'sun_path="[^"]*"')
 _INTERNET = re.compile(r"AF_INET6?\b")
 _LOOPBACK = re.compile(r'inet_addr\("127\.|"::1"')
 
@@ -135,6 +136,8 @@ def _read_trace(text: str, allowed: tuple[Path, ...], seen: dict[str, Seen], loo
         if found is None or found["call"] in ("stat", "newfstatat", "statx"):
             continue
         call, told = found["call"], found["told"]
+        if call.startswith(("send", "recv")) and not _INTERNET.search(told):
+            told = "".join(_SOCKET_FILE.findall(told))  # the rest is what is said, which names no file
         if _INTERNET.search(told):
             # A socket by itself goes nowhere; what it is bound or connected to, or sent to, is told apart.
             if not (loopback and (call == "socket" or _LOOPBACK.search(told))):
