@@ -80,8 +80,6 @@ def test_wrong_tokens_are_slowed_for_their_own_address_only(tmp_path: Path) -> N
     assert looked_at == 24 - len(waits)
     assert waits[:3] == [1, 2, 4]
     assert max(waits) == waits[-1] == 30
-    with pytest.raises(WrongTokenError):
-        keeper.check("wrong", "10.0.0.9")
     assert keeper.check(token, "10.0.0.1").name == "ct"
 
 

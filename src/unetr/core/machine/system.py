@@ -82,6 +82,26 @@ def ended(child: subprocess.Popen[bytes]) -> tuple[int, int | None] | None:
     return child.returncode, usage.ru_maxrss * _MAXRSS_UNIT
 
 
+def allow_open_files(wanted: int) -> int:
+    """How many files and connections this process may have open: `wanted`, or fewer where the system does not allow it.
+
+    Raises the process's own limit where it is lower. Windows has none.
+    """
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft in (resource.RLIM_INFINITY, -1) or soft >= wanted:
+        return wanted
+    more = wanted if hard in (resource.RLIM_INFINITY, -1) else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+    except (OSError, ValueError):  # macOS has a limit below what it tells
+        return soft
+    return more
+
+
 def is_private(found: os.stat_result) -> bool:
     """Whether a file is this user's, and only theirs to write. On Windows the place's access list sees to that."""
     if sys.platform == "win32":

@@ -20,9 +20,11 @@ from unetr.serve.safety.exposure import is_loopback
 from unetr.serve.safety.headers import allowed_origin, answer_preflight, is_preflight, with_headers
 from unetr.serve.safety.log import Logged, log_failure
 from unetr.serve.safety.sessions import Session, Sessions, is_right
-from unetr.serve.safety.sites import LOOPBACK_NAMES, SAFE_METHODS, authority, foreign_page, wrong_host
+from unetr.serve.safety.sites import LOOPBACK_NAMES, SAFE_METHODS, Refusal, authority, foreign_page, wrong_host
 from unetr.serve.safety.tokens import LOCAL, SlowDownError, TokenKeeper, WrongTokenError
 
+MOST_HEADERS = 100
+MOST_HEAD_BYTES = 16 * 1024
 # What is answered without a token: whether the server runs, and where a token is given.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/auth", "/auth/", "/auth/token", "/auth/token/"})
 
@@ -73,9 +75,11 @@ class _Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, origin: str | None) -> None:
         headers = Headers(scope=scope)
-        wrong = wrong_host(scope, self.names) or foreign_page(scope, headers, self.origins)
+        wrong = _wrong_head(scope) or wrong_host(scope, self.names) or foreign_page(scope, headers, self.origins)
         if wrong is not None:
-            await refused(wrong.status, wrong.message)(scope, receive, send)
+            # Where one request ends may be in doubt, so nothing more is taken from this connection.
+            closing = {"Connection": "close"} if wrong.status in (400, 431) else None
+            await refused(wrong.status, wrong.message, closing)(scope, receive, send)
         elif origin is not None and is_preflight(scope, headers):
             await answer_preflight(send, origin)
         else:
@@ -122,6 +126,17 @@ class _Guard:
         if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
             return RedirectResponse("/login", 303)
         return refused(401, "a token is needed to ask this", {"WWW-Authenticate": 'Bearer realm="unetr"'})
+
+
+def _wrong_head(scope: Scope) -> Refusal | None:
+    """Refuses a head that is too large, or that says two things of where the body ends."""
+    headers = scope["headers"]
+    names = [name for name, _ in headers]
+    if len(names) > MOST_HEADERS or sum(len(name) + len(value) for name, value in headers) > MOST_HEAD_BYTES:
+        return Refusal(431, f"a request has at most {MOST_HEADERS} headers and {MOST_HEAD_BYTES} bytes of them")
+    if b"transfer-encoding" in names and b"content-length" in names:
+        return Refusal(400, "a request has a length or comes in chunks; this one says both")
+    return None
 
 
 class BrokenAnswerError(RuntimeError):
