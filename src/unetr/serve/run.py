@@ -13,12 +13,9 @@ from unetr.serve.app import create_app
 from unetr.serve.options import ServeOptions
 from unetr.serve.safety.exposure import check_exposure
 from unetr.serve.safety.guard import guarded
+from unetr.serve.safety.server import BACKLOG, uvicorn_config
 from unetr.serve.service import Service
 from unetr.serve.web.meters import measured
-
-# Downloads that have begun may go on for so long when the server is told to end.
-_LAST_SECONDS = 5
-_BACKLOG = 2048
 
 
 def whole_app(service: Service, options: ServeOptions) -> ASGIApp:
@@ -32,7 +29,7 @@ def listen(options: ServeOptions) -> socket.socket:
     check_exposure(options)
     try:
         family, *_, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         what = error.strerror or "refused"
         raise InputError(
@@ -47,18 +44,7 @@ def serve(service: Service, options: ServeOptions, at: socket.socket, started: C
 
 def server_for(service: Service, options: ServeOptions, started: Callable[[], None]) -> uvicorn.Server:
     """The server, to be run with a socket. started: called once it answers."""
-    config = uvicorn.Config(
-        whole_app(service, options),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # Whoever connects is who asks: nobody's word about another address is believed.
-        proxy_headers=False,
-        ws="none",
-        timeout_graceful_shutdown=_LAST_SECONDS,
-        ssl_certfile=options.tls_cert,
-        ssl_keyfile=options.tls_key,
-    )
+    config = uvicorn_config(whole_app(service, options), options)
     return _Server(config, started)
 
 

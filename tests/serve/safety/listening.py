@@ -10,14 +10,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
+import uvicorn
+
 from unetr.serve.options import ServeOptions
-from unetr.serve.safety.server import server_for
+from unetr.serve.safety.guard import guarded
+from unetr.serve.safety.server import uvicorn_config
 
 
 @contextmanager
 def listening(app: Any, options: ServeOptions | None = None) -> Iterator[int]:
     """Serves the app in a thread; yields the port."""
-    server = server_for(app, replace(options or ServeOptions(), port=0))
+    chosen = replace(options or ServeOptions(), port=0)
+    server = uvicorn.Server(uvicorn_config(guarded(app, chosen), chosen))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     end = time.monotonic() + 20

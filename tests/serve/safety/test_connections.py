@@ -198,5 +198,5 @@ def test_what_is_no_certificate_is_told_in_words(certificate: tuple[Path, Path],
     subprocess.run(command, check=True, capture_output=True)
     for cert, key in ((certificate[0], other), (other, certificate[1]), (certificate[0], locked)):
         with pytest.raises(InputError, match="PEM form") as found:
-            server.server_for(small_app(), ServeOptions(tls_cert=cert, tls_key=key))
+            server.uvicorn_config(small_app(), ServeOptions(tls_cert=cert, tls_key=key))
         assert found.value.hint == "tls"

@@ -36,8 +36,6 @@ _METHODS = "GET, HEAD, POST, PUT, DELETE"
 _ASKED = "authorization, content-type, last-event-id"
 _TOLD = "content-disposition, retry-after"
 _PREFLIGHT_S = "600"
-# Browsers ask for the page's files again each time, but need not load them again.
-_REVALIDATE = "no-cache"
 
 
 def with_headers(send: Send, scope: Scope, allowed_origin: str | None) -> Send:
@@ -52,8 +50,10 @@ def with_headers(send: Send, scope: Scope, allowed_origin: str | None) -> Send:
             for name, value in _ALWAYS.items():
                 headers[name] = value
             headers.setdefault("Content-Security-Policy", PAGE_POLICY)
-            # Answers hold images of patients. Files of the page have tags by which a browser asks again.
-            headers.setdefault("Cache-Control", _REVALIDATE if "etag" in headers and _is_page(scope) else "no-store")
+            # Answers hold images of patients, which no browser keeps on disk. Files of the page may say otherwise.
+            if scope["path"].startswith("/api"):
+                headers["Cache-Control"] = "no-store"
+            headers.setdefault("Cache-Control", "no-store")
             for name in [name for name in headers if name.lower().startswith("access-control-")]:
                 del headers[name]
             if allowed_origin is not None:
@@ -89,7 +89,3 @@ async def answer_preflight(send: Send, origin: str) -> None:
         {"type": "http.response.start", "status": 204, "headers": MutableHeaders(headers).raw},
     )
     await send({"type": "http.response.body", "body": b""})
-
-
-def _is_page(scope: Scope) -> bool:
-    return not scope["path"].startswith("/api")

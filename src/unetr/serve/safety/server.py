@@ -16,31 +16,30 @@ from unetr.core.machine.system import allow_open_files
 from unetr.errors import InputError
 from unetr.serve.options import ServeOptions
 from unetr.serve.safety.connections import Gate, SteadyProtocol
-from unetr.serve.safety.exposure import check_exposure
-from unetr.serve.safety.guard import MOST_HEAD_BYTES, guarded
+from unetr.serve.safety.guard import MOST_HEAD_BYTES
 
 # A radiology department's browsers and programs, of which one address (a proxy's) may have a quarter.
 MOST_CONNECTIONS = 1024
 _HANDSHAKE_S = 10.0
 _KEEP_ALIVE_S = 20
-_SHUTDOWN_S = 10
+# Downloads that have begun may go on for so long when the server is told to end.
+_SHUTDOWN_S = 5
 # Connections that the system has accepted before this process looked at them, and files that the process needs itself.
-_BACKLOG = 512
+BACKLOG = 512
 _OWN_FILES = 256
 _LEAST_CONNECTIONS = 32
 
 
-def server_for(app: ASGIApp, options: ServeOptions) -> uvicorn.Server:
-    """The server of an app, guarded, ready to be run. Raises InputError where the options do not go together, or the
+def uvicorn_config(app: ASGIApp, options: ServeOptions) -> uvicorn.Config:
+    """How uvicorn serves an app, which has its guard already. Raises InputError where TLS' files are none, or the
     system allows too few open files."""
-    check_exposure(options)
     most = _most_connections()
     gate = Gate(most, max(most // 4, _LEAST_CONNECTIONS))
     protocol: Any = partial(SteadyProtocol, gate)
     if options.tls_cert is not None and options.tls_key is not None:
         protocol = partial(_Handshake, gate, _tls(options.tls_cert, options.tls_key))
-    config = uvicorn.Config(
-        guarded(app, options),
+    return uvicorn.Config(
+        app,
         host=options.host.strip("[]"),
         port=options.port,
         http=protocol,
@@ -48,7 +47,7 @@ def server_for(app: ASGIApp, options: ServeOptions) -> uvicorn.Server:
         ws="none",
         # The gate bounds connections, of which each has one request at a time.
         limit_concurrency=None,
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_SHUTDOWN_S,
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,
@@ -60,14 +59,13 @@ def server_for(app: ASGIApp, options: ServeOptions) -> uvicorn.Server:
         log_config=None,
         log_level=logging.WARNING,
     )
-    return uvicorn.Server(config)
 
 
 def _most_connections() -> int:
-    allowed = allow_open_files(MOST_CONNECTIONS + _BACKLOG + _OWN_FILES)
-    most = min(MOST_CONNECTIONS, allowed - _BACKLOG - _OWN_FILES)
+    allowed = allow_open_files(MOST_CONNECTIONS + BACKLOG + _OWN_FILES)
+    most = min(MOST_CONNECTIONS, allowed - BACKLOG - _OWN_FILES)
     if most < _LEAST_CONNECTIONS:
-        least = _LEAST_CONNECTIONS + _BACKLOG + _OWN_FILES
+        least = _LEAST_CONNECTIONS + BACKLOG + _OWN_FILES
         raise InputError(f"this process may open {allowed} files; a server needs {least}: raise the limit (ulimit -n)")
     return most
 
