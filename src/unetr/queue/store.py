@@ -8,61 +8,26 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from unetr.errors import InputError
-from unetr.queue.database import Database
-from unetr.queue.record import ENDED, WAITING, JobError, JobEvent, JobRecord, JobSpec, JobState, ResultFile, ScanRecord
-from unetr.queue.rows import event_of, job_of, scan_of, states_sql
+from unetr.queue.record import ENDED, WAITING, JobError, JobEvent, JobRecord, JobSpec, JobState, ResultFile
+from unetr.queue.tables.rows import event_of, job_of, states_sql
+from unetr.queue.tables.scans import ScanStore
 
 MOST_WAITING = 32
 MOST_ATTEMPTS = 3
+_SILENT = "the engine ended without a word"
 
 
 class QueueFullError(InputError):
     """As many jobs wait as may; the caller tries again later."""
 
 
-class JobStore:
-    """The scans and jobs of one queue. Safe to use from several threads, and several processes.
-
-    clock: seconds since 1970, for tests.
-    """
-
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-        self._database = Database(path)
-
-    def close(self) -> None:
-        """Ends the connection."""
-        self._database.close()
-
-    # Scans
-
-    def add_scan(self, scan: ScanRecord) -> ScanRecord:
-        """Keeps the scan; one of the same id that is there already is returned instead."""
-        with self.changing() as connection:
-            connection.execute(
-                "INSERT OR IGNORE INTO scans VALUES (?, ?, ?, ?, ?)",
-                (scan.id, json.dumps(scan.files), scan.bytes, scan.created_s, json.dumps(dict(scan.facts))),
-            )
-        return self.scan(scan.id)
-
-    def scan(self, scan: str) -> ScanRecord:
-        """Raises InputError where there is none."""
-        return scan_of(self._database.row("scan", "SELECT * FROM scans WHERE id = ?", (scan,)))
-
-    def describe_scan(self, scan: str, facts: Mapping[str, Any]) -> None:
-        """Notes what reading the scan told."""
-        with self.changing() as connection:
-            connection.execute("UPDATE scans SET facts = ? WHERE id = ?", (json.dumps(dict(facts)), scan))
-
-    # Jobs
+class JobStore(ScanStore):
+    """The scans and jobs of one queue. Safe to use from several threads, and several processes."""
 
     def submit(
         self,
@@ -122,6 +87,12 @@ class JobStore:
         rows = self._database.rows("SELECT state, count(*) FROM jobs GROUP BY state")
         return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in rows}
 
+    def oldest_waiting_s(self) -> float | None:
+        """When the job that waits longest was submitted; None where none waits."""
+        query = f"SELECT min(created_s) FROM jobs WHERE state IN {states_sql(WAITING)}"
+        found: float | None = self._database.rows(query)[0][0]
+        return found
+
     def claim(self, owner: str, lease_s: float, states: Sequence[JobState] = (JobState.READY,)) -> JobRecord | None:
         """The job that waits longest, now running and this owner's for lease_s; None where none waits.
 
@@ -158,13 +129,22 @@ class JobStore:
             connection.execute("UPDATE jobs SET lease_s = 0 WHERE state = ?", (JobState.RUNNING,))
             return self._take_back(connection, self._clock())
 
-    def release(self, job: str, owner: str) -> None:
-        """Gives a running job back, as its engine died; it is tried again, or failed where attempts are used up."""
+    def release(self, job: str, owner: str, reason: str = _SILENT) -> None:
+        """Gives a running job back, as its engine died; it is tried again, or failed where attempts are used up.
+
+        reason: what happened to the engine, for people.
+        """
         with self.changing() as connection:
             connection.execute(
                 "UPDATE jobs SET lease_s = 0 WHERE id = ? AND owner = ? AND state = ?", (job, owner, JobState.RUNNING)
             )
-            self._take_back(connection, self._clock())
+            self._take_back(connection, self._clock(), reason)
+
+    def give_back(self, job: str, owner: str) -> None:
+        """Gives a running job back, as its engine is stopped; that is no attempt."""
+        with self.changing() as connection:
+            if self._move(job, (JobState.RUNNING,), JobState.READY, owner=owner):
+                connection.execute("UPDATE jobs SET attempts = attempts - 1 WHERE id = ?", (job,))
 
     def make_ready(self, job: str) -> bool:
         """received -> ready: its scan can be read."""
@@ -182,6 +162,7 @@ class JobStore:
             if all(one.form != result.form for one in found.results):
                 told = json.dumps([asdict(one) for one in (*found.results, result)])
                 connection.execute("UPDATE jobs SET results = ? WHERE id = ?", (told, job))
+                self._changed.jobs.append(job)
         return self.job(job)
 
     def make_delivered(self, job: str) -> bool:
@@ -197,6 +178,7 @@ class JobStore:
         if not self._move(job, WAITING, JobState.CANCELLED):
             with self.changing() as connection:
                 connection.execute("UPDATE jobs SET cancelling = 1 WHERE id = ? AND state = ?", (job, JobState.RUNNING))
+                self._changed.jobs.append(job)
         return self.job(job)
 
     def make_cancelled(self, job: str) -> bool:
@@ -212,31 +194,10 @@ class JobStore:
             if gone:
                 connection.execute("DELETE FROM events WHERE job = ?", (job,))
 
-    def forget_scan(self, scan: str) -> bool:
-        """Removes a scan that no job needs; whether it is gone."""
-        with self.changing() as connection:
-            return (
-                connection.execute(
-                    "DELETE FROM scans WHERE id = ? AND id NOT IN (SELECT scan FROM jobs)", (scan,)
-                ).rowcount
-                == 1
-            )
-
-    def idle_scans(self, before_s: float) -> list[ScanRecord]:
-        """Scans from before that time that no job needs."""
-        rows = self._database.rows(
-            "SELECT * FROM scans WHERE created_s < ? AND id NOT IN (SELECT scan FROM jobs)", (before_s,)
-        )
-        return [scan_of(row) for row in rows]
-
     def events(self, job: str, after: int = 0) -> list[JobEvent]:
         """The changes of a job's state with numbers above `after`, oldest first."""
         rows = self._database.rows("SELECT * FROM events WHERE job = ? AND number > ? ORDER BY number", (job, after))
         return [event_of(row) for row in rows]
-
-    def changing(self) -> AbstractContextManager[sqlite3.Connection]:
-        """One transaction: all of it or nothing. Tables of others, such as a node's deliveries, may join in it."""
-        return self._database.changing()
 
     def _move(self, job: str, states: Sequence[JobState], to: JobState, owner: str | None = None, **told: str) -> bool:
         """Changes the state where it is one of `states`, and the owner is the given one; whether it did."""
@@ -252,7 +213,7 @@ class JobStore:
                 self._note(connection, job, to, now)
         return moved == 1
 
-    def _take_back(self, connection: sqlite3.Connection, now: float) -> int:
+    def _take_back(self, connection: sqlite3.Connection, now: float, reason: str = _SILENT) -> int:
         """Running jobs whose lease has ended wait again, are cancelled where that was asked for, or have failed."""
         rows = connection.execute(
             "SELECT id, attempts, cancelling FROM jobs WHERE state = ? AND lease_s <= ?", (JobState.RUNNING, now)
@@ -261,11 +222,12 @@ class JobStore:
             if row["cancelling"]:
                 self._move(row["id"], (JobState.RUNNING,), JobState.CANCELLED)
             elif row["attempts"] >= MOST_ATTEMPTS:
-                ended = f"the engine ended without a word in each of {row['attempts']} attempts"
-                self.fail(row["id"], JobError(kind="MachineError", message=ended))
+                told = f"{reason}; it was tried {row['attempts']} times"
+                self.fail(row["id"], JobError(kind="MachineError", message=told))
             else:
                 self._move(row["id"], (JobState.RUNNING,), JobState.READY)
         return len(rows)
 
     def _note(self, connection: sqlite3.Connection, job: str, state: JobState, now: float) -> None:
         connection.execute("INSERT INTO events (job, state, at_s) VALUES (?, ?, ?)", (job, state, now))
+        self._changed.jobs.append(job)

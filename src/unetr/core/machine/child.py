@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TextIO
 
 from unetr.core.machine.system import ended
 from unetr.errors import StoppedError
@@ -38,6 +38,31 @@ def child_environment() -> dict[str, str]:
     # An empty entry is the current folder, and `PYTHONPATH=$PYTHONPATH:/somewhere` makes one.
     paths = [path for path in environment.pop("PYTHONPATH", "").split(os.pathsep) if Path(path).is_absolute()]
     return environment | ({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})
+
+
+def start_talking(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Starts a command that is talked with over its standard streams; what it says on the third goes nowhere.
+
+    It sees the end of its input when this process ends, however that ends. It yields to others where both have work.
+    """
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=child_environment(),
+        creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),  # Windows; others: `lower_priority`
+    )
+
+
+def own_stream(number: int) -> TextIO:
+    """Standard output (1) or error (2) for the caller alone; for all others both then lead nowhere."""
+    own = os.fdopen(os.dup(number), "w", encoding="utf-8", errors="backslashreplace")
+    nowhere = open(os.devnull, "w", encoding="utf-8", errors="replace")  # noqa: PTH123, SIM115
+    for other in (1, 2):
+        os.dup2(nowhere.fileno(), other)
+    sys.stdout = sys.stderr = nowhere
+    return own
 
 
 def run_child(command: Sequence[str], said: IO[bytes], should_stop: Callable[[], bool]) -> Ended:

@@ -28,6 +28,7 @@ STOP_SIGNALS: tuple[signal.Signals, ...] = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name)
 )
 
+_NICE = 10
 _OTHERS_MAY_WRITE = 0o022
 _OTHERS_MAY_ANYTHING = 0o077
 _REPARSE_POINT = 0x400  # Windows' junctions, which are links by another name
@@ -45,6 +46,19 @@ def resident_bytes() -> int | None:
     if sys.platform == "win32":
         return _of_windows("resident")
     return _kilobytes(ROOT / "proc/self/status", "VmRSS") or _most_resident()
+
+
+def resident_bytes_of(child: subprocess.Popen[bytes]) -> int | None:
+    """Memory that a child has now; None where the system does not tell (macOS), or it has ended."""
+    if sys.platform == "win32":
+        return _of_windows("resident", int(getattr(child, "_handle", 0)))
+    return _kilobytes(ROOT / f"proc/{child.pid}/status", "VmRSS") or None
+
+
+def lower_priority() -> None:
+    """Lets other processes go first where both have work. Windows is told by whoever starts this one."""
+    if sys.platform != "win32":
+        os.nice(_NICE)
 
 
 def peak_bytes() -> int | None:

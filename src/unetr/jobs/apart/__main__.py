@@ -7,7 +7,6 @@ job to save its state and stop. The exit code is that of the error, 0 where ther
 from __future__ import annotations
 
 import math
-import os
 import signal
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
+from unetr.core.machine.child import own_stream
 from unetr.core.machine.offline import keep_to_given_folders
 from unetr.core.machine.system import STOP_SIGNALS
 from unetr.errors import CancelledError, InputError, StoppedError, UnetrError, expected_error
@@ -78,7 +78,7 @@ class _Teller(TrainingObserver):
 def main(folder: Path) -> int:
     """Returns the exit code."""
     keep_to_given_folders()
-    own = _silence_others()
+    own = own_stream(2)
     sys.excepthook = lambda kind, error, trace: print(
         printable_lines("".join(traceback.format_exception(kind, error, trace))), file=own, end="", flush=True
     )
@@ -107,16 +107,6 @@ def run_asked(folder: Path, teller: _Teller) -> None:
     request = checked(job, asked)
     teller.waits = job.asks
     write_result(folder, job, job.run(request, teller))
-
-
-def _silence_others() -> TextIO:
-    """Standard error for this module alone; both standard streams then lead nowhere."""
-    own = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace")
-    nowhere = open(os.devnull, "w", encoding="utf-8", errors="replace")  # noqa: PTH123, SIM115
-    for number in (1, 2):
-        os.dup2(nowhere.fileno(), number)
-    sys.stdout = sys.stderr = nowhere
-    return own
 
 
 if __name__ == "__main__":

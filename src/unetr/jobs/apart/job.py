@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -73,8 +73,18 @@ def write_result(folder: Path, job: Job[Any, ResultT], result: ResultT) -> None:
 
 def write_error(folder: Path, error: UnetrError) -> None:
     """An error of a kind that is derived from a known one is told as that. Raises MachineError."""
+    write_text(folder / _ANSWER, json.dumps({"error": told_error(error)}))
+
+
+def told_error(error: UnetrError) -> dict[str, str | None]:
+    """An error as JSON; one of a kind that is derived from a known one is told as that."""
     kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in _KINDS)
-    write_text(folder / _ANSWER, json.dumps({"error": {"kind": kind, "message": str(error), "hint": error.hint}}))
+    return {"kind": kind, "message": str(error), "hint": error.hint}
+
+
+def error_told(told: Mapping[str, Any]) -> UnetrError:
+    """The inverse of `told_error`."""
+    return _KINDS[told["kind"]](told["message"], hint=told["hint"])
 
 
 def is_answered(folder: Path) -> bool:
@@ -86,6 +96,5 @@ def read_answer(folder: Path, job: Job[Any, ResultT]) -> ResultT:
     """The result; raises the error that the job ended with, as one of this process."""
     found = read_json(folder / _ANSWER, "what a job answered (JSON)")
     if "error" in found:
-        told = found["error"]
-        raise _KINDS[told["kind"]](told["message"], hint=told["hint"])
+        raise error_told(found["error"])
     return job.result.validate_python(found["result"])

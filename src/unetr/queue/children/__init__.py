@@ -1,0 +1,1 @@
+"""The parent's side of the queue's child processes: starting, watching, ending and replacing them."""

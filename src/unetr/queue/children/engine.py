@@ -1,0 +1,192 @@
+"""The engine: a thread that takes one job after the other, and the child that does them. It outlives its children."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from unetr.errors import MachineError, StoppedError, UnetrError
+from unetr.queue.children.child import Child, ChildLostError, Watch
+from unetr.queue.children.orders import Orders
+from unetr.queue.files.offered import OfferedModel
+from unetr.queue.record import JobError, JobRecord, ResultFile
+from unetr.queue.tasks.words import plain_words
+
+# With nothing to do, for leases that a full disk kept from being given back.
+_IDLE_S = 60.0
+# After an engine that could not be started, or a database that could not be written; doubles up to the last.
+_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+# A limit that the child reckons with itself is exceeded by this before it is ended.
+_BEYOND = 1.1
+
+
+class _ClosingError(Exception):
+    """The service is being closed."""
+
+
+class Engine:
+    """Runs the jobs of a store. owner: of its leases. first: the model that is warm from the start.
+
+    `restarts` counts children after the first; `last_error` is a kind, for `health`."""
+
+    def __init__(self, orders: Orders, owner: str, first: OfferedModel) -> None:
+        self._store = orders.store
+        self._orders = orders
+        self._options = orders.options
+        self._owner = owner
+        self._first = first
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._guard = threading.Lock()
+        self._running: str | None = None
+        self._stop_asked_s: float | None = None
+        self._child = Child()
+        self._is_warm = False
+        self.restarts = 0
+        self.last_error = ""
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the child."""
+        return self._child.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child runs."""
+        return self._child.alive
+
+    def wake(self) -> None:
+        """A job may be ready."""
+        self._wake.set()
+
+    def stop(self, job: str) -> None:
+        """Asks the child to stop, if it has this job."""
+        with self._guard:
+            if self._running == job and self._stop_asked_s is None:
+                self._stop_asked_s = time.monotonic()
+                self._child.poke()
+
+    def close(self) -> None:
+        """Ends thread and child; a job that runs waits for the next start."""
+        self._closing.set()
+        self._wake.set()
+        self._child.poke()
+        self._thread.join()
+        self._child.kill()
+
+    def _work(self) -> None:
+        pause = _PAUSE_S
+        while not self._closing.is_set():
+            try:
+                self._prepare()
+                while not self._closing.is_set() and self._next():
+                    pause = _PAUSE_S
+                self._wake.wait(_IDLE_S)
+                self._wake.clear()
+            except _ClosingError:
+                return
+            except UnetrError as error:  # the database, or an engine that cannot be started
+                self.last_error = type(error).__name__
+                self._closing.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _prepare(self) -> None:
+        """A child that lives, with the first model warm where it is fresh."""
+        if self._child.alive and self._is_warm:
+            return
+        if not self._child.alive:
+            self._child = Child()
+            self.restarts += 1
+        self._is_warm = True
+        try:
+            self._child.ask("warm", self._orders.warm(self._first), Watch(on_look=self._look(lambda: None)))
+        except ChildLostError:
+            self._is_warm = False
+            raise
+        except UnetrError as error:  # a job with this model will say it
+            self.last_error = type(error).__name__
+
+    def _next(self) -> bool:
+        """Does the job that waits longest; whether there was one. Raises UnetrError where the database refuses."""
+        if not self._child.alive:
+            self._is_warm = False
+            self._prepare()
+        job = self._store.claim(self._owner, self._options.lease_s)
+        if job is None:
+            return False
+        with self._guard:
+            self._running, self._stop_asked_s = job.id, None
+        try:
+            self._do(job)
+        finally:
+            with self._guard:
+                self._running = None
+        self._orders.ended(job)
+        return True
+
+    def _do(self, job: JobRecord) -> None:
+        """Runs a job and notes how it ended."""
+        if self._store.job(job.id).cancelling:  # asked for before `stop` could know of it
+            self._store.make_cancelled(job.id)
+            return
+        try:
+            answer = self._child.ask("segment", self._orders.order(job), self._watch(job))
+        except _ClosingError:
+            self._store.give_back(job.id, self._owner)
+            raise
+        except ChildLostError as error:
+            self.last_error = type(error).__name__
+            self._store.release(job.id, self._owner, f"the engine {error}")
+        except StoppedError:
+            self._store.make_cancelled(job.id)
+        except UnetrError as error:
+            self.last_error = type(error).__name__
+            self._store.fail(
+                job.id, JobError(kind=type(error).__name__, message=self._plain(job, error), hint=error.hint)
+            )
+        else:
+            results = [ResultFile(**each) for each in answer["results"]]
+            self._store.make_written(job.id, self._owner, results, answer["summary"])
+
+    def _plain(self, job: JobRecord, error: UnetrError) -> str:
+        folder = self._orders.folder
+        files = [path for model in self._orders.models.values() for path in model.files]
+        places = [folder.source(job.spec.scan), folder.job(job.id), folder.path, *(path.parent for path in files)]
+        return plain_words(str(error), places)
+
+    def _watch(self, job: JobRecord) -> Watch:
+        limit = self._options.memory_limit_bytes
+        renewed_s = time.monotonic()
+
+        def renew() -> None:
+            nonlocal renewed_s
+            if (now := time.monotonic()) > renewed_s + self._options.lease_s / 3:
+                renewed_s = now
+                self._renew(job)
+
+        return Watch(
+            memory_limit_bytes=None if limit is None else int(_BEYOND * limit),
+            stop_s=self._options.cancel_s,
+            on_windows=lambda done, of: self._orders.progressed(job, done, of),
+            stop_asked_s=lambda: self._stop_asked_s,
+            on_look=self._look(renew),
+        )
+
+    def _renew(self, job: JobRecord) -> None:
+        """A database that cannot be written now may be when the result is."""
+        with suppress(MachineError):
+            if not self._store.renew(job.id, self._owner, self._options.lease_s):
+                self.stop(job.id)  # another has it
+
+    def _look(self, more: Callable[[], Any]) -> Callable[[], None]:
+        def look() -> None:
+            if self._closing.is_set():
+                raise _ClosingError
+            more()
+
+        return look

@@ -1,0 +1,57 @@
+"""The reader: a child of its own for whatever was sent in by others, so that a description never waits for an engine.
+
+What damages it is that scan's error, in words, and the next one finds a fresh reader.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from unetr.errors import InputError, MachineError
+from unetr.queue.children.child import Child, ChildLostError, Watch
+
+
+class Reader:
+    """Safe to use from several threads, which wait for each other. memory_limit_bytes: of the process."""
+
+    def __init__(self, memory_limit_bytes: int | None) -> None:
+        self._limit = memory_limit_bytes
+        self._turn = threading.Lock()
+        self._child: Child | None = Child()
+        self._closed = False
+        self.restarts = 0
+
+    def ask(self, task: str, request: object, timeout_s: float) -> Mapping[str, Any]:
+        """The answer of the task. timeout_s: from when it begins.
+
+        Raises InputError where the scan is at fault, also where reading it ended the process; MachineError.
+        """
+        with self._turn:
+            child = self._ready()
+            try:
+                return child.ask(task, request, Watch(timeout_s=timeout_s, memory_limit_bytes=self._limit))
+            except ChildLostError as error:
+                if self._closed:
+                    raise MachineError("the server is being stopped; try again later") from None
+                raise InputError(f"the scan: the process that reads it {error}; is it damaged, or too large?") from None
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._closed = True
+        if self._child is not None:
+            self._child.kill()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that reads; None before the next one is needed."""
+        return None if self._child is None else self._child.pid
+
+    def _ready(self) -> Child:
+        if self._closed:
+            raise MachineError("the server is being stopped; try again later")
+        if self._child is None or not self._child.alive:
+            self._child = Child()
+            self.restarts += 1
+        return self._child

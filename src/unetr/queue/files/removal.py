@@ -1,0 +1,68 @@
+"""What is removed: results and scans after their time, and at the start what was never acknowledged."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from unetr.core.files.atomic import machine_error
+from unetr.queue.files.scans import Scans
+from unetr.queue.folder import QueueFolder
+from unetr.queue.record import ENDED, JobRecord
+from unetr.queue.store import JobStore
+
+_MANY = 1_000_000
+
+
+def remove_unknown(folder: QueueFolder, store: JobStore) -> None:
+    """Whatever lies in `incoming/`, and scans and jobs that the database does not know. For the start alone."""
+    _remove(*folder.incoming.iterdir())
+    scans = store.scan_ids()
+    jobs = {job.id for job in store.jobs(limit=_MANY)}
+    _remove(*(path for path in (folder.path / "scans").iterdir() if path.name not in scans))
+    _remove(*(path for path in (folder.path / "jobs").iterdir() if path.name not in jobs))
+
+
+def remove_old(
+    folder: QueueFolder, store: JobStore, scans: Scans, before_s: float, held: Callable[[JobRecord], bool]
+) -> list[JobRecord]:
+    """Files first, then what the database knows of them, so that nothing stays behind that nobody knows.
+
+    before_s: when a job has ended, or a scan that no job needs has come. held: whether a job is still needed. Returns
+    the jobs that are gone. Raises MachineError.
+    """
+    gone = []
+    for job in store.jobs(ENDED, limit=_MANY):
+        if job.updated_s < before_s and not held(job):
+            with scans.guard:
+                _remove(folder.job(job.id))
+                store.forget(job.id)
+            gone.append(job)
+    for scan in store.idle_scans(before_s):
+        with scans.guard:
+            if any(each.id == scan.id for each in store.idle_scans(before_s)):
+                _remove(folder.scan(scan.id))
+                store.forget_scan(scan.id)
+    return gone
+
+
+def emptied(folder: Path) -> Path:
+    """The folder, made anew. Raises MachineError."""
+    _remove(folder)
+    try:
+        folder.mkdir(0o700, parents=True)
+    except OSError as error:
+        raise machine_error(folder, error) from error
+    return folder
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise machine_error(path, error) from error

@@ -1,0 +1,151 @@
+"""The engine's task: segment one scan, write what comes of it, and say which files these are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unetr.core.files.atomic import write_text
+from unetr.core.files.digest import file_sha256
+from unetr.core.observer import stop_if_asked
+from unetr.core.version import __version__
+from unetr.errors import InputError
+from unetr.queue.tasks.words import plain_words
+
+if TYPE_CHECKING:
+    from unetr.infer.predict import Prediction, Segmenter
+    from unetr.queue.tasks.talk import Talk
+
+# Segmenters that are kept, each with its weights in memory.
+_MOST_WARM = 3
+_WARM: OrderedDict[tuple[str, ...], Segmenter] = OrderedDict()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmRequest:
+    """A model, and what runs it. sha256: what its files must have; see `joined_sha256`."""
+
+    files: tuple[Path, ...]
+    sha256: str
+    engine: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentRequest:
+    """source: files of the scan, or its one folder. out: the folder for the results, empty. options: those of
+    PredictOptions by name, None where a model only. forms: keys of RESULT_FORMATS that are made beside the labels."""
+
+    model: WarmRequest
+    name: str
+    source: tuple[Path, ...]
+    out: Path
+    options: Mapping[str, Any]
+    forms: tuple[str, ...] = ()
+
+
+def joined_sha256(digests: Sequence[str]) -> str:
+    """Of a model's files: the digest of the one, or of all their digests."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def warm(request: WarmRequest, talk: Talk) -> dict[str, Any]:
+    """Opens a model before it is needed, and what the first result needs besides."""
+    import unetr.draw.picture  # noqa: F401
+
+    return {"choice": _segmenter(request).choice}
+
+
+def segment(request: SegmentRequest, talk: Talk) -> dict[str, Any]:
+    """Returns `results`, files in the folder as ResultFile has them, and `summary`. Raises UnetrError."""
+    started = time.monotonic()
+    _check_forms(request)
+    segmenter = _segmenter(request.model)
+    stop_if_asked(talk, "opening the model")
+    source = request.source[0] if len(request.source) == 1 else request.source
+    options = dict(request.options)
+    options["series"] = tuple(options.get("series", ()))
+    prediction = segmenter.predict(source, observer=talk, **options)
+    stop_if_asked(talk, "writing the result")
+    files = _write(request, prediction, talk)
+    summary = _summary(request, prediction) | {"seconds": round(time.monotonic() - started, 3)}
+    write_text(request.out / "stats.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
+    return {"results": [_file(request.out, *each) for each in (*files, ("stats", "stats.json"))], "summary": summary}
+
+
+def _segmenter(request: WarmRequest) -> Segmenter:
+    """One that is warm, or a fresh one. Raises InputError where a file has changed since the model was offered."""
+    from unetr.infer.load import ensemble, segmenter_for
+    from unetr.infer.options import EngineOptions
+    from unetr.model.open_model import open_model
+
+    key = (request.sha256, request.engine, request.device, request.precision)
+    if key not in _WARM:
+        opened = [open_model(path) for path in request.files]
+        if joined_sha256([each.model.sha256 for each in opened]) != request.sha256:
+            raise InputError(f"{request.files[0].name}: was changed since the server started; start the server again")
+        asked = EngineOptions(request.engine, request.device, request.precision)
+        while len(_WARM) >= _MOST_WARM:
+            _WARM.popitem(last=False)
+        _WARM[key] = ensemble([segmenter_for(each, asked) for each in opened])
+    _WARM.move_to_end(key)
+    return _WARM[key]
+
+
+def _check_forms(request: SegmentRequest) -> None:
+    """Raises InputError before the work where the scan has no DICOM that a result could refer to."""
+    from unetr.io import is_dicom
+
+    if request.forms and not is_dicom(request.source[0]):
+        raise InputError(f"{request.source[0].name}: is no DICOM, which {request.forms[0]} needs", hint="format")
+
+
+def _write(request: SegmentRequest, prediction: Prediction, talk: Talk) -> list[tuple[str, str]]:
+    """Form and name of each file, in the order in which they were written."""
+    from unetr.io import write_volume
+    from unetr.io.results import RESULT_FORMATS
+
+    files = [("labels", "labels.nii.gz"), ("preview", "preview.png")]
+    prediction.save(request.out / "labels.nii.gz")
+    prediction.preview(request.out / "preview.png")
+    if prediction.uncertainty is not None:
+        files.append(("uncertainty", "uncertainty.nii.gz"))
+        write_volume(request.out / "uncertainty.nii.gz", prediction.uncertainty)
+    for form in request.forms:
+        stop_if_asked(talk, "writing the result")
+        files.append((form, f"labels{RESULT_FORMATS[form].ending}"))
+        prediction.save(request.out / files[-1][1], form)
+    return files
+
+
+def _summary(request: SegmentRequest, prediction: Prediction) -> dict[str, Any]:
+    grid, verdict = prediction.labels, prediction.verdict
+    folders = [path if path.is_dir() else path.parent for path in request.source]
+
+    def plain(lines: Sequence[str]) -> list[str]:
+        return [plain_words(line, folders) for line in lines]
+
+    return {
+        "model": request.name,
+        "model_sha256": request.model.sha256,
+        "version": __version__,
+        "volumes_ml": prediction.volumes_ml,
+        "voxels": {name: round(ml / grid.voxel_ml) for name, ml in prediction.volumes_ml.items()},
+        "confidence": {name: None if math.isnan(p) else round(p, 4) for name, p in prediction.confidence.items()},
+        "verdict": {"state": verdict.state, "warnings": plain(verdict.warnings), "notes": plain(verdict.notes)},
+        "shape": list(grid.shape),
+        "spacing_mm": [round(length, 6) for length in grid.spacing_mm],
+    }
+
+
+def _file(folder: Path, form: str, name: str) -> dict[str, Any]:
+    path = folder / name
+    return {"form": form, "name": name, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
