@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 # Okabe and Ito's colours, which people with colour-blindness can tell apart, without black, brightened for grey scans;
 # then further hues for data sets with many classes. Repeats after the last.
 CLASS_COLOURS = (
@@ -13,6 +15,11 @@ CLASS_COLOURS = (
 def class_colour(position: int) -> str:
     """The colour, #RRGGBB, of the class at this position (0 = first foreground class)."""
     return CLASS_COLOURS[position % len(CLASS_COLOURS)]
+
+
+def label_colours(values: Iterable[int]) -> dict[int, str]:
+    """Label value -> its colour, #RRGGBB, by its place among the values. The background, 0, has none."""
+    return {value: class_colour(position) for position, value in enumerate(sorted(set(values) - {0}))}
 
 
 def rgb(colour: str) -> tuple[float, float, float]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from unetr.core.space.geometry import orientation_of, place
 from unetr.core.space.volume import Array, Volume
-from unetr.draw.colours import class_colour, rgb
+from unetr.draw.colours import label_colours, rgb
 from unetr.draw.drawing import Axes, Figure, FigureCanvasAgg, Patch, withStroke
 from unetr.printable import printable
 
@@ -78,8 +78,8 @@ def overlay_png(
     shapes = {array.shape for array in (image, label, truth) if array is not None}
     if len(shapes) > 1 or image.ndim != 3:
         raise ValueError(f"image, label and truth must be [X, Y, Z] of one shape, got {sorted(shapes)}")
-    values = sorted(value for value in names.values() if value != 0)
-    colours = {value: rgb(class_colour(position)) for position, value in enumerate(values)}
+    colours = {value: rgb(colour) for value, colour in label_colours(names.values()).items()}
+    values = list(colours)
     foreground = np.isin(label, values) if truth is None else np.isin(label, values) | np.isin(truth, values)
     where = busiest_slices(foreground)
     rows = [("", label)] if truth is None else [("truth", truth), ("prediction", label)]

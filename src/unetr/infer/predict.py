@@ -32,6 +32,7 @@ from unetr.io.results import write_result
 from unetr.prepare.preprocess import preprocess_image
 
 if TYPE_CHECKING:
+    from ipyniivue import NiiVue
     from numpy.typing import ArrayLike
 
 _UNWATCHED = WindowObserver()
@@ -94,6 +95,20 @@ class Prediction:
 
         write_png(Path(path), overlay(self.scan(), self.labels))
         return Path(path)
+
+    def show(self, height: int = 480) -> NiiVue:
+        """A view of the segmentation over the scan's first channel, for a notebook: three planes and 3D.
+
+        height: in pixels. Nothing is written and nothing is fetched. Raises MachineError where the package ipyniivue is
+        missing.
+
+        >>> widget = unetr.load("hippocampus").predict("scan.nii.gz").show()
+        >>> [volume.name for volume in widget.volumes]
+        ['scan.nii', 'labels.nii']
+        """
+        from unetr.draw.notebook import view
+
+        return view(self.scan(), self.labels, height)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -84,14 +84,24 @@ def write(path: Path, volume: Volume) -> None:
     qform, which cannot hold shear, is left out where the affine has some; an sform is added where a lone qform is
     too coarse.
     """
+    start = _start(path, volume)
+    compression: Compression = "gzip" if path.name.lower().endswith(".gz") else "none"
+    with path.open("wb") as handle:
+        write_pieces(handle, (piece for part in ([start], channel_pieces(volume.data)) for piece in part), compression)
+
+
+def nifti_bytes(volume: Volume) -> bytes:
+    """The bytes that `write` would put into a file without compression."""
+    return b"".join([_start(Path("the volume"), volume), *map(bytes, channel_pieces(volume.data))])
+
+
+def _start(path: Path, volume: Volume) -> bytes:
+    """What stands before the voxels."""
     header = _new_header(path, volume)
     extension = _extension(volume.label_names)
     header["vox_offset"] = int(header["sizeof_hdr"]) + 4 + len(extension)
-    compression: Compression = "gzip" if path.name.lower().endswith(".gz") else "none"
-    with path.open("wb") as handle:
-        flag = bytes([1 if extension else 0, 0, 0, 0])
-        start = header.binaryblock + flag + extension
-        write_pieces(handle, (piece for part in ([start], channel_pieces(volume.data)) for piece in part), compression)
+    flag = bytes([1 if extension else 0, 0, 0, 0])
+    return bytes(header.binaryblock + flag + extension)
 
 
 def _compression(path: Path, handle: IO[bytes]) -> Compression:
