@@ -113,7 +113,7 @@ def open_viewer(folder: Path) -> Viewer:
     scripts = " ".join(f"'sha256-{each}'" for each in hashes)
     policy = (
         "default-src 'self'",
-        f"script-src 'self' 'wasm-unsafe-eval' {scripts}",
+        f"script-src 'self' 'unsafe-eval' {scripts}",
         "worker-src 'self' blob:",
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' blob: data:",
