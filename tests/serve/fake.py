@@ -129,7 +129,7 @@ class FakeService:
                 return self.folder.job(job) / one.name
         raise InputError(f"the job has no {form}")
 
-    def correct(self, job: str, labels: Path) -> int:
+    def correct(self, job: str, labels: Path, meant: Sequence[int] = ()) -> int:
         target = self.folder.job(job) / "corrections"
         target.mkdir(exist_ok=True)
         labels.replace(target / "0001.nii.gz")

@@ -199,13 +199,14 @@ class Service:
         """
         return self._forms.result(self.store.job(job_id), form)
 
-    def correct(self, job_id: str, labels: Path) -> int:
+    def correct(self, job_id: str, labels: Path, meant: Sequence[int] = ()) -> int:
         """Keeps corrected labels, a volume in `incoming/` that it takes away; returns the correction's number.
 
+        meant: the model's value for each number in the file, from 0 on; empty where the numbers are the values.
         Raises InputError unless they are on the result's grid and hold its values alone.
         """
         job = self.store.job(job_id)
-        number = self._forms.correct(job, labels)
+        number = self._forms.correct(job, labels, meant)
         self._note("correct", job)
         self._changes.note(job_id)
         return number

@@ -1,60 +1,26 @@
-"""A real server on a free port, and one scan in several series."""
+"""A real server with a real queue on a free port, and one scan in several series."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
-from tests.orthanc import free_port
-from tests.serve.monai_label.predicting import PredictingService
-from tests.serve.monai_label.series import write_series
+from tests.serve.monai_label.series import DIRECTIONS, write_series
+from tests.serve.monai_label.serving import serving
 
-from unetr.serve.app import create_app
-from unetr.serve.options import ServeOptions
-from unetr.serve.safety.guard import guarded
-
-Serve = Callable[..., AbstractContextManager[str]]
+from unetr.queue.service import Service
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> PredictingService:
-    return PredictingService(tmp_path_factory.mktemp("queue"))
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with Service(tmp_path_factory.mktemp("queue") / "queue", ["hippocampus"]) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
-def serve(service: PredictingService) -> Serve:
-    """serve(**options) -> the address of a server, while the context lasts."""
-
-    @contextmanager
-    def serving(**options: object) -> Iterator[str]:
-        chosen = ServeOptions(port=free_port(), **options)  # type: ignore[arg-type]
-        config = uvicorn.Config(
-            guarded(create_app(service, chosen), chosen), host=chosen.host, port=chosen.port, log_level="warning"
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        try:
-            for _ in range(500):
-                if server.started:
-                    break
-                time.sleep(0.02)
-            yield f"http://{chosen.host}:{chosen.port}"
-        finally:
-            server.should_exit = True
-            thread.join(10)
-
-    return serving
-
-
-@pytest.fixture(scope="session")
-def address(serve: Serve) -> Iterator[str]:
-    with serve() as found:
+def address(service: Service) -> Iterator[str]:
+    with serving(service) as found:
         yield found
 
 
@@ -63,4 +29,4 @@ def all_series(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     """One scan, of which each series has its slices in another direction."""
     folder = tmp_path_factory.mktemp("series")
     source = shared_data / "dicom" / "hippocampus_crop_T1"
-    return {each: write_series(source, folder / each, each) for each in ("axial", "sagittal", "reversed", "flipped")}
+    return {each: write_series(source, folder / each, each) for each in DIRECTIONS}

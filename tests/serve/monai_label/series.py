@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pydicom
 from pydicom.uid import generate_uid
 
-Direction = Literal["axial", "sagittal", "reversed", "flipped"]
+DIRECTIONS = ("axial", "sagittal", "reversed", "flipped")
 
 
-def write_series(source: Path, target: Path, direction: Direction) -> Path:
+def write_series(source: Path, target: Path, direction: str) -> Path:
     """Writes the series of the folder `source` anew into `target`.
 
     axial: as it is. sagittal: slices along its columns. reversed: numbered from the other end. flipped: rows run the

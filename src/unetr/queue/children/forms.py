@@ -65,8 +65,8 @@ class Forms:
         found = (self._orders.folder.job(job) / "corrections").glob("[0-9]*.nii.gz")
         return sorted(int(path.name.partition(".")[0]) for path in found)
 
-    def correct(self, job: JobRecord, labels: Path) -> int:
-        """Keeps what a person drew; returns its number. Raises InputError."""
+    def correct(self, job: JobRecord, labels: Path, meant: Sequence[int] = ()) -> int:
+        """Keeps what a person drew; returns its number. meant: see `CheckRequest`. Raises InputError."""
         _check_finished(job)
         model = self._orders.model(job.spec.model, job.spec.model_sha256)
         suffix = suffix_of(labels)
@@ -80,7 +80,8 @@ class Forms:
         with self._making:
             number = max(self.corrections(job.id), default=0) + 1
             out = folder / "corrections" / f"{number:04}.nii.gz"
-            check = CheckRequest(given=given, like=folder / "labels.nii.gz", names=model.labels, out=out)
+            like = folder / "labels.nii.gz"
+            check = CheckRequest(given=given, like=like, names=model.labels, out=out, meant=tuple(meant))
             self._ask("check", check, [given.parent, folder])
         given.unlink(missing_ok=True)
         return number

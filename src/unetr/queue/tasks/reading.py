@@ -53,12 +53,16 @@ class FormRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRequest:
-    """given: what a person drew, whose name ends as its content does. like: the labels that it corrects."""
+    """given: what a person drew, whose name ends as its content does. like: the labels that it corrects.
+
+    meant: the model's value for each number in `given`, from 0 on; empty where the numbers are the values.
+    """
 
     given: Path
     like: Path
     names: Mapping[str, int]
     out: Path
+    meant: tuple[int, ...] = ()
 
 
 def describe(request: Source, talk: Talk) -> dict[str, Any]:
@@ -91,11 +95,16 @@ def form(request: FormRequest, talk: Talk) -> dict[str, Any]:
 
 def check(request: CheckRequest, talk: Talk) -> dict[str, Any]:
     """Writes a person's labels anew, where they are on the grid of the model's and hold known values alone."""
+    import numpy as np
+
     from unetr.io import read_label, write_volume
     from unetr.io.scan import onto_grid
 
     before = read_label(request.like)
-    drawn = read_label(request.given, {0, *request.names.values()})
+    known = range(len(request.meant)) if request.meant else {0, *request.names.values()}
+    drawn = read_label(request.given, known)
+    if request.meant:
+        drawn = drawn.with_data(np.array(request.meant, before.data.dtype)[drawn.data])
     drawn = onto_grid(before, drawn, Path("the result"), request.given)
     write_volume(request.out, _named(replace(drawn, notes=(), doubts=()), request.names))
     return {"bytes": request.out.stat().st_size, "sha256": file_sha256(request.out)}

@@ -68,9 +68,7 @@ class Datastore:
             file = one_file(upload.of("label"))
             job = await self._job(await self.scans.find(image))
             meant = _meant(upload.fields.get("params"), self._model(job))
-            if meant is not None and any(number != value for number, value in meant.items()):
-                raise InputError("the numbers of the label file are not those of the model")
-            number = await serving.threads.reader(serving.service.correct, job.id, file.path)
+            number = await serving.threads.reader(serving.service.correct, job.id, file.path, meant)
         return {"image": image, "label": image, "job": job.id, "correction": number, "tag": tag}
 
     async def read_label(self, label: str, tag: str = ORIGINAL) -> Response:
@@ -111,8 +109,8 @@ class Datastore:
         return model
 
     def _corrections(self, job: JobRecord) -> int:
-        folder = self.scans.serving.service.folder.job(job.id) / "corrections"
-        return max((int(path.name[:4]) for path in folder.glob("[0-9][0-9][0-9][0-9].nii.gz")), default=0)
+        """The number of the last one, 0 where there is none."""
+        return max(self.scans.serving.service.corrections(job.id), default=0)
 
     def _numbered(self, job: JobRecord, tag: str) -> labels.Numbered:
         service = self.scans.serving.service
@@ -148,12 +146,12 @@ def stats(jobs: Mapping[str, JobRecord], corrections: Any) -> dict[str, Any]:
     return {"total": len(jobs), "completed": completed, "label_tags": tags, "train": []}
 
 
-def _meant(params: str | None, model: OfferedModel) -> dict[int, int] | None:
-    """Number -> value of the model, where the client says what its numbers mean."""
+def _meant(params: str | None, model: OfferedModel) -> tuple[int, ...]:
+    """The model's value for each number in the file; empty where the client does not say what its numbers mean."""
     told = parse_json(params, "params") if params else {}
     label_info = told.get("label_info") if isinstance(told, dict) else None
     if label_info is None:
-        return None
+        return ()
     if not isinstance(label_info, list):
         raise InputError("label_info: is no list; expected one entry for each segment")
     return labels.meant_values(label_info, names_of(model))

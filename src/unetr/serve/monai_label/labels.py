@@ -62,19 +62,19 @@ def read(path: Path) -> Volume:
     return read_label(path)
 
 
-def meant_values(label_info: Sequence[Mapping[str, Any]], values: Mapping[str, int]) -> dict[int, int]:
-    """Number in a client's label file -> value of the model. values: name -> value.
+def meant_values(label_info: Sequence[Mapping[str, Any]], values: Mapping[str, int]) -> tuple[int, ...]:
+    """The model's value for each number in a client's label file, from 0 on. values: name -> value.
 
     label_info: of the file, an entry a segment with its `name`, in the order of their numbers, which begin at 1:
     Slicer's own `idx` also counts segments that it leaves out. Raises InputError for a name that the model lacks.
     """
-    meant = {0: 0}
-    for number, entry in enumerate(label_info, start=1):
+    meant = [0]
+    for entry in label_info:
         name = entry.get("name") if isinstance(entry, Mapping) else None
         if not isinstance(name, str) or name not in values:
             raise InputError(f"the label file has a segment that the model lacks; expected {', '.join(values)}")
-        meant[number] = values[name]
-    return meant
+        meant.append(values[name])
+    return tuple(meant)
 
 
 _TOP = 65536
