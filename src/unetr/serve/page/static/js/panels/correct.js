@@ -1,0 +1,100 @@
+/** Brush, eraser, undo, redo and saving. */
+
+import { announce, byId } from "../dom.js";
+
+export class Correct {
+  /**
+   * @param {import("../view/brush.js").Brush} brush @param {import("./labels.js").LabelTable} table
+   * @param {{onTool: (on: boolean) => void, onSave: (bytes: Uint8Array) => Promise<number>}} calls
+   */
+  constructor(brush, table, { onTool, onSave }) {
+    this.brush = brush;
+    this.table = table;
+    this.onTool = onTool;
+    this.onSave = onSave;
+    this.mode = null;
+    this.saved = 0;
+    byId("brush").addEventListener("click", () => this.use(this.mode === "brush" ? null : "brush"));
+    byId("eraser").addEventListener("click", () => this.use(this.mode === "eraser" ? null : "eraser"));
+    byId("undo").addEventListener("click", () => this.step("undo"));
+    byId("redo").addEventListener("click", () => this.step("redo"));
+    byId("save-correction").addEventListener("click", () => this.save());
+    byId("brush-size").addEventListener("input", () => this.size(Number(byId("brush-size").value)));
+  }
+
+  /** Begins anew with other labels. @param {import("../view/labelmap.js").LabelMap | null} map */
+  open(map) {
+    this.map = map;
+    this.saved = 0;
+    byId("correction-state").textContent = "";
+    this.use(null);
+    this.update();
+  }
+
+  /** Whether there are strokes that were not saved. */
+  get isUnsaved() {
+    return Boolean(this.map) && this.map.done.length !== this.saved;
+  }
+
+  /** @param {"brush" | "eraser" | null} mode */
+  use(mode) {
+    this.mode = this.map ? mode : null;
+    for (const name of ["brush", "eraser"]) byId(name).setAttribute("aria-pressed", String(this.mode === name));
+    this.aim();
+    this.onTool(this.mode !== null);
+  }
+
+  /** What the brush gives, after another label was chosen. */
+  aim() {
+    const { chosen } = this.table;
+    this.brush.slot = this.mode === null ? null : this.mode === "brush" ? chosen + 1 : 0;
+    const name = this.map?.labels[chosen]?.name ?? "";
+    const words = { brush: `The brush gives ${name}. Choose another in the table above.`, eraser: "The eraser takes labels away." };
+    byId("brush-gives").textContent = words[this.mode] ?? "Choose brush or eraser, then draw in a plane.";
+  }
+
+  size(mm) {
+    const input = byId("brush-size");
+    input.value = String(Math.min(Number(input.max), Math.max(Number(input.min), mm)));
+    this.brush.diameter = Number(input.value);
+    byId("brush-size-value").textContent = `${input.value} mm`;
+  }
+
+  /** @param {"undo" | "redo"} way */
+  step(way) {
+    if (!this.map?.[way]()) return;
+    this.brush.viewer.refreshLabels();
+    this.update();
+    announce(way === "undo" ? "Undone" : "Done again");
+  }
+
+  /** After a stroke. */
+  update() {
+    byId("undo").disabled = !this.map?.canUndo;
+    byId("redo").disabled = !this.map?.canRedo;
+    byId("save-correction").disabled = !this.isUnsaved;
+    if (this.map) this.table.update();
+    if (this.isUnsaved) byId("correction-state").textContent = "Not saved yet.";
+    else if (this.saved === 0) byId("correction-state").textContent = "";
+  }
+
+  async save() {
+    if (!this.isUnsaved) return;
+    const button = byId("save-correction");
+    const state = byId("correction-state");
+    const strokes = this.map.done.length;
+    button.disabled = true;
+    button.setAttribute("aria-busy", "true");
+    state.textContent = "The correction is being checked and saved …";
+    try {
+      const number = await this.onSave(this.map.bytes());
+      this.saved = strokes;
+      state.textContent = `Saved as correction ${number}.`;
+    } catch (error) {
+      state.textContent = `Not saved. ${error.message}`;
+    } finally {
+      button.removeAttribute("aria-busy");
+      button.disabled = !this.isUnsaved;
+    }
+  }
+}

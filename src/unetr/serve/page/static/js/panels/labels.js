@@ -1,0 +1,108 @@
+/** The table of labels: colour, name, volume, confidence, whether it is shown, and which one the brush gives. */
+
+import { icon, make } from "../dom.js";
+
+export class LabelTable {
+  /**
+   * @param {HTMLElement} place a tbody
+   * @param {{onLook: () => void, onChoose: (position: number) => void}} calls onLook: colour or visibility has changed
+   */
+  constructor(place, { onLook, onChoose }) {
+    this.place = place;
+    this.onLook = onLook;
+    this.onChoose = onChoose;
+    this.visible = [];
+    this.chosen = 0;
+    this.rows = [];
+  }
+
+  /** @param {import("../view/labelmap.js").LabelMap} map @param {Record<string, any>} summary */
+  open(map, summary) {
+    this.map = map;
+    this.confidence = summary.confidence ?? {};
+    this.visible = map.labels.map(() => true);
+    this.rows = map.labels.map((label, position) => this.row(label, position));
+    this.place.replaceChildren(...this.rows.map((row) => row.line));
+    this.choose(Math.min(this.chosen, map.labels.length - 1), { silent: true });
+    this.update();
+  }
+
+  /** Volumes as they are now. */
+  update() {
+    this.rows.forEach(({ volume, change }, position) => {
+      const added = this.map.changeMl(position);
+      volume.textContent = millilitres(this.map.volumeMl(position));
+      change.textContent = added === 0 ? "" : `${added > 0 ? "+" : "−"}${millilitres(Math.abs(added))}`;
+    });
+  }
+
+  /** The label that the brush gives. */
+  choose(position, { silent = false } = {}) {
+    this.chosen = position;
+    this.rows.forEach(({ pick, line }, index) => {
+      pick.checked = index === position;
+      line.classList.toggle("chosen", index === position);
+    });
+    if (!silent) this.onChoose(position);
+  }
+
+  toggle(position) {
+    this.visible[position] = !this.visible[position];
+    this.mark(position);
+    this.onLook();
+  }
+
+  mark(position) {
+    const { eye } = this.rows[position];
+    eye.setAttribute("aria-pressed", String(this.visible[position]));
+    eye.replaceChildren(icon(this.visible[position] ? "eye" : "eye-off"));
+  }
+
+  row(label, position) {
+    const { name } = label;
+    const sure = this.confidence[name];
+    const eye = make("button", {
+      type: "button", class: "quiet", "aria-pressed": "true", "aria-label": `Show ${name}`, title: `Show or hide ${name}`,
+      click: () => this.toggle(position),
+    }, icon("eye"));
+    const colour = make("input", {
+      type: "color", value: hex(label.colour), "aria-label": `Colour of ${name}`, title: `Colour of ${name}`,
+      input: (event) => {
+        label.colour = rgb(event.target.value);
+        this.onLook();
+      },
+    });
+    const pick = make("input", {
+      type: "radio", name: "label", id: `label-${position}`, "aria-label": `Brush gives ${name}`,
+      change: () => this.choose(position),
+    });
+    const volume = make("span", { class: "number" });
+    const change = make("span", { class: "change" });
+    const line = make("tr", {},
+      make("td", {}, colour),
+      make("th", { scope: "row" }, pick, make("label", { for: `label-${position}`, text: name, title: name })),
+      make("td", { class: "end" }, volume, change),
+      make("td", { class: "end" }, certainty(sure)),
+      make("td", {}, eye));
+    return { line, eye, pick, volume, change };
+  }
+}
+
+function certainty(sure) {
+  if (typeof sure !== "number") return make("span", { class: "soft", text: "–", title: "does not occur" });
+  const percent = Math.round(sure * 100);
+  return make("span", { text: `${percent} %` });
+}
+
+/** 0.001 to 12345 ml with three digits that count. */
+export function millilitres(ml) {
+  return `${ml === 0 ? "0" : ml < 100 ? ml.toPrecision(3) : Math.round(ml)} ml`;
+}
+
+export function hex(colour) {
+  return `#${colour.map((part) => Math.round(part).toString(16).padStart(2, "0")).join("")}`;
+}
+
+function rgb(text) {
+  return [1, 3, 5].map((start) => parseInt(text.slice(start, start + 2), 16));
+}

@@ -1,0 +1,96 @@
+/** What a segmentation is asked for with: the model, its settings, and which series is which channel. */
+
+import { byId, make, show } from "../dom.js";
+import { seriesInWords } from "./words.js";
+
+export class Setup {
+  /** @param {() => void} onChange a choice was made that changes what would be segmented, or how it is shown */
+  constructor(onChange) {
+    this.models = [];
+    this.series = [];
+    byId("model").addEventListener("change", () => {
+      this.tell();
+      this.offerSeries(this.series);
+      onChange();
+    });
+    byId("series").addEventListener("change", onChange);
+  }
+
+  /** @param {any[]} models on offer */
+  offerModels(models) {
+    this.models = models;
+    byId("model").replaceChildren(...models.map((one) => make("option", { value: one.name, text: one.name })));
+    byId("model").disabled = models.length < 2;
+    this.tell();
+  }
+
+  /** The chosen model. */
+  get model() {
+    return this.models.find((one) => one.name === byId("model").value) ?? null;
+  }
+
+  choose(name) {
+    if (!this.models.some((one) => one.name === name)) return;
+    byId("model").value = name;
+    this.tell();
+    this.offerSeries(this.series);
+  }
+
+  /** The settings of the next job. */
+  get settings() {
+    const settings = { tta: byId("tta").checked, uncertainty: byId("uncertainty-wanted").checked };
+    settings.assume_affine = byId("assume-affine").checked;
+    settings.series = this.chosenSeries;
+    return settings;
+  }
+
+  /** Series by channel; empty where there is nothing to choose. */
+  get chosenSeries() {
+    return [...byId("series").querySelectorAll("select")].map((select) => select.value);
+  }
+
+  get hasToChoose() {
+    return this.series.length > 1;
+  }
+
+  /** @param {any[]} series of the scan; with one there is nothing to choose */
+  offerSeries(series) {
+    this.series = series;
+    show(byId("series-field"), series.length > 1);
+    if (series.length < 2) {
+      byId("series").replaceChildren();
+      return;
+    }
+    const channels = this.model?.channels ?? ["scan"];
+    byId("series-advice").textContent = `There are ${series.length} series. Choose ${channels.length > 1 ? "one for each channel" : "the one to segment"}.`;
+    const weight = (one) => (one.shape === null ? -1 : (one.count ?? 0));
+    const longest = series.reduce((best, one, index) => (weight(one) > weight(series[best]) ? index : best), 0);
+    byId("series").replaceChildren(...channels.map((channel, position) => {
+      const first = channels.length > 1 ? Math.min(position, series.length - 1) : longest;
+      const select = make("select", { id: `series-${position}` },
+        ...series.map((one, index) => make("option", { value: one.uid, text: seriesInWords(one, index), selected: index === first,
+          disabled: one.shape === null })));
+      return make("div", { class: "field" }, make("label", { for: select.id, text: channel }), select);
+    }));
+  }
+
+  /** What the model segments, and under which licence. */
+  tell() {
+    const { model } = this;
+    if (!model) return;
+    const names = Object.entries(model.labels).filter(([, value]) => value !== 0).map(([name]) => name);
+    const dice = model.metrics?.mean_dice ?? model.metrics?.dice;
+    const parts = [`Segments ${listed(names)}.`];
+    if (model.channels.length > 1) parts.push(`Needs ${model.channels.length} images: ${listed(model.channels)}.`);
+    else parts.push(`In ${model.channels[0]}.`);
+    if (typeof dice === "number") parts.push(`Mean Dice ${dice.toFixed(3)} on cases it has not seen.`);
+    if (model.title && model.title !== model.name) parts.push(`Trained on ${model.title}.`);
+    if (model.licence) parts.push(`Licence: ${model.licence}.`);
+    byId("model-facts").textContent = parts.join(" ");
+  }
+}
+
+function listed(names) {
+  if (names.length > 8) return `${names.slice(0, 7).join(", ")} and ${names.length - 7} more`;
+  return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+}
