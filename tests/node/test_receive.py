@@ -161,7 +161,7 @@ def test_after_a_kill_what_was_decided_is_known_and_what_came_since_is_open(tmp_
     node = Node(tmp_path)
     assert node.send(files[:4]).returncode == 0
     (row,) = node.arrivals.rows()
-    node.arrivals.decide(row.series, 4, SeriesState.SUBMITTED, job="a" * 32)
+    node.arrivals.decide(row.series, 4, SeriesState.SUBMITTED, jobs=["a" * 32])
     assert node.arrivals.quiet(0) == []
     assert node.send(files[4:]).returncode == 0
     node.close()

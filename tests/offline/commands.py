@@ -14,6 +14,8 @@ from unetr.core.plan.schema import ChannelPlan, NetworkPlan, Plan, TrainingPlan
 
 _NETWORK = NetworkPlan(patch=8, width=16, depth=3, heads=2, mlp_width=32, taps=(1, 2, 3), feature_size=4)
 
+_NODE = "models: [hippocampus]\nrules: [{name: all, model: hippocampus, when: {modality: MR}}]\n"
+
 
 def write_inputs(work: Path) -> None:
     """The folder that the commands may write to, with what they read."""
@@ -32,6 +34,7 @@ def write_inputs(work: Path) -> None:
         training=TrainingPlan(batch_size=2),
     )
     write_plan(work / "plan.yaml", plan)
+    (work / "node.yaml").write_text(_NODE, encoding="utf-8")
     _write_monai_weights(work, plan)
 
 
@@ -78,6 +81,7 @@ def commands(work: Path) -> dict[str, list[str]]:
         "info": ["info", model],
         "info, scan": ["info", work / "scan.nii.gz"],
         "models": ["models"],
+        "node": ["node", work / "node.yaml", "--check", "--series", work / "dicom"],
         "mcp": ["mcp", "--allow", work, "--out", out],
         "demo": ["demo", "-o", work / "demo", "--minutes", 0.05],
     }

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from unetr.core.text.records import Record
+from unetr.io.results import RESULT_FORMATS
 from unetr.queue.record import Settings
 
 _LONGEST_PATTERN = 200
@@ -50,8 +51,17 @@ def _readable(patterns: tuple[str, ...]) -> tuple[str, ...]:
     return patterns
 
 
+def _forms(names: tuple[str, ...]) -> tuple[str, ...]:
+    dicom = [name for name, found in RESULT_FORMATS.items() if found.ending]
+    for name in names:
+        if name not in dicom:
+            raise ValueError(f"form {name} is unknown; expected some of {', '.join(dicom)}")
+    return names
+
+
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_readable)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Forms = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_forms)]
 Name = Annotated[str, Field(min_length=1, max_length=_LONGEST_NAME)]
 
 
@@ -101,7 +111,7 @@ class Rule(Record):
     when: When | None = None
     channels: tuple[Channel, ...] = ()
     wait_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 1800.0
-    forms: Words = ("dicom-seg",)
+    forms: Forms = ("dicom-seg",)
     destinations: Words = ()
     go_on: bool = False
     tta: bool = False

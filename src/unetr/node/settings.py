@@ -12,6 +12,7 @@ from unetr.core.text.reading import parse_yaml, read_text
 from unetr.core.text.records import Record, record_from
 from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
+from unetr.node.delivery.destination import Destination, DimseNode, StowService
 from unetr.node.rules import Name, Rule, Words
 
 _LONGEST_TITLE = 16
@@ -103,7 +104,7 @@ class Ready(Record):
     wait_s: Annotated[float, Field(gt=0, le=7 * 24 * _HOUR_S)] = 1800.0
 
 
-class Service(Record):
+class HttpService(Record):
     """An HTTP service of a PACS. url: without a user's name. password_file, token_file: what is in them is read at the
     start; with `user`, a password. certificates: a PEM file of those that are trusted beside the system's."""
 
@@ -114,7 +115,7 @@ class Service(Record):
     certificates: Path | None = None
 
     @model_validator(mode="after")
-    def _one_secret(self) -> Service:
+    def _one_secret(self) -> HttpService:
         if (self.user is None) != (self.password_file is None):
             raise ValueError("`user` and `password_file` belong together")
         if self.user is not None and self.token_file is not None:
@@ -130,8 +131,8 @@ class Pull(Record):
     """
 
     name: Name
-    orthanc: Service | None = None
-    dicomweb: Service | None = None
+    orthanc: HttpService | None = None
+    dicomweb: HttpService | None = None
     every_s: Annotated[float, Field(ge=0.1, le=_HOUR_S)] = 10.0
     sweep_s: Annotated[float, Field(ge=0.1, le=24 * _HOUR_S)] = 600.0
     days: Annotated[int, Field(ge=0, le=3650)] = 1
@@ -143,6 +144,38 @@ class Pull(Record):
         if (self.orthanc is None) == (self.dicomweb is None):
             raise ValueError("expected either `orthanc` or `dicomweb`")
         return self
+
+
+class Dimse(Record):
+    """A DICOM node. title: its AE title."""
+
+    host: Annotated[str, Field(pattern=r"^[^\s/@]{1,255}$")]
+    port: Annotated[int, Field(ge=1, le=65535)]
+    title: Title
+
+
+class Deliver(Record):
+    """A PACS that results are sent to: either by `dicomweb` (STOW-RS), the root of its DICOMweb, or by `dimse`
+    (C-STORE). name: as rules name it. timeout_s: without a word from it, a try has failed."""
+
+    name: Name
+    dicomweb: HttpService | None = None
+    dimse: Dimse | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=_HOUR_S)] = 60.0
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Deliver:
+        if (self.dicomweb is None) == (self.dimse is None):
+            raise ValueError("expected either `dicomweb` or `dimse`")
+        return self
+
+    def destination(self, our_title: str) -> Destination:
+        """As deliveries know it. our_title: the AE title that we call ourselves."""
+        stow = None if self.dicomweb is None else StowService(**dict(self.dicomweb))
+        node = None
+        if self.dimse is not None:
+            node = DimseNode(host=self.dimse.host, port=self.dimse.port, aet=self.dimse.title, our_aet=our_title)
+        return Destination(name=self.name, stow=stow, dimse=node, timeout_s=self.timeout_s)
 
 
 class Engine(Record):
@@ -165,15 +198,22 @@ class NodeSettings(Record):
     limits: Limits = Limits()
     ready: Ready = Ready()
     pull: tuple[Pull, ...] = ()
+    deliver: tuple[Deliver, ...] = ()
     queue: Engine = Engine()
 
     @model_validator(mode="after")
     def _consistent(self) -> NodeSettings:
         if not self.models or not self.rules:
             raise ValueError("a node needs at least one of `models` and one of `rules`")
-        for what, names in (("rules", [rule.name for rule in self.rules]), ("pull", [one.name for one in self.pull])):
+        for what in ("rules", "pull", "deliver"):
+            names = [one.name for one in getattr(self, what)]
             if len(set(names)) < len(names):
                 raise ValueError(f"two of `{what}` have one name; expected different names")
+        known = [one.name for one in self.deliver]
+        for rule in self.rules:
+            for name in rule.destinations:
+                if name not in known:
+                    raise ValueError(f"rule {rule.name} sends to {name}, which `deliver` does not name")
         if self.listen is None and not self.pull:
             raise ValueError("nothing would ever come: expected `listen` or `pull`")
         return self
@@ -181,7 +221,7 @@ class NodeSettings(Record):
 
 @reads_untrusted("a node's settings (YAML)")
 def read_settings(path: Path) -> NodeSettings:
-    """Raises InputError that names the file and the first key that is wrong. Paths in it are relative to its folder."""
+    """Raises InputError that names the file and the first key that is wrong."""
     data = parse_yaml(read_text(path, "a node's settings (YAML)"), str(path))
     if not isinstance(data, dict):
         raise InputError(f"{path}: is no node's settings; expected a mapping with the keys models and rules")

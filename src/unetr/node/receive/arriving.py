@@ -16,7 +16,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -33,6 +33,7 @@ _DIGITS = 32
 _PIECE = 1 << 20
 # Of one instance with other bytes each time: more is an attack, or a sender gone mad.
 _MOST_VARIANTS = 8
+_OLDEST_PART_S = 3600.0
 
 
 class NoRoomError(MachineError):
@@ -133,19 +134,26 @@ class Arrivals:
         """The instances of a series, by name."""
         return sorted(self._place(series).glob("*.dcm"))
 
-    def decide(self, series: str, files: int, state: SeriesState, said: str | None = None, job: str = "") -> SeriesRow:
-        """Notes what was made of the series' first `files` files; with more, it stays open. job: the newest, if any."""
+    def decide(
+        self, series: str, files: int, state: SeriesState, said: str | None = None, jobs: Sequence[str] = ()
+    ) -> SeriesRow:
+        """Notes what was made of the series' first `files` files; with more, it stays open. jobs: in place of those
+        that were noted before, if any."""
         with self._lock:
             live = self._series[series]
-            jobs = tuple(dict.fromkeys((*live.row.jobs, job))) if job else live.row.jobs
-            row = replace(live.row, state=state, files=files, said=said, jobs=jobs, last_s=self._clock())
+            kept = tuple(jobs) or live.row.jobs
+            row = replace(live.row, state=state, files=files, said=said, jobs=kept, last_s=self._clock())
             self._table.put(row)
             live.row = row
         return row
 
     def remove_old(self, retention_s: float) -> int:
-        """Removes the series to which nothing has come for so long, open or not; how many."""
+        """Removes the series of which was decided so long ago, and parts of connections that ended; how many series."""
         end = self._clock() - retention_s
+        for part in self.parts.iterdir():
+            with suppress(OSError):
+                if part.stat().st_mtime < time.time() - _OLDEST_PART_S:
+                    part.unlink()
         with self._lock:
             old = [key for key, one in self._series.items() if one.row.last_s < end and not one.is_open]
             for key in old:

@@ -1,0 +1,111 @@
+"""A PACS by DICOMweb: studies of the last days are searched for, and series that do not grow any more are fetched."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from unetr.dicomweb.address import NotInPacsError
+from unetr.dicomweb.client import MODALITY, SERIES_UID, STUDY_UID, DicomWeb, FetchLimits, value_of
+from unetr.errors import InputError, MachineError
+from unetr.node.pull.secrets import headers_of, trusted_by
+from unetr.node.pull.seen import Seen
+from unetr.node.receive.arriving import Arrivals
+from unetr.node.settings import HttpService, Limits, Pull
+
+_AT_ONCE = 100
+_INSTANCES = "00201209"  # NumberOfSeriesRelatedInstances
+_DIGITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    study: str
+    uid: str
+    count: str
+
+    @property
+    def item(self) -> str:
+        """As it is noted: a digest."""
+        return hashlib.sha256(f"{self.study}\n{self.uid}".encode()).hexdigest()[:_DIGITS]
+
+
+class DicomWebSource:
+    """One PACS. `ask` is for one thread. Raises InputError for an address or secrets that cannot be used."""
+
+    def __init__(self, pull: Pull, service: HttpService, limits: Limits, arrivals: Arrivals, seen: Seen) -> None:
+        self._pull, self._arrivals, self._seen = pull, arrivals, seen
+        self._limits = FetchLimits(most_bytes=int(limits.series_gb * 1e9))
+        self._client = DicomWeb(service.url, headers_of(service), pull.timeout_s, trusted_by(service))
+        self.place = self._client.place
+        self._before: dict[str, str] = {}
+
+    def close(self) -> None:
+        """Ends its connections."""
+        self._client.close()
+
+    def ask(self) -> int:
+        """Fetches new series that have as many instances as when they were last seen; how many.
+
+        Raises PacsError, MachineError; what was fetched stays.
+        """
+        fetched, now = 0, {}
+        for series in self._series():
+            now[series.item] = series.count
+            if self._before.get(series.item) == series.count and self._seen.mark(series.item) != series.count:
+                fetched += self._fetch(series)
+        self._before = now
+        return fetched
+
+    def sweep(self) -> int:
+        """Nothing more: each question is for all series of these days."""
+        return 0
+
+    def _series(self) -> Iterator[_Series]:
+        for study in self._studies():
+            fields = {"includefield": _INSTANCES}
+            try:
+                entries = self._client.search(f"studies/{study}/series", fields)
+            except NotInPacsError:
+                continue
+            for entry in entries:
+                uid = value_of(entry, SERIES_UID)
+                if value_of(entry, MODALITY) in self._pull.modalities and uid:
+                    yield _Series(study, uid, value_of(entry, _INSTANCES) or "?")
+
+    def _studies(self) -> Iterator[str]:
+        today = datetime.datetime.now(tz=datetime.UTC).date()
+        day = datetime.timedelta(days=1)  # the PACS's day may be another than ours
+        dates = f"{today - day * (self._pull.days + 1):%Y%m%d}-{today + day:%Y%m%d}"
+        offset = 0
+        while True:
+            query = {"StudyDate": dates, "limit": str(_AT_ONCE), "offset": str(offset)}
+            page = self._client.search("studies", query)
+            yield from filter(None, (value_of(entry, STUDY_UID) for entry in page))
+            offset += len(page)
+            if len(page) < _AT_ONCE:
+                return
+
+    def _fetch(self, series: _Series) -> bool:
+        folder = self._arrivals.parts / secrets.token_hex(8)
+        try:
+            folder.mkdir(0o700)
+            for file in self._client.fetch(series.study, series.uid, folder, self._limits):
+                try:
+                    self._arrivals.take(file.path, self._pull.name)
+                except InputError:  # one damaged object must not keep the others back
+                    self._arrivals.counts["damaged"] += 1
+        except NotInPacsError:
+            return False
+        except InputError as error:
+            raise MachineError(f"the PACS at {self.place}: a series cannot be fetched: {error}") from error
+        except OSError as error:
+            raise MachineError(f"what the PACS sends cannot be kept: {error.strerror or error}") from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._seen.note(series.item, series.count)
+        return True
