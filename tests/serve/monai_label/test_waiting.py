@@ -1,0 +1,137 @@
+"""Requests that wait: a client that goes away, a full queue, tokens; and what is searched for afterwards."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import logging
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import SimpleITK
+from tests.serve.monai_label.peers import client_module
+from tests.serve.monai_label.serving import serving
+
+from unetr.queue.record import JobState
+from unetr.queue.service import Service, ServiceOptions
+from unetr.serve.safety.tokens import new_token
+
+
+@pytest.fixture(scope="module")
+def peer() -> ModuleType:
+    return client_module()
+
+
+def noise(path: Path, size: int) -> Path:
+    """A scan of so many voxels a side, which takes some time."""
+    voxels = np.random.default_rng(size).normal(100, 30, (size, size, size)).astype(np.float32)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(path))
+    return path
+
+
+def test_a_client_that_goes_away_stops_its_job(service: Service, address: str, tmp_path: Path) -> None:
+    place = urlsplit(address)
+    scan = noise(tmp_path / "large.nii.gz", 160).read_bytes()
+    upload = urllib.request.Request(f"{address}/api/scans", scan, {"Content-Type": "application/octet-stream"})
+    with urllib.request.urlopen(upload) as answer:
+        image = json.load(answer)["id"]
+    connection = http.client.HTTPConnection(place.hostname or "", place.port)
+    body = '--x\r\nContent-Disposition: form-data; name="params"\r\n\r\n{}\r\n--x--\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    connection.request("POST", f"/infer/hippocampus?image={image}", body, headers)
+    job = _wait_for(service, image, JobState.RUNNING)
+    connection.close()
+    left = time.monotonic()
+    _wait_for(service, image, JobState.CANCELLED)
+    assert time.monotonic() - left < 5
+    assert service.store.job(job).state is JobState.CANCELLED
+
+
+def _wait_for(service: Service, scan: str, state: JobState) -> str:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        for job in service.store.jobs((state,)):
+            if job.spec.scan == scan:
+                return job.id
+        time.sleep(0.02)
+    raise AssertionError(f"no job of the scan is {state}: {[job.state for job in service.store.jobs()]}")
+
+
+def test_a_full_queue_says_when_to_ask_again(tmp_path: Path) -> None:
+    with Service(tmp_path / "queue", ["hippocampus"], ServiceOptions(most_waiting=0)) as full, serving(full) as address:
+        scan = noise(tmp_path / "scan.nii.gz", 20).read_bytes()
+        part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + scan + b"\r\n--x--\r\n"
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(urllib.request.Request(f"{address}/infer/hippocampus", part, headers))
+        assert refused.value.code == 429 and int(refused.value.headers["Retry-After"]) > 0
+        assert list(full.folder.incoming.iterdir()) == []
+
+
+def test_a_token_is_the_password(service: Service, peer: ModuleType, tmp_path: Path) -> None:
+    token = new_token(tmp_path / "tokens.json", "slicer")
+    with serving(service, tokens=tmp_path / "tokens.json") as address:
+        client = peer.MONAILabelClient(address, str(tmp_path))
+        assert client.auth_enabled() is True
+        assert client.auth_valid_token() is False
+        with pytest.raises(Exception, match="401"):
+            client.info()
+        with pytest.raises(Exception, match="401"):
+            client.auth_token("person", "guess")
+        client.update_auth(client.auth_token("person", token))
+        assert client.auth_valid_token() is True
+        assert client.info()["models"]
+
+
+def test_segments_in_another_order_are_understood(
+    service: Service, peer: ModuleType, address: str, all_series: dict[str, Path], tmp_path: Path
+) -> None:
+    client = peer.MONAILabelClient(address, str(tmp_path))
+    source = SimpleITK.ImageSeriesReader()
+    source.SetFileNames(source.GetGDCMSeriesFileNames(str(all_series["flipped"])))
+    SimpleITK.WriteImage(source.Execute(), str(tmp_path / "scan.nii.gz"))
+    client.upload_image(str(tmp_path / "scan.nii.gz"), "scan")
+    file, _ = client.infer("hippocampus", "scan", {"result_extension": ".nrrd"})
+    image = SimpleITK.ReadImage(file)
+    swapped = SimpleITK.ChangeLabel(image, {1: 2, 2: 1})
+    SimpleITK.WriteImage(swapped, str(tmp_path / "drawn.nii.gz"))
+    names: list[dict[str, Any]] = [{"name": "Posterior", "idx": 2}, {"name": "Anterior", "idx": 3}]
+    saved = client.save_label("scan", str(tmp_path / "drawn.nii.gz"), params={"label_info": names})
+    kept = SimpleITK.ReadImage(str(service.correction(saved["job"], saved["correction"], "labels")))
+    assert np.array_equal(SimpleITK.GetArrayFromImage(kept), SimpleITK.GetArrayFromImage(image))
+    with pytest.raises(Exception, match="that the model lacks"):
+        client.save_label("scan", str(tmp_path / "drawn.nii.gz"), params={"label_info": [{"name": "Tumour", "idx": 1}]})
+
+
+def test_no_name_is_found_anywhere(
+    service: Service, peer: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "Mustermann^Erika"
+    scan = noise(tmp_path / f"{name}.nii.gz", 24)
+    with caplog.at_level(logging.DEBUG), serving(service) as address:
+        client = peer.MONAILabelClient(address, str(tmp_path), name)
+        session = client.create_session(str(scan))["session_id"]
+        client.infer("hippocampus", name, {}, session_id=session)
+        client.upload_image(str(scan), name)
+        with pytest.raises(Exception, match="404"):
+            client.infer("hippocampus", name + "2", {})
+        ours = "\n".join(one.getMessage() for one in caplog.records if one.name.startswith(("unetr", "uvicorn")))
+        with (
+            urllib.request.urlopen(f"{address}/metrics") as metrics,
+            urllib.request.urlopen(f"{address}/logs/") as logs,
+        ):
+            told = metrics.read() + logs.read()
+    assert name not in ours and name.encode() not in told
+    for path in service.folder.path.rglob("*"):
+        assert "Mustermann" not in path.name
+        if path.is_file():
+            content = path.read_bytes()
+            assert b"Mustermann" not in (gzip.decompress(content) if path.suffix == ".gz" else content), path
