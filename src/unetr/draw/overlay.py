@@ -23,9 +23,10 @@ from unetr.printable import printable
 
 Spacing = tuple[float, float, float]
 
-_WIDTH_INCHES = 10.2
+WIDTH_INCHES = 10.2
 _MOST_ROW_INCHES = 5.0
-_DPI = 110
+DPI = 110
+GROUND = "#111417"
 _FILL = 0.35
 _MOST_IN_LEGEND = 30
 _LEGEND_COLUMNS = 6
@@ -70,6 +71,22 @@ def overlay_png(
     truth: Array | None = None,
     title: str = "",
 ) -> bytes:
+    """See `overlay_figure`, as PNG."""
+    figure = overlay_figure(image, label, spacing_mm, names, truth=truth, title=title)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor=figure.get_facecolor())
+    return buffer.getvalue()
+
+
+def overlay_figure(
+    image: Array,
+    label: Array,
+    spacing_mm: Spacing,
+    names: Mapping[str, int],
+    *,
+    truth: Array | None = None,
+    title: str = "",
+) -> Figure:
     """Axial, coronal and sagittal slice through most of the label, classes filled and outlined, with a legend.
 
     image, label, truth: [X, Y, Z], RAS-oriented, one shape. names: class name -> value; value 0 is not drawn. With
@@ -93,9 +110,7 @@ def overlay_png(
             axes.set_aspect(_pixel_aspect(view, spacing_mm))
             _annotate(axes, view, f"{name}  {view.name} {where[view.axis]}".strip())
     _legend(figure, names, colours, shown)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, facecolor=figure.get_facecolor())
-    return buffer.getvalue()
+    return figure
 
 
 def busiest_slices(foreground: NDArray[np.bool_]) -> tuple[int, int, int]:
@@ -142,10 +157,10 @@ def _figure(
     size_mm = [n * s for n, s in zip(shape, spacing_mm, strict=True)]
     panels = [[size_mm[axis] for axis in range(3) if axis != view.axis] for view in VIEWS]
     widths, heights = zip(*panels, strict=True)
-    row_inches = min(_WIDTH_INCHES / sum(widths) * max(heights), _MOST_ROW_INCHES)
+    row_inches = min(WIDTH_INCHES / sum(widths) * max(heights), _MOST_ROW_INCHES)
     top, bottom = 0.35 if title else 0.05, 0.1 + 0.24 * -(-in_legend // _LEGEND_COLUMNS)
     total = rows * row_inches + top + bottom
-    figure = Figure(figsize=(_WIDTH_INCHES, total), facecolor="#111417")
+    figure = Figure(figsize=(WIDTH_INCHES, total), facecolor=GROUND)
     FigureCanvasAgg(figure)
     ratios = [max(width, 0.12 * sum(widths)) for width in widths]
     grid = figure.subplots(rows, 3, squeeze=False, gridspec_kw={"width_ratios": ratios})
@@ -201,7 +216,7 @@ def _joined(segments: list[tuple[float, float, float, float]]) -> tuple[list[flo
 
 def _annotate(axes: Axes, view: View, text: str) -> None:
     style: dict[str, Any] = {"color": "#d7dde3", "fontsize": 8, "transform": axes.transAxes, "parse_math": False}
-    style["path_effects"] = [withStroke(linewidth=2, foreground="#111417")]
+    style["path_effects"] = [withStroke(linewidth=2, foreground=GROUND)]
     axes.text(0.02, 0.98, text, ha="left", va="top", **style)
     axes.text(0.01, 0.5, view.left, ha="left", va="center", **style)
     axes.text(0.99, 0.5, view.right, ha="right", va="center", **style)
