@@ -51,9 +51,9 @@ def identity_of(path: Path) -> ObjectIdentity:
         dataset = pydicom.dcmread(path, specific_tags=list(_UIDS), stop_before_pixels=True)
         sop_class, instance, study, series = (str(dataset[keyword].value) for keyword in _UIDS)
         syntax = str(dataset.file_meta.TransferSyntaxUID)
-    except OSError:
-        raise
     except Exception as error:
+        if _is_of_the_machine(error):
+            raise
         raise InputError(
             f"{path.name}: is no DICOM object with all of its UIDs ({type(error).__name__}); expected a result"
         ) from error
@@ -73,9 +73,9 @@ def content_digest(source: Path | BinaryIO) -> str:
             raise ValueError("deflated or big endian")
         digest = hashlib.sha256()
         _add(digest, dataset, 0)
-    except OSError:
-        raise
     except Exception as error:
+        if _is_of_the_machine(error):
+            raise
         raise InputError(f"what came is no DICOM object that can be read whole ({type(error).__name__})") from error
     return digest.hexdigest()
 
@@ -88,6 +88,11 @@ def instance_query(identity: ObjectIdentity) -> Dataset:
     query.SeriesInstanceUID = identity.series
     query.SOPInstanceUID = identity.instance
     return query
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    """pydicom raises an OSError of its own, without a number, where a file ends too early."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
 
 
 def _add(digest: Any, dataset: Dataset, depth: int) -> None:

@@ -68,6 +68,7 @@ def _capture(result: Result, picture: Array, algorithm: str, version: str) -> Fi
     dataset.SeriesDescription = short_text(f"Picture of {algorithm}")
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.PatientOrientation = ""
+    dataset.Laterality = ""  # not known
     dataset.Manufacturer = "unetr"
     dataset.ManufacturerModelName = algorithm
     dataset.SoftwareVersions = version
