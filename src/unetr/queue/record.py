@@ -43,7 +43,7 @@ class Settings:
     """What of a prediction may be chosen for one job; see `unetr.infer.options.PredictOptions`.
 
     series: SeriesInstanceUIDs, one for each channel, where the scan has several. forms: keys of
-    `unetr.io.results.RESULT_FORMATS` that are written beside the NIfTI, before the job counts as written.
+    `unetr.queue.tasks.dicom_forms.DICOM_FORMS` that are written beside the NIfTI, before the job counts as written.
     """
 
     tta: bool = False
@@ -87,7 +87,7 @@ class JobSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultFile:
-    """A file of a result. form: "labels", "stats", "preview", "uncertainty", or a key of RESULT_FORMATS. name: in the
+    """A file of a result. form: "labels", "stats", "preview", "uncertainty", or a key of DICOM_FORMS. name: in the
     job's folder."""
 
     form: str

@@ -19,7 +19,6 @@ from typing import Any, Self
 from unetr.core.files.atomic import machine_error
 from unetr.core.files.lock import locked
 from unetr.errors import InputError, MachineError
-from unetr.io.results import known_result_format
 from unetr.queue.children.changes import Changes
 from unetr.queue.children.describer import DESCRIBE_S, Describer, check_settings
 from unetr.queue.children.engine import Engine
@@ -35,6 +34,7 @@ from unetr.queue.files.scans import Received, Scans
 from unetr.queue.folder import QueueFolder, open_folder
 from unetr.queue.record import WAITING, JobRecord, JobSpec, JobState, ScanRecord, Settings
 from unetr.queue.store import JobStore, QueueFullError
+from unetr.queue.tasks.dicom_forms import known_form
 
 __all__ = [
     "Health", "OfferedModel", "Progress", "QueueFullError", "Received", "Service", "ServiceOptions"
@@ -161,7 +161,7 @@ class Service:
         scan or model and for settings that cannot work on the scan.
         """
         offered = self._orders.model(model)
-        forms = tuple(sorted({known_result_format(form) for form in settings.forms} - {_OF_VOLUMES}))
+        forms = tuple(sorted({known_form(form) for form in settings.forms if form != _OF_VOLUMES}))
         settings = replace(settings, forms=forms)
         with self._scans.guard:
             scan = self.store.scan(scan_id)
@@ -192,7 +192,8 @@ class Service:
         return job
 
     def result(self, job_id: str, form: str) -> Path:
-        """A file of a written job: "labels", "stats", "preview", "uncertainty", "dicom-seg", "rtstruct".
+        """A file of a written job: "labels", "stats", "preview", "uncertainty", "dicom-seg", "rtstruct",
+        "capture".
 
         A form in DICOM that was not asked for in the settings is made when it is first asked for, and then stays.
         Raises InputError for what there is not.

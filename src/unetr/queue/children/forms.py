@@ -10,11 +10,11 @@ from typing import Any
 
 from unetr.core.files.atomic import machine_error
 from unetr.errors import InputError
-from unetr.io.results import RESULT_FORMATS, known_result_format
 from unetr.queue.children.orders import Orders
 from unetr.queue.children.reader import Reader
 from unetr.queue.files.sniff import ARCHIVE, DICOM, suffix_of
 from unetr.queue.record import FINISHED, JobRecord, ResultFile, Settings
+from unetr.queue.tasks.dicom_forms import DICOM_FORMS, known_form
 from unetr.queue.tasks.reading import CheckRequest, FormRequest, ViewRequest
 from unetr.queue.tasks.words import plain_words
 
@@ -48,11 +48,11 @@ class Forms:
         """A file of a result; a form in DICOM is made when it is first asked for. Raises InputError."""
         folder = self._orders.folder.job(job.id)
         found = _named(job, form)
-        if found is None and form in RESULT_FORMATS and RESULT_FORMATS[form].ending:
+        if found is None and form in DICOM_FORMS:
             with self._making:
                 found = _named(self._orders.store.job(job.id), form)
                 if found is None:
-                    name = f"{_LABELS}{RESULT_FORMATS[form].ending}"
+                    name = f"{_LABELS}{DICOM_FORMS[form].ending}"
                     made = self._made(job, folder / "labels.nii.gz", folder / name, form)
                     record = self._orders.store.add_result(job.id, made)
                     found = _named(record, form)
@@ -93,13 +93,14 @@ class Forms:
         labels = self._orders.folder.job(job.id) / "corrections" / f"{number:04}.nii.gz"
         if form == _LABELS:
             return labels
-        out = labels.with_name(f"{number:04}{RESULT_FORMATS[known_result_format(form)].ending}")
+        out = labels.with_name(f"{number:04}{DICOM_FORMS[known_form(form)].ending}")
         with self._making:
             if not out.exists():
-                self._made(job, labels, out, form, corrected=True)
+                self._made(job, labels, out, form, correction=number)
         return out
 
-    def _made(self, job: JobRecord, labels: Path, out: Path, form: str, *, corrected: bool = False) -> ResultFile:
+    def _made(self, job: JobRecord, labels: Path, out: Path, form: str, *, correction: int = 0) -> ResultFile:
+        """correction: the number of the one that the labels are; 0 for the result itself."""
         _check_finished(job)
         model = self._orders.model(job.spec.model, job.spec.model_sha256)
         source = self._orders.source(job.spec.scan, job.spec.settings, model)
@@ -108,8 +109,10 @@ class Forms:
             labels=labels,
             names=model.labels,
             form=form,
-            made_by=f"{model.title} corrected" if corrected else model.title,
+            made_by=f"{model.title} corrected" if correction else model.title,
             out=out,
+            identity=f"{job.spec.key} correction {correction}" if correction else job.spec.key,
+            summary={} if correction else job.summary,
         )
         made = self._ask("form", request, [*source.files, source.files[0].parent, out.parent])
         return ResultFile(form=form, name=out.name, bytes=made["bytes"], sha256=made["sha256"])

@@ -74,6 +74,7 @@ class Orders:
                 "memory_limit_bytes": self.options.memory_limit_bytes,
             },
             forms=settings.forms,
+            identity=job.spec.key,
         )
 
     def source(self, scan: str, settings: Settings, model: OfferedModel | None = None) -> Source:

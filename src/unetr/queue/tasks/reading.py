@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from unetr.core.files.digest import file_sha256
 from unetr.core.space.frames import Transform
 from unetr.core.space.geometry import orientation_of
 from unetr.errors import InputError
+from unetr.queue.tasks.dicom_forms import DICOM_FORMS, Made
 from unetr.queue.tasks.words import plain_words
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class ViewRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormRequest:
-    """labels: a label file on the scan's grid. form: a key of RESULT_FORMATS. made_by: what DICOM names as its maker.
+    """labels: a label file on the scan's grid. form: a key of DICOM_FORMS. made_by, identity, summary: see Made.
     names: name -> value."""
 
     source: Source
@@ -49,6 +50,8 @@ class FormRequest:
     form: str
     made_by: str
     out: Path
+    identity: str = ""
+    summary: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +87,18 @@ def view(request: ViewRequest, talk: Talk) -> dict[str, Any]:
 def form(request: FormRequest, talk: Talk) -> dict[str, Any]:
     """Writes labels in another form."""
     from unetr.io import read_label
-    from unetr.io.results import write_result
     from unetr.io.scan import onto_grid
 
     scan = _read(request.source)
     labels = onto_grid(scan, read_label(request.labels), request.source.files[0], request.labels)
-    write_result(request.out, _named(replace(labels, source=scan.source), request.names), request.form, request.made_by)
+    made = Made(
+        labels=_named(replace(labels, source=scan.source), request.names),
+        scan=lambda: scan,
+        made_by=request.made_by,
+        identity=request.identity,
+        summary=request.summary,
+    )
+    DICOM_FORMS[request.form].write(request.out, made)
     return {"bytes": request.out.stat().st_size, "sha256": file_sha256(request.out)}
 
 

@@ -17,6 +17,7 @@ from unetr.core.files.digest import file_sha256
 from unetr.core.observer import stop_if_asked
 from unetr.core.version import __version__
 from unetr.errors import InputError
+from unetr.queue.tasks.dicom_forms import DICOM_FORMS, Made
 from unetr.queue.tasks.words import plain_words
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class WarmRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentRequest:
     """source: files of the scan, or its one folder. out: the folder for the results, empty. options: those of
-    PredictOptions by name, None where a model only. forms: keys of RESULT_FORMATS that are made beside the labels."""
+    PredictOptions by name, None where a model only. forms: keys of DICOM_FORMS that are made beside the labels.
+    identity: what their UIDs follow from."""
 
     model: WarmRequest
     name: str
@@ -50,6 +52,7 @@ class SegmentRequest:
     out: Path
     options: Mapping[str, Any]
     forms: tuple[str, ...] = ()
+    identity: str = ""
 
 
 def joined_sha256(digests: Sequence[str]) -> str:
@@ -75,8 +78,9 @@ def segment(request: SegmentRequest, talk: Talk) -> dict[str, Any]:
     options["series"] = tuple(options.get("series", ()))
     prediction = segmenter.predict(source, observer=talk, **options)
     stop_if_asked(talk, "writing the result")
-    files = _write(request, prediction, talk)
-    summary = _summary(request, prediction) | {"seconds": round(time.monotonic() - started, 3)}
+    summary = _summary(request, prediction)
+    files = _write(request, prediction, summary, talk)
+    summary |= {"seconds": round(time.monotonic() - started, 3)}
     write_text(request.out / "stats.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
     return {"results": [_file(request.out, *each) for each in (*files, ("stats", "stats.json"))], "summary": summary}
 
@@ -108,10 +112,11 @@ def _check_forms(request: SegmentRequest) -> None:
         raise InputError(f"{request.source[0].name}: is no DICOM, which {request.forms[0]} needs", hint="format")
 
 
-def _write(request: SegmentRequest, prediction: Prediction, talk: Talk) -> list[tuple[str, str]]:
+def _write(
+    request: SegmentRequest, prediction: Prediction, summary: Mapping[str, Any], talk: Talk
+) -> list[tuple[str, str]]:
     """Form and name of each file, in the order in which they were written."""
     from unetr.io import write_volume
-    from unetr.io.results import RESULT_FORMATS
 
     files = [("labels", "labels.nii.gz"), ("preview", "preview.png")]
     prediction.save(request.out / "labels.nii.gz")
@@ -119,10 +124,17 @@ def _write(request: SegmentRequest, prediction: Prediction, talk: Talk) -> list[
     if prediction.uncertainty is not None:
         files.append(("uncertainty", "uncertainty.nii.gz"))
         write_volume(request.out / "uncertainty.nii.gz", prediction.uncertainty)
+    made = Made(
+        labels=prediction.labels,
+        scan=prediction.scan,
+        made_by=prediction.model,
+        identity=request.identity,
+        summary=summary,
+    )
     for form in request.forms:
         stop_if_asked(talk, "writing the result")
-        files.append((form, f"labels{RESULT_FORMATS[form].ending}"))
-        prediction.save(request.out / files[-1][1], form)
+        files.append((form, f"labels{DICOM_FORMS[form].ending}"))
+        DICOM_FORMS[form].write(request.out / files[-1][1], made)
     return files
 
 
