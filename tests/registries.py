@@ -145,6 +145,12 @@ def _a_job() -> None:
         thing("jobs.apart.__main__.run_asked")(Path(folder), SimpleNamespace())
 
 
+def _a_form() -> Any:
+    from unetr.queue.tasks.dicom_forms import DICOM_FORMS, known_form
+
+    return DICOM_FORMS[known_form("dummy")].write()  # type: ignore[call-arg]
+
+
 def _a_task() -> None:
     thing("queue.tasks.registry.run_task")("dummy", {"name": "a", "values": [1]}, SimpleNamespace())
 
@@ -173,6 +179,7 @@ REACHED: dict[str, tuple[str, Any, Callable[[], None]]] = {
     "infer.engines.ENGINES": ("dummy", found, _an_engine),
     "io.results.RESULT_FORMATS": ("dummy", SimpleNamespace(ending=".dummy", write=found), _a_result_format),
     "jobs.apart.registry.JOBS": ("dummy", SimpleNamespace(name="dummy", request=Target, run=found, asks=False), _a_job),
+    "queue.tasks.dicom_forms.DICOM_FORMS": ("dummy", SimpleNamespace(ending=".dummy", write=found), _a_form),
     "queue.tasks.registry.TASKS": ("dummy", SimpleNamespace(request=Target, run=found), _a_task),
     "app.hints.HINTS": ("dummy", "dummy advice", _an_advice),
 }
