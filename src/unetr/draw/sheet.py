@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def sheet_pixels(scan: Volume, labels: Volume, sheet: Sheet) -> Array:
 
 def _pixels(figure: Figure) -> Array:
     figure.set_dpi(DPI)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
 
@@ -66,7 +67,7 @@ class _Page:
 
     def text(self, line: float, x: float, words: str, colour: str = _BRIGHT, **style: object) -> None:
         """Writes on a line, counted from 0, at x from 0 to 1."""
-        told = {"fontsize": 9, "va": "center", "color": colour, "parse_math": False} | style
+        told: dict[str, Any] = {"fontsize": 9, "va": "center", "color": colour, "parse_math": False} | style
         self.figure.text(x, 1 - (line + 0.5) / self._lines, words, **told)
 
 
