@@ -1,7 +1,8 @@
 """Every block of code in the README and in the pages for users runs, on small data under the names that they use.
 
 A block that cannot run here has a comment with the reason before it: `<!-- not run: installs packages -->`. The
-comments are counted, so that no block is left out unseen.
+comments are counted, so that no block is left out unseen. `<!-- file: node.yaml -->` before a block says that it is
+that file. What a page starts, such as a server, runs until the page ends (`programs.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ import numpy as np
 import pytest
 import yaml
 from tests.datasets import BALL_SHAPE, KINDS, save_scan, write_dataset
+from tests.docs.programs import Programs
 from tests.io.dicom.dicom_maker import write_series
 from tools.plan_schema import plan_schema
 
@@ -42,7 +45,7 @@ PAGES = [
 ]
 # What is not run, in all pages but the README, which says of itself only that packages are installed.
 NOT_RUN = {
-    "installs packages": 4,
+    "installs packages": 5,
     "starts four processes on four GPUs": 1,
     "a batch script for a cluster": 1,
     "needs weights that MONAI trained": 1,
@@ -63,17 +66,19 @@ PLAIN = ("cd ", "sha256sum ")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. why: the reason that it is not run for, empty where it is."""
+    """A fenced block. why: the reason that it is not run for, empty where it is. file: the name of what it is."""
 
     language: str
     text: str
     why: str
+    file: str = ""
 
 
 def blocks(page: Path) -> list[Block]:
     text = (TREE / page).read_text(encoding="utf-8")
-    fences = re.findall(r"(?:<!-- not run: (.+?) -->\n)?^```(\w*)[^\n]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [Block(language, body, why) for why, language, body in fences]
+    said = r"(?:<!-- not run: (.+?) -->\n|<!-- file: (.+?) -->\n)?"
+    fences = re.findall(said + r"^```(\w*)[^\n]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [Block(language, body, why, file) for why, file, language, body in fences]
 
 
 @pytest.fixture(scope="module")
@@ -105,22 +110,31 @@ def here(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_every_block_runs(page: Path, here: Path, unetr: Callable[..., Any]) -> None:
-    for block in blocks(page):
-        if block.why:
-            continue
-        if block.language == "sh":
-            for line in commands(block.text):
+    with Programs(here) as programs:
+        for block in blocks(page):
+            if not block.why:
+                run_block(block, page, unetr, programs)
+
+
+def run_block(block: Block, page: Path, unetr: Callable[..., Any], programs: Programs) -> None:
+    if block.file:
+        Path(block.file).write_text(programs.here(block.text))
+    elif block.language == "sh":
+        for line in commands(block.text):
+            if programs.takes(line):
+                programs.run(line)
+            else:
                 run_command(line, unetr)
-        elif block.language == "python":
-            with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(calls(block.text), str(page), "exec"), {"__name__": "__main__"})
-        elif block.language == "yaml":
-            fragment = yaml.safe_load(block.text) or {}
-            jsonschema.Draft7Validator(plan_schema()).validate(yaml.safe_load(template_plan()) | fragment)
-        elif block.language == "json":
-            json.loads(block.text)
-        else:
-            assert block.language == "text", f"{page}: a block of {block.language or 'no language'}"
+    elif block.language == "python":
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(programs.here(calls(block.text)), str(page), "exec"), {"__name__": "__main__"})
+    elif block.language == "yaml":
+        fragment = yaml.safe_load(block.text) or {}
+        jsonschema.Draft7Validator(plan_schema()).validate(yaml.safe_load(template_plan()) | fragment)
+    elif block.language == "json":
+        json.loads(block.text)
+    else:
+        assert block.language == "text", f"{page}: a block of {block.language or 'no language'}"
 
 
 def commands(text: str) -> list[str]:
@@ -140,7 +154,11 @@ def calls(text: str) -> str:
 
 
 def run_command(line: str, unetr: Callable[..., Any]) -> None:
-    if line.startswith("unetr "):
+    if line.startswith("unetr ") and " < " in line:
+        command, _, source = line.partition(" < ")
+        with Path(source).open("rb") as given:
+            subprocess.run([sys.executable, "-P", "-m", *shlex.split(command)], stdin=given, check=True)
+    elif line.startswith("unetr "):
         command, _, target = line.partition(" > ")
         outcome = unetr(*shlex.split(command)[1:])
         assert outcome.code == 0, f"{line}: {outcome.err}"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
+from unetr.core.files.atomic import machine_error
 from unetr.errors import InputError
 
 _LONGEST = 4096
@@ -90,9 +91,15 @@ class Folders:
 
 
 def open_folders(read: Sequence[Path], out: Path | None = None) -> Folders:
-    """The folders, checked. Raises InputError for what is no folder."""
+    """The folders, checked; that for results is made where it is missing. Raises InputError for what is no folder,
+    MachineError."""
     if not read:
         raise InputError("no folder is named; expected at least one that may be read")
+    if out is not None and not out.exists():
+        try:
+            out.mkdir(0o700, parents=True)
+        except OSError as error:
+            raise machine_error(out, error) from error
     for folder in (*read, *(() if out is None else (out,))):
         if not folder.is_dir():
             raise InputError(f"{folder}: is no folder; expected one that is there")
