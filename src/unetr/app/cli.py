@@ -18,7 +18,7 @@ import typer
 from unetr.app.commands.data import check, plan, recipe
 from unetr.app.commands.models import convert, export, info, models
 from unetr.app.commands.scans import demo, evaluate, predict, report
-from unetr.app.commands.service import mcp, node
+from unetr.app.commands.service import mcp, node, serve
 from unetr.app.commands.training import ablate, compare, pretrain, profile, train
 from unetr.app.help import GroupedHelp
 from unetr.app.hints import hint_for, with_hint
@@ -62,7 +62,7 @@ _COMMANDS = {
     "Training": (train, pretrain, compare, ablate, profile),
     "Scans": (predict, evaluate, report),
     "Models": (models, info, export, convert),
-    "Service": (node, mcp),
+    "Service": (serve, node, mcp),
 }
 for group, modules in _COMMANDS.items():
     for module in modules:

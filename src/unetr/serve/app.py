@@ -7,10 +7,10 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from unetr.core.version import __version__
+from unetr.queue.service import Service
 from unetr.serve.monai_label.routes import monai_label_router
 from unetr.serve.options import ServeOptions
 from unetr.serve.routes import events, health, jobs, models, results, scans
-from unetr.serve.service import Service
 from unetr.serve.web.errors import tell_errors
 from unetr.serve.web.serving import Serving
 from unetr.serve.web.static import static_router

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from unetr.queue.record import JobRecord, JobState, ScanRecord, Settings
-from unetr.serve.service import OfferedModel, Progress
+from unetr.queue.service import OfferedModel, Progress
 
 Form = Literal["labels", "stats", "preview", "uncertainty", "dicom-seg", "rtstruct"]
 CorrectionForm = Literal["labels", "dicom-seg", "rtstruct"]
@@ -126,6 +126,12 @@ class CorrectionAnswer(_Strict):
     """A corrected segmentation that is kept beside the result."""
 
     number: int = Field(ge=1)
+
+
+class CorrectionsAnswer(_Strict):
+    """The corrections that are kept of a job."""
+
+    numbers: list[int]
 
 
 class ModelAnswer(_Strict):

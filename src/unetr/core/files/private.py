@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from platformdirs import user_cache_path
+from platformdirs import user_cache_path, user_data_path
 
 from unetr.core.machine.system import NO_FOLLOW, NO_WAIT, close_to_others, is_mine_to_fill, is_private
 
@@ -24,12 +24,22 @@ def private_folder(name: str) -> Path | None:
         outer = user_cache_path("unetr", appauthor=False)
     except RuntimeError:  # there is no home: a user whom the system does not know, as in a container
         return None
-    folder = outer / name
-    if not folder.is_absolute():  # there is no home
-        return None
+    # Where there is no home, none is made.
+    return _own(outer, name) if outer.is_absolute() and outer.parents[1].is_dir() else None
+
+
+def private_data_folder(name: str) -> Path | None:
+    """As `private_folder`, where the platform keeps what a user wants to keep."""
     try:
-        if not outer.parents[1].is_dir():  # nor is one made
-            return None
+        outer, home = user_data_path("unetr", appauthor=False), Path.home()
+    except RuntimeError:
+        return None
+    return _own(outer, name) if outer.is_absolute() and home.is_dir() else None
+
+
+def _own(outer: Path, name: str) -> Path | None:
+    folder = outer / name
+    try:
         missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
         if missing and not is_mine_to_fill(missing[-1].parent):
             return None

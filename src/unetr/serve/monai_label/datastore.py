@@ -17,11 +17,11 @@ from fastapi.responses import FileResponse
 from unetr.core.text.reading import parse_json
 from unetr.errors import InputError
 from unetr.queue.record import FINISHED, JobRecord
+from unetr.queue.service import OfferedModel
 from unetr.serve.monai_label import labels
 from unetr.serve.monai_label.answers import removing
 from unetr.serve.monai_label.info import names_of
 from unetr.serve.monai_label.scans import Named, Scans, one_file
-from unetr.serve.service import OfferedModel
 from unetr.serve.web.errors import NotFoundError, WrongStateError
 from unetr.serve.web.uploads import receive
 

@@ -17,11 +17,11 @@ from starlette.background import BackgroundTask
 from unetr.core.text.reading import parse_json
 from unetr.errors import InputError, MachineError
 from unetr.queue.record import ENDED, FINISHED, JobRecord, JobState, Settings
+from unetr.queue.service import OfferedModel
 from unetr.serve.monai_label import labels
 from unetr.serve.monai_label.answers import multipart, removing
 from unetr.serve.monai_label.info import names_of
 from unetr.serve.monai_label.scans import Named, Scans
-from unetr.serve.service import OfferedModel
 from unetr.serve.web.errors import NotFoundError, WrongStateError
 from unetr.serve.web.serving import Serving
 from unetr.serve.web.uploads import receive

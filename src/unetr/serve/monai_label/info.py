@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from unetr.core.version import __version__
-from unetr.serve.service import OfferedModel
+from unetr.queue.service import OfferedModel
 
 DESCRIPTION = "Segments with the models that this server offers; it does not train."
 

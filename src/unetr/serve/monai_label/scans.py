@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from unetr.dicomweb.address import is_uid
 from unetr.errors import InputError
 from unetr.queue.record import ScanRecord
+from unetr.queue.service import Received
 from unetr.serve.monai_label.images import Images
-from unetr.serve.service import Received
 from unetr.serve.web.errors import NotFoundError, found
 from unetr.serve.web.serving import Serving
 

@@ -25,7 +25,7 @@ async def readyz(response: Response, serving: Here) -> HealthAnswer:
     """503 where the engine is not there or the disk is full."""
     health = await serving.threads.quick(serving.service.health)
     reason = None
-    if not health.engine_alive:
+    if not health.engine:
         reason = "the engine is not running"
     elif health.free_bytes < _LEAST_FREE_BYTES:
         reason = "the disk is full"

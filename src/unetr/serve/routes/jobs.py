@@ -6,7 +6,7 @@ import time
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from unetr.queue.record import JobRecord, JobState
 from unetr.serve.schemas import ErrorAnswer, Id, JobAnswer, JobBody, JobsAnswer, job_answer
@@ -15,8 +15,8 @@ from unetr.serve.web.serving import Here, Serving
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"])
 JobId = Annotated[str, Path(pattern=Id, description="The id of a job.")]
-# What a job that was asked for here says of where it came from.
-ORIGIN = {"door": "http"}
+# What a job that was asked for here says of where it came from, beside who asked.
+DOOR = {"door": "http"}
 # Jobs are removed after a day, so that nobody turns further pages than this.
 _MOST_SKIPPED = 10_000
 
@@ -30,15 +30,16 @@ _MOST_SKIPPED = 10_000
         **{status: {"model": ErrorAnswer} for status in (404, 422, 429, 503)},
     },
 )
-async def submit_job(body: JobBody, response: Response, serving: Here) -> JobAnswer:
+async def submit_job(body: JobBody, request: Request, response: Response, serving: Here) -> JobAnswer:
     """The job that does this. The same scan, model and settings are one job, however often they are asked for.
 
     429 where as many jobs wait as may: `Retry-After` says in how many seconds to ask again.
     """
     await serving.threads.quick(found, serving.service.store.scan, body.scan)
+    origin = DOOR | {"actor": str(getattr(request.state, "actor", ""))}
     began = time.time()
     job = await serving.threads.reader(
-        serving.service.submit, body.scan, body.model, body.settings.settings(), origin=ORIGIN
+        serving.service.submit, body.scan, body.model, body.settings.settings(), origin=origin
     )
     if job.created_s < began:
         response.status_code = 200

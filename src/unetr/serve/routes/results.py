@@ -10,8 +10,8 @@ from fastapi.responses import FileResponse
 
 from unetr.core.files.digest import file_sha256
 from unetr.queue.record import FINISHED, JobRecord, JobState
-from unetr.serve.routes.jobs import ORIGIN, JobId, job_of
-from unetr.serve.schemas import CorrectionAnswer, CorrectionForm, ErrorAnswer, Form
+from unetr.serve.routes.jobs import DOOR, JobId, job_of
+from unetr.serve.schemas import CorrectionAnswer, CorrectionForm, CorrectionsAnswer, ErrorAnswer, Form
 from unetr.serve.web.downloads import Sent, download
 from unetr.serve.web.errors import NotFoundError, WrongStateError
 from unetr.serve.web.serving import Here, Serving
@@ -47,7 +47,7 @@ async def read_result(job: JobId, form: Form, request: Request, serving: Here) -
     if digest is None:
         raise NotFoundError(f"the job has no {form}; expected one of its results")
     deliver: Sent | None = None
-    if form in _DELIVERING and record.state is JobState.WRITTEN and record.origin == ORIGIN:
+    if form in _DELIVERING and record.state is JobState.WRITTEN and record.origin.get("door") == DOOR["door"]:
         deliver = partial(serving.threads.quick, serving.service.store.make_delivered, job)
     ending, kind = _KINDS[form]
     return download(request, path, job + ending, kind, digest, deliver)
@@ -71,6 +71,13 @@ async def correct_result(job: JobId, request: Request, serving: Here) -> Correct
     async with receive(request, serving) as upload:
         number = await serving.threads.reader(serving.service.correct, job, only_file(upload).path)
     return CorrectionAnswer(number=number)
+
+
+@router.get("/corrections", summary="The corrections of a job", responses=_REFUSALS)
+async def list_corrections(job: JobId, serving: Here) -> CorrectionsAnswer:
+    """Their numbers, the oldest first."""
+    await job_of(job, serving)
+    return CorrectionsAnswer(numbers=await serving.threads.reader(serving.service.corrections, job))
 
 
 @router.get(

@@ -68,10 +68,11 @@ async def view_scan(
     scan: ScanId,
     serving: Here,
     series: Annotated[list[str] | None, Query(max_length=16, description="As in a job's settings.")] = None,
+    model: Annotated[str | None, Query(max_length=200, description="The model that it is shown for.")] = None,
 ) -> Response:
     """The scan exactly as it is predicted on. Parts of it may be asked for with `Range`."""
     await _scan(scan, serving)
-    path = await serving.threads.reader(serving.service.view, scan, tuple(series or ()))
+    path = await serving.threads.reader(serving.service.view, scan, tuple(series or ()), model)
     headers = {"Cache-Control": "private, no-cache"}
     return FileResponse(path, media_type="application/octet-stream", filename=f"{scan}.nii", headers=headers)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from unetr.core.version import __version__
 from unetr.queue.record import JobState
-from unetr.serve.service import Health
+from unetr.queue.service import Health
 from unetr.serve.web.meters import BUCKETS_S, Meters
 
 Sample = tuple[Mapping[str, object], float]
@@ -34,10 +34,10 @@ def exposition(meters: Meters, counts: Mapping[JobState, int], health: Health) -
 
 def _health(health: Health) -> list[str]:
     gauges: list[tuple[str, str, str, float]] = [
-        ("unetr_engine_up", "gauge", "Whether the engine runs", int(health.engine_alive)),
-        ("unetr_engine_restarts_total", "counter", "How often the engine was started again", health.engine_restarts),
+        ("unetr_engine_up", "gauge", "Whether the engine runs", int(health.engine)),
+        ("unetr_engine_restarts_total", "counter", "How often engine or reader were started again", health.restarts),
         ("unetr_queue_waiting", "gauge", "Jobs that wait", health.waiting),
-        ("unetr_queue_oldest_seconds", "gauge", "How long the oldest job waits", health.oldest_waiting_s or 0.0),
+        ("unetr_queue_oldest_seconds", "gauge", "How long the oldest job waits", health.oldest_waiting_s),
         ("unetr_disk_free_bytes", "gauge", "Free disk", health.free_bytes),
     ]
     return [_block(name, kind, told, [({}, value)]) for name, kind, told, value in gauges]

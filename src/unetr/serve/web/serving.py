@@ -7,8 +7,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from unetr.queue.service import Service
 from unetr.serve.options import ServeOptions
-from unetr.serve.service import Service
 from unetr.serve.web.meters import Meters
 from unetr.serve.web.threads import Threads
 

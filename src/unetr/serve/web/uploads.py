@@ -19,7 +19,7 @@ from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
 from unetr.errors import InputError
-from unetr.serve.service import Received
+from unetr.queue.service import Received
 from unetr.serve.web.errors import NoRoomError, RefusedError, TooLargeError
 from unetr.serve.web.multipart import Parts
 from unetr.serve.web.serving import Serving
