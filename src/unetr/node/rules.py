@@ -15,8 +15,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from unetr.core.text.records import Record
-from unetr.io.results import RESULT_FORMATS
 from unetr.queue.record import Settings
+from unetr.queue.tasks.dicom_forms import DICOM_FORMS
 
 _LONGEST_PATTERN = 200
 _LONGEST_NAME = 64
@@ -52,10 +52,9 @@ def _readable(patterns: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _forms(names: tuple[str, ...]) -> tuple[str, ...]:
-    dicom = [name for name, found in RESULT_FORMATS.items() if found.ending]
     for name in names:
-        if name not in dicom:
-            raise ValueError(f"form {name} is unknown; expected some of {', '.join(dicom)}")
+        if name not in DICOM_FORMS:
+            raise ValueError(f"form {name} is unknown; expected some of {', '.join(DICOM_FORMS)}")
     return names
 
 

@@ -72,7 +72,7 @@ class Node:
         listen = self._settings.listen
         title = listen.title if listen is not None else _TITLE
         senders = open_senders([one.destination(title) for one in self._settings.deliver])
-        undo.enter_context(Outbox(self.service, senders))
+        undo.enter_context(Outbox(self.service, senders, audit=self.service.audit, note=self._note))
 
     def _end(self) -> None:
         self._stop.set()

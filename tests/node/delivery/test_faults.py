@@ -117,15 +117,15 @@ def test_another_object_of_the_same_uid_is_a_dead_letter(
     other.ContentDescription = "Not what was written"
     other.save_as(tmp_path / "other.dcm")
     pacs.store([tmp_path / "other.dcm"])
-    told: list[object] = []
-    outbox = outbox_to(results, proxy, audit=told.append)
+    told: list[str] = []
+    outbox = outbox_to(results, proxy, note=told.append)
     assert outbox.step("pacs")
     assert "POST 200" in proxy.seen, "Orthanc says yes and keeps the other one"
     letter = letter_of(outbox)
     assert letter.state == LetterState.DEAD
     assert "another object of the same UID" in str(letter.error)
     assert results.store.job(job).state == JobState.WRITTEN
-    assert [one["event"] for one in told] == ["dead letter"]  # type: ignore[index]
+    assert [f"dicom-seg of job {job} is not sent to pacs any more" in one for one in told] == [True]
     pacs.fetch(f"/instances/{next(one['ID'] for one in pacs.instances('SEG') if _is(one, other))}", method="DELETE")
     assert outbox.letters.retry([letter.number]) == 1
     until_delivered(outbox, results, job)

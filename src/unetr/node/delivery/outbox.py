@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from unetr.core.files.digest import file_sha256
-from unetr.errors import InputError, UnetrError
+from unetr.errors import InputError, MachineError, UnetrError
 from unetr.io.dicom.exchange import content_digest, identity_of
 from unetr.node.delivery.away import Away
 from unetr.node.delivery.letters import Letter, Letters
@@ -28,8 +28,12 @@ from unetr.queue.store import JobStore
 _MOST_DOUBLINGS = 30
 _JITTER = (0.75, 1.0)  # so that what failed together is not tried together
 
-Audit = Callable[[Mapping[str, Any]], None]
-"""Called with what happened: words and ids, never a patient's."""
+
+class Audit(Protocol):
+    """What of the queue's audit log is needed."""
+
+    def note(self, action: str, *, job: str = "", outcome: str = "") -> None:
+        """Keeps a line: words and ids, never a patient's. Raises MachineError."""
 
 
 class Results(Protocol):
@@ -57,14 +61,15 @@ class OutboxOptions:
     poll_s: float = 0.5
 
 
-def _unheard(_: Mapping[str, Any]) -> None:
+def _unheard(_: str) -> None:
     """Nobody to tell."""
 
 
 class Outbox:
     """Delivers the results of one queue, in one thread for each destination. A context manager.
 
-    senders: by the destinations' names. clock: seconds since 1970, for tests.
+    senders: by the destinations' names. note: hears a line where people should look. clock: seconds since 1970, for
+    tests.
     """
 
     def __init__(
@@ -73,7 +78,8 @@ class Outbox:
         senders: Mapping[str, Sender],
         options: OutboxOptions | None = None,
         *,
-        audit: Audit = _unheard,
+        audit: Audit | None = None,
+        note: Callable[[str], None] = _unheard,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.letters = Letters(results.store, clock)
@@ -81,6 +87,7 @@ class Outbox:
         self._senders = senders
         self._options = options or OutboxOptions()
         self._audit = audit
+        self._note = note
         self._clock = clock
         self._away = {name: Away(self._options.probe_s, clock) for name in senders}
         self._stop = threading.Event()
@@ -144,10 +151,8 @@ class Outbox:
                 final=True,
             )
         self._away[letter.destination].reached()
-        done = self.letters.delivered(letter)
-        self._tell("delivered", letter, compared=held is Held.SAME)
-        if done:
-            self._audit({"event": "job delivered", "job": letter.job})
+        self.letters.delivered(letter)
+        self._tell(letter, "delivered" if held is Held.SAME else "delivered, by its UID alone")
 
     def _note_failure(self, letter: Letter, error: DeliveryError) -> None:
         now, options = self._clock(), self._options
@@ -163,10 +168,15 @@ class Outbox:
 
     def _bury(self, letter: Letter, why: str) -> None:
         self.letters.died(letter, why)
-        self._tell("dead letter", letter, why=why)
+        self._tell(letter, "dead letter")
+        self._note(f"{letter.form} of job {letter.job} is not sent to {letter.destination} any more: {why}")
 
-    def _tell(self, event: str, letter: Letter, **more: Any) -> None:
-        self._audit({"event": event, "job": letter.job, "destination": letter.destination, "form": letter.form, **more})
+    def _tell(self, letter: Letter, outcome: str) -> None:
+        """A log that cannot be written keeps no result back."""
+        if self._audit is not None:
+            with suppress(MachineError):
+                told = f"{outcome}: {letter.form} to {letter.destination}"
+                self._audit.note("deliver", job=letter.job, outcome=told)
 
     def _deliver_to(self, name: str) -> None:
         while not self._stop.is_set():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unetr.app.commands.service.dead_letters import show_dead_letters
 from unetr.app.printing import print_table, say, write_line
 from unetr.core.version import __version__
 from unetr.errors import InputError
@@ -31,6 +32,12 @@ def node(
         Path | None,
         typer.Option("--series", help="With --check: a folder of DICOM; say which rules take its series."),
     ] = None,
+    dead_letters: Annotated[
+        bool, typer.Option("--dead-letters", help="Only list what could not be delivered and is not tried any more.")
+    ] = False,
+    retry: Annotated[
+        str | None, typer.Option("--retry", help="Only have a dead letter tried again: its number, or all.")
+    ] = None,
 ) -> None:
     """Put models behind a scanner or a PACS.
 
@@ -50,9 +57,12 @@ def node(
     if check:
         _check(told, series)
         return
+    place = (folder or settings.parent / "unetr-node").absolute()
+    if dead_letters or retry is not None:
+        show_dead_letters(place, retry)
+        return
     from unetr.node.run import Node
 
-    place = (folder or settings.parent / "unetr-node").absolute()
     with Node(told, place, _line) as running:
         _tell(running, told, place)
         while True:
