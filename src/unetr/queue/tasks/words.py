@@ -11,8 +11,8 @@ from unetr.printable import printable
 
 # What a series is called, in quotes behind its modality: up to the last such end, as the text may hold one itself.
 _DESCRIPTION = re.compile(r'\(([A-Z]{1,8}) ".*"\)')
-# A name within an archive, up to where the message goes on.
-_ENTRY = re.compile(r"(scan\.zip)/.*(?=: |; |$)")
+# A name within an archive, which may hold any sign itself: up to the last place where the message can go on behind it.
+_ENTRY = re.compile(r"(scan\.zip)/(?:.*(?=: )|.*)")
 
 
 def plain_words(text: str, folders: Iterable[Path]) -> str:
