@@ -25,6 +25,8 @@ Spacing = tuple[float, float, float]
 
 WIDTH_INCHES = 10.2
 _MOST_ROW_INCHES = 5.0
+# Of zlib: a quarter larger than by its default, in a third of the time.
+_COMPRESSION = 2
 DPI = 110
 GROUND = "#111417"
 _FILL = 0.35
@@ -74,7 +76,8 @@ def overlay_png(
     """See `overlay_figure`, as PNG."""
     figure = overlay_figure(image, label, spacing_mm, names, truth=truth, title=title)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor=figure.get_facecolor())
+    ground = figure.get_facecolor()
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor=ground, pil_kwargs={"compress_level": _COMPRESSION})
     return buffer.getvalue()
 
 

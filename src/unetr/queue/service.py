@@ -64,7 +64,7 @@ class Service:
         self._wakes: list[Callable[[], None]] = []
         with ExitStack() as undo:
             undo.enter_context(locked(folder, mode=0o700))
-            self.folder: QueueFolder = open_folder(folder)
+            self.folder: QueueFolder = open_folder(folder.absolute())
             self.audit = Audit(self.folder.audit)
             self._changes = Changes()
             self.store = JobStore(self.folder.database, on_change=self._changed)
@@ -234,6 +234,16 @@ class Service:
             free_bytes=shutil.disk_usage(self.folder.path).free,
             last_error=self._engine.last_error,
         )
+
+    @property
+    def engine_pid(self) -> int:
+        """Of the process that segments."""
+        return self._engine.pid
+
+    @property
+    def reader_pid(self) -> int:
+        """Of the process that reads what was sent in."""
+        return self._reader.pid
 
     def remove_old(self) -> None:
         """Removes results and scans that are older than the retention; done every minute. Raises MachineError."""

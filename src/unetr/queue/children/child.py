@@ -28,7 +28,14 @@ _WAIT_S = 5.0
 
 
 class ChildLostError(MachineError):
-    """The child ended, or was ended, before it had answered. The message says why, as the end of "it …"."""
+    """The child ended, or was ended, before it had answered. The message says why, as the end of "it …".
+
+    begun: whether it had begun with the task, so that the task may be why.
+    """
+
+    def __init__(self, message: str, *, begun: bool = True) -> None:
+        super().__init__(message)
+        self.begun = begun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +63,7 @@ class Child:
         self._said: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
         self._number = 0
         self._resident = 0
+        self._begun = False
         self._sending = threading.Lock()
         threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
 
@@ -72,6 +80,7 @@ class Child:
     def ask(self, task: str, request: object, watch: Watch) -> Mapping[str, Any]:
         """The task's answer. Raises the UnetrError that it ended with, ChildLostError."""
         self._number += 1
+        self._begun = False
         self._send({"number": self._number, "task": task, "request": asked(task, request)})
         try:
             said = self._last_word(watch)
@@ -103,7 +112,7 @@ class Child:
             said = self._next()
             now = time.monotonic()
             if said.get("number") == self._number:
-                heard = now
+                heard, self._begun = now, True
                 if "answer" in said or "error" in said:
                     return said
                 if "windows" in said:
@@ -136,7 +145,7 @@ class Child:
             return {}
         if "ended" in said:
             code = self._process.wait(_WAIT_S)
-            raise ChildLostError(f"ended with {code} before it had answered")
+            raise ChildLostError(f"ended with {code} before it had answered", begun=self._begun)
         return said
 
     def _send(self, message: Mapping[str, Any]) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 
 from unetr.errors import InputError, UnetrError
 from unetr.queue.children.orders import Orders
-from unetr.queue.children.reader import Reader
+from unetr.queue.children.reader import ClosedError, Reader
 from unetr.queue.record import JobError, JobState, ScanRecord, Settings
-from unetr.queue.tasks.words import plain_words
 
 DESCRIBE_S = 60.0
 _READ_S = 600.0
@@ -45,12 +44,7 @@ class Describer:
         found = self._store.scan(scan)
         if found.facts:
             return found.facts
-        source = self._orders.source(scan, Settings())
-        try:
-            facts = self._reader.ask("describe", source, timeout_s)
-        except InputError as error:
-            folders = [path if path.is_dir() else path.parent for path in source.files]
-            raise InputError(plain_words(str(error), folders), hint=error.hint) from None
+        facts = self._reader.ask("describe", self._orders.source(scan, Settings()), timeout_s)
         self._store.describe_scan(scan, facts)
         return facts
 
@@ -74,8 +68,10 @@ class Describer:
         try:
             facts = self.describe(job.spec.scan, _READ_S)
             check_settings(self._store.scan(job.spec.scan), facts, job.spec.settings)
-        except InputError as error:
-            self._store.fail(job.id, JobError(kind="InputError", message=str(error), hint=error.hint))
+        except ClosedError:
+            return False
+        except UnetrError as error:
+            self._store.fail(job.id, JobError(kind=type(error).__name__, message=str(error), hint=error.hint))
         else:
             self._store.make_ready(job.id)
         return True

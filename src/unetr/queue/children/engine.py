@@ -13,7 +13,6 @@ from unetr.queue.children.child import Child, ChildLostError, Watch
 from unetr.queue.children.orders import Orders
 from unetr.queue.files.offered import OfferedModel
 from unetr.queue.record import JobError, JobRecord, ResultFile
-from unetr.queue.tasks.words import plain_words
 
 # With nothing to do, for leases that a full disk kept from being given back.
 _IDLE_S = 60.0
@@ -146,18 +145,10 @@ class Engine:
             self._store.make_cancelled(job.id)
         except UnetrError as error:
             self.last_error = type(error).__name__
-            self._store.fail(
-                job.id, JobError(kind=type(error).__name__, message=self._plain(job, error), hint=error.hint)
-            )
+            self._store.fail(job.id, JobError(kind=type(error).__name__, message=str(error), hint=error.hint))
         else:
             results = [ResultFile(**each) for each in answer["results"]]
             self._store.make_written(job.id, self._owner, results, answer["summary"])
-
-    def _plain(self, job: JobRecord, error: UnetrError) -> str:
-        folder = self._orders.folder
-        files = [path for model in self._orders.models.values() for path in model.files]
-        places = [folder.source(job.spec.scan), folder.job(job.id), folder.path, *(path.parent for path in files)]
-        return plain_words(str(error), places)
 
     def _watch(self, job: JobRecord) -> Watch:
         limit = self._options.memory_limit_bytes

@@ -6,7 +6,6 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from unetr.core.files.atomic import machine_error
 from unetr.errors import InputError
@@ -16,7 +15,6 @@ from unetr.queue.files.sniff import ARCHIVE, DICOM, suffix_of
 from unetr.queue.record import FINISHED, JobRecord, ResultFile, Settings
 from unetr.queue.tasks.dicom_forms import DICOM_FORMS, known_form
 from unetr.queue.tasks.reading import CheckRequest, FormRequest, ViewRequest
-from unetr.queue.tasks.words import plain_words
 
 _READ_S = 600.0
 _LABELS = "labels"
@@ -41,7 +39,7 @@ class Forms:
             out = out.with_stem(f"{out.stem}-{hashlib.sha256(told.encode()).hexdigest()[:12]}")
         with self._making:
             if not out.exists():
-                self._ask("view", ViewRequest(source=source, out=out), [source.files[0].parent, source.files[0]])
+                self._reader.ask("view", ViewRequest(source=source, out=out), _READ_S)
         return out
 
     def result(self, job: JobRecord, form: str) -> Path:
@@ -82,7 +80,7 @@ class Forms:
             out = folder / "corrections" / f"{number:04}.nii.gz"
             like = folder / "labels.nii.gz"
             check = CheckRequest(given=given, like=like, names=model.labels, out=out, meant=tuple(meant))
-            self._ask("check", check, [given.parent, folder])
+            self._reader.ask("check", check, _READ_S)
         given.unlink(missing_ok=True)
         return number
 
@@ -114,14 +112,8 @@ class Forms:
             identity=f"{job.spec.key} correction {correction}" if correction else job.spec.key,
             summary={} if correction else job.summary,
         )
-        made = self._ask("form", request, [*source.files, source.files[0].parent, out.parent])
+        made = self._reader.ask("form", request, _READ_S)
         return ResultFile(form=form, name=out.name, bytes=made["bytes"], sha256=made["sha256"])
-
-    def _ask(self, task: str, request: object, folders: Sequence[Path]) -> dict[str, Any]:
-        try:
-            return dict(self._reader.ask(task, request, _READ_S))
-        except InputError as error:
-            raise InputError(plain_words(str(error), folders), hint=error.hint) from None
 
     def _needs(self, scan: str) -> Sequence[str]:
         needs: Sequence[str] = self._orders.store.scan(scan).facts.get("needs", ())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from unetr.core.files.atomic import machine_error
 from unetr.errors import InputError
 from unetr.queue.children.options import Progress, ServiceOptions
 from unetr.queue.files.offered import OfferedModel
@@ -56,15 +55,11 @@ class Orders:
         model = self.model(job.spec.model, job.spec.model_sha256)
         source = self.scans.source(self.store.scan(job.spec.scan))
         settings = job.spec.settings
-        try:
-            out = emptied(self.folder.job(job.id))
-        except OSError as error:
-            raise machine_error(self.folder.job(job.id), error) from error
         return SegmentRequest(
             model=self.warm(model),
             name=model.name,
             source=source,
-            out=out,
+            out=emptied(self.folder.job(job.id)),
             options={
                 "tta": settings.tta,
                 "uncertainty": settings.uncertainty,

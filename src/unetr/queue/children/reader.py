@@ -13,13 +13,17 @@ from unetr.errors import InputError, MachineError
 from unetr.queue.children.child import Child, ChildLostError, Watch
 
 
+class ClosedError(MachineError):
+    """The service is being closed."""
+
+
 class Reader:
     """Safe to use from several threads, which wait for each other. memory_limit_bytes: of the process."""
 
     def __init__(self, memory_limit_bytes: int | None) -> None:
         self._limit = memory_limit_bytes
         self._turn = threading.Lock()
-        self._child: Child | None = Child()
+        self._child = Child()
         self._closed = False
         self.restarts = 0
 
@@ -28,30 +32,40 @@ class Reader:
 
         Raises InputError where the scan is at fault, also where reading it ended the process; MachineError.
         """
+        watch = Watch(timeout_s=timeout_s, memory_limit_bytes=self._limit)
         with self._turn:
-            child = self._ready()
             try:
-                return child.ask(task, request, Watch(timeout_s=timeout_s, memory_limit_bytes=self._limit))
+                return self._asked_once_more(task, request, watch)
             except ChildLostError as error:
                 if self._closed:
-                    raise MachineError("the server is being stopped; try again later") from None
+                    raise ClosedError("the server is being stopped; try again later") from None
+                if not error.begun:
+                    raise MachineError(f"the process that reads scans {error}; see whether it can be started") from None
                 raise InputError(f"the scan: the process that reads it {error}; is it damaged, or too large?") from None
+
+    def _asked_once_more(self, task: str, request: object, watch: Watch) -> Mapping[str, Any]:
+        """A process that had died before it knew of the scan says nothing about it."""
+        try:
+            return self._ready().ask(task, request, watch)
+        except ChildLostError as error:
+            if error.begun:
+                raise
+        return self._ready().ask(task, request, watch)
 
     def close(self) -> None:
         """Ends the process."""
         self._closed = True
-        if self._child is not None:
-            self._child.kill()
+        self._child.kill()
 
     @property
-    def pid(self) -> int | None:
-        """Of the process that reads; None before the next one is needed."""
-        return None if self._child is None else self._child.pid
+    def pid(self) -> int:
+        """Of the process that reads, or that read last."""
+        return self._child.pid
 
     def _ready(self) -> Child:
         if self._closed:
-            raise MachineError("the server is being stopped; try again later")
-        if self._child is None or not self._child.alive:
+            raise ClosedError("the server is being stopped; try again later")
+        if not self._child.alive:
             self._child = Child()
             self.restarts += 1
         return self._child

@@ -62,7 +62,7 @@ def _offered(given: str | Path, taken: set[str]) -> OfferedModel:
     from unetr.infer.load import model_paths
     from unetr.model.open_model import open_model
 
-    files = model_paths(Path(given))
+    files = [path.absolute() for path in model_paths(Path(given))]
     opened = [open_model(path).model for path in files]
     plan = opened[0].plan
     values = sorted(plan.written_values.items(), key=lambda each: each[1])

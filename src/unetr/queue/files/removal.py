@@ -53,7 +53,7 @@ def emptied(folder: Path) -> Path:
     try:
         folder.mkdir(0o700, parents=True)
     except OSError as error:
-        raise machine_error(folder, error) from error
+        raise machine_error(Path("the result"), error) from error
     return folder
 
 
@@ -65,4 +65,4 @@ def _remove(*paths: Path) -> None:
             else:
                 path.unlink(missing_ok=True)
         except OSError as error:
-            raise machine_error(path, error) from error
+            raise machine_error(Path(path.name), error) from error

@@ -12,7 +12,7 @@ from unetr.core.space.frames import Transform
 from unetr.core.space.geometry import orientation_of
 from unetr.errors import InputError
 from unetr.queue.tasks.dicom_forms import DICOM_FORMS, Made
-from unetr.queue.tasks.words import plain_words
+from unetr.queue.tasks.words import Plain
 
 if TYPE_CHECKING:
     from unetr.core.space.volume import Volume
@@ -72,15 +72,17 @@ def describe(request: Source, talk: Talk) -> dict[str, Any]:
     """The facts of a scan, which is read to its end; of DICOM, of whose headers all are. Raises InputError."""
     from unetr.io import is_dicom
 
-    first = request.files[0]
-    return _dicom_facts(first) if is_dicom(first) else _volume_facts(request)
+    first, plain = request.files[0], Plain(request.files)
+    with plain.errors():
+        return _dicom_facts(first, plain) if is_dicom(first) else _volume_facts(request, plain)
 
 
 def view(request: ViewRequest, talk: Talk) -> dict[str, Any]:
     """Writes the scan as it is predicted on: [C, X, Y, Z] on its own grid."""
     from unetr.io import write_volume
 
-    write_volume(request.out, _read(request.source))
+    with Plain(request.source.files, [request.out]).errors():
+        write_volume(request.out, _read(request.source))
     return {}
 
 
@@ -89,16 +91,17 @@ def form(request: FormRequest, talk: Talk) -> dict[str, Any]:
     from unetr.io import read_label
     from unetr.io.scan import onto_grid
 
-    scan = _read(request.source)
-    labels = onto_grid(scan, read_label(request.labels), request.source.files[0], request.labels)
-    made = Made(
-        labels=_named(replace(labels, source=scan.source), request.names),
-        scan=lambda: scan,
-        made_by=request.made_by,
-        identity=request.identity,
-        summary=request.summary,
-    )
-    DICOM_FORMS[request.form].write(request.out, made)
+    with Plain(request.source.files, [request.labels, request.out]).errors():
+        scan = _read(request.source)
+        labels = onto_grid(scan, read_label(request.labels), request.source.files[0], request.labels)
+        made = Made(
+            labels=_named(replace(labels, source=scan.source), request.names),
+            scan=lambda: scan,
+            made_by=request.made_by,
+            identity=request.identity,
+            summary=request.summary,
+        )
+        DICOM_FORMS[request.form].write(request.out, made)
     return {"bytes": request.out.stat().st_size, "sha256": file_sha256(request.out)}
 
 
@@ -109,13 +112,14 @@ def check(request: CheckRequest, talk: Talk) -> dict[str, Any]:
     from unetr.io import read_label, write_volume
     from unetr.io.scan import onto_grid
 
-    before = read_label(request.like)
-    known = range(len(request.meant)) if request.meant else {0, *request.names.values()}
-    drawn = read_label(request.given, known)
-    if request.meant:
-        drawn = drawn.with_data(np.array(request.meant, before.data.dtype)[drawn.data])
-    drawn = onto_grid(before, drawn, Path("the result"), request.given)
-    write_volume(request.out, _named(replace(drawn, notes=(), doubts=()), request.names))
+    with Plain([], [request.given, request.like, request.out]).errors():
+        before = read_label(request.like)
+        known = range(len(request.meant)) if request.meant else {0, *request.names.values()}
+        drawn = read_label(request.given, known)
+        if request.meant:
+            drawn = drawn.with_data(np.array(request.meant, before.data.dtype)[drawn.data])
+        drawn = onto_grid(before, drawn, Path("the result"), request.given)
+        write_volume(request.out, _named(replace(drawn, notes=(), doubts=()), request.names))
     return {"bytes": request.out.stat().st_size, "sha256": file_sha256(request.out)}
 
 
@@ -129,7 +133,7 @@ def _named(labels: Volume, names: Mapping[str, int]) -> Volume:
     return labels.with_data(labels.data, label_names={value: name for name, value in names.items()})
 
 
-def _volume_facts(request: Source) -> dict[str, Any]:
+def _volume_facts(request: Source, plain: Plain) -> dict[str, Any]:
     needs = []
     try:
         scan = _read(replace(request, transform=request.transform or "sform"))
@@ -138,7 +142,6 @@ def _volume_facts(request: Source) -> dict[str, Any]:
             raise
         needs = [error.hint]
         scan = _read(replace(request, assume_affine=True))
-    folder = request.files[0].parent
     return {
         "kind": _KINDS[request.files[0].suffix],
         "channels": len(scan.data),
@@ -147,17 +150,16 @@ def _volume_facts(request: Source) -> dict[str, Any]:
         "orientation": orientation_of(scan.affine),
         "type": str(scan.data.dtype),
         "needs": needs,
-        "notes": [plain_words(note, [folder]) for note in (*scan.notes, *scan.doubts)],
+        "notes": plain.texts([*scan.notes, *scan.doubts]),
     }
 
 
-def _dicom_facts(path: Path) -> dict[str, Any]:
+def _dicom_facts(path: Path, plain: Plain) -> dict[str, Any]:
     from unetr.io.dicom.volume import list_series
 
     found = list_series(path)
     if len(found) == 1 and found[0].shape is None:
         raise InputError(found[0].remarks[0])
-    folder = path if path.is_dir() else path.parent
     series = [
         {
             "uid": each.uid,
@@ -166,7 +168,7 @@ def _dicom_facts(path: Path) -> dict[str, Any]:
             "slices": each.slices,
             "shape": None if each.shape is None else list(each.shape),
             "spacing_mm": None if each.spacing_mm is None else [round(length, 6) for length in each.spacing_mm],
-            "notes": [plain_words(remark, [folder]) for remark in each.remarks],
+            "notes": plain.texts(each.remarks),
         }
         for each in found
     ]

@@ -18,7 +18,7 @@ from unetr.core.observer import stop_if_asked
 from unetr.core.version import __version__
 from unetr.errors import InputError
 from unetr.queue.tasks.dicom_forms import DICOM_FORMS, Made
-from unetr.queue.tasks.words import plain_words
+from unetr.queue.tasks.words import Plain
 
 if TYPE_CHECKING:
     from unetr.infer.predict import Prediction, Segmenter
@@ -61,14 +61,28 @@ def joined_sha256(digests: Sequence[str]) -> str:
 
 
 def warm(request: WarmRequest, talk: Talk) -> dict[str, Any]:
-    """Opens a model before it is needed, and what the first result needs besides."""
-    import unetr.draw.picture  # noqa: F401
+    """Opens a model before it is needed, and does once what takes longer the first time: a window, a picture."""
+    import numpy as np
 
-    return {"choice": _segmenter(request).choice}
+    from unetr.core.space.volume import Volume
+    from unetr.draw.picture import overlay
+
+    segmenter = _segmenter(request)
+    plan = segmenter.plan
+    segmenter.engine(np.zeros((1, plan.in_channels, *plan.window), np.float32))
+    nothing = Volume(np.zeros((1, 8, 8, 8), np.uint8), np.eye(4))
+    overlay(nothing, nothing)
+    return {"choice": segmenter.choice}
 
 
 def segment(request: SegmentRequest, talk: Talk) -> dict[str, Any]:
     """Returns `results`, files in the folder as ResultFile has them, and `summary`. Raises UnetrError."""
+    plain = Plain(request.source, [request.out / "stats.json", *request.model.files])
+    with plain.errors():
+        return _segment(request, talk, plain)
+
+
+def _segment(request: SegmentRequest, talk: Talk, plain: Plain) -> dict[str, Any]:
     started = time.monotonic()
     _check_forms(request)
     segmenter = _segmenter(request.model)
@@ -78,7 +92,7 @@ def segment(request: SegmentRequest, talk: Talk) -> dict[str, Any]:
     options["series"] = tuple(options.get("series", ()))
     prediction = segmenter.predict(source, observer=talk, **options)
     stop_if_asked(talk, "writing the result")
-    summary = _summary(request, prediction)
+    summary = _summary(request, prediction, plain)
     files = _write(request, prediction, summary, talk)
     summary |= {"seconds": round(time.monotonic() - started, 3)}
     write_text(request.out / "stats.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
@@ -138,13 +152,8 @@ def _write(
     return files
 
 
-def _summary(request: SegmentRequest, prediction: Prediction) -> dict[str, Any]:
+def _summary(request: SegmentRequest, prediction: Prediction, plain: Plain) -> dict[str, Any]:
     grid, verdict = prediction.labels, prediction.verdict
-    folders = [path if path.is_dir() else path.parent for path in request.source]
-
-    def plain(lines: Sequence[str]) -> list[str]:
-        return [plain_words(line, folders) for line in lines]
-
     return {
         "model": request.name,
         "model_sha256": request.model.sha256,
@@ -152,7 +161,11 @@ def _summary(request: SegmentRequest, prediction: Prediction) -> dict[str, Any]:
         "volumes_ml": prediction.volumes_ml,
         "voxels": {name: round(ml / grid.voxel_ml) for name, ml in prediction.volumes_ml.items()},
         "confidence": {name: None if math.isnan(p) else round(p, 4) for name, p in prediction.confidence.items()},
-        "verdict": {"state": verdict.state, "warnings": plain(verdict.warnings), "notes": plain(verdict.notes)},
+        "verdict": {
+            "state": verdict.state,
+            "warnings": plain.texts(verdict.warnings),
+            "notes": plain.texts(verdict.notes),
+        },
         "shape": list(grid.shape),
         "spacing_mm": [round(length, 6) for length in grid.spacing_mm],
     }

@@ -1,0 +1,165 @@
+"""Processes that die, hang or are asked to stop: no job is lost, and the next one is done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from tests.queue.conftest import MODEL, SCAN, ended, kept, until
+from tests.systems import POSIX
+
+from unetr.queue.children import child
+from unetr.queue.record import JobState, Settings
+from unetr.queue.service import Service, ServiceOptions
+
+pytestmark = pytest.mark.skipif(not POSIX, reason="needs POSIX signals")
+QUICK = ServiceOptions(cancel_s=1.0, lease_s=3.0)
+
+
+@pytest.fixture(scope="module")
+def slow_scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise that takes many windows."""
+    path = tmp_path_factory.mktemp("slow") / "scan.nii.gz"
+    voxels = np.random.default_rng(0).integers(0, 1000, (128, 128, 96)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One for all tests: each leaves it as good as new."""
+    with Service(tmp_path_factory.mktemp("queue") / "q", [MODEL], QUICK) as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(service: Service) -> Iterator[None]:
+    yield
+    for job in service.store.jobs():
+        service.cancel(job.id)
+        ended(service, job)
+        service.store.forget(job.id)
+
+
+def running(service: Service, path: Path) -> str:
+    """A job whose first windows are done."""
+    scan = kept(service, [path])
+    service.describe(scan.id)
+    job = service.submit(scan.id, MODEL, Settings(tta=True)).id
+    until(lambda: (found := service.progress(job)) is not None and found.done > 0)
+    return job
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    except OSError:
+        return True
+
+
+def test_a_cancelled_job_stops_and_the_next_one_starts(service: Service, slow_scan: Path) -> None:
+    job = running(service, slow_scan)
+    follower = service.submit(kept(service, [SCAN]).id, MODEL)
+    engine, asked_s = service.engine_pid, time.monotonic()
+    assert service.cancel(job).cancelling
+    until(lambda: service.store.job(job).state == JobState.CANCELLED)
+    stopped_s = time.monotonic() - asked_s
+    assert ended(service, follower).state == JobState.WRITTEN
+    assert stopped_s <= 2 and time.monotonic() - asked_s <= 5 + 2
+    assert service.engine_pid == engine, "it obeyed, and so lives on"
+    assert not list(service.folder.job(job).glob("labels*"))
+
+
+def test_an_engine_that_does_not_stop_is_ended(service: Service, slow_scan: Path) -> None:
+    job = running(service, slow_scan)
+    os.kill(service.engine_pid, signal.SIGSTOP)
+    service.cancel(job)
+    until(lambda: service.store.job(job).state == JobState.CANCELLED, 10)
+    assert ended(service, service.submit(kept(service, [SCAN]).id, MODEL)).state == JobState.WRITTEN
+    assert service.health().engine and service.health().restarts > 0
+
+
+def test_a_job_outlives_two_engines_and_fails_in_words_with_the_third(service: Service, slow_scan: Path) -> None:
+    small = service.submit(kept(service, [SCAN]).id, MODEL)
+    job = running(service, slow_scan)
+    for attempt in (1, 2, 3):
+        until(lambda: (found := service.progress(job)) is not None and found.done > 0)
+        assert service.store.job(job).attempts == attempt
+        os.kill(service.engine_pid, signal.SIGKILL)
+        until(lambda: service.progress(job) is None)
+    failed = service.store.job(job)
+    assert failed.state == JobState.FAILED and failed.error is not None
+    assert failed.error.message == "the engine ended with -9 before it had answered; it was tried 3 times"
+    assert ended(service, small).attempts == 1
+    states = [event.state for event in service.store.events(job)]
+    assert states.count(JobState.RUNNING) == 3 and states[-1] == JobState.FAILED
+
+
+def test_an_engine_that_gives_no_sign_of_life_is_replaced(
+    service: Service, slow_scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = running(service, slow_scan)
+    monkeypatch.setattr(child, "_SILENT_S", 2.0)
+    os.kill(service.engine_pid, signal.SIGSTOP)
+    until(lambda: service.store.job(job).attempts == 2, 20)
+
+
+def test_a_reader_that_dies_takes_one_description_with_it(service: Service, tmp_path: Path) -> None:
+    other = tmp_path / "scan.nii"
+    nibabel.save(nibabel.Nifti1Image(np.arange(120, dtype=np.int16).reshape(4, 5, 6), np.eye(4)), other)
+    os.kill(service.reader_pid, signal.SIGKILL)
+    assert service.describe(kept(service, [SCAN.with_name("truth.nii.gz")]).id)["kind"] == "nifti"
+    os.kill(service.reader_pid, signal.SIGSTOP)
+    with pytest.raises(Exception, match=r"the process that reads it took longer than 1 s"):
+        service.describe(kept(service, [other]).id, timeout_s=1)
+    assert service.describe(kept(service, [other]).id)["shape"] == [4, 5, 6]
+
+
+def test_an_engine_over_its_memory_is_replaced(tmp_path: Path) -> None:
+    with Service(tmp_path / "q", [MODEL], ServiceOptions(memory_limit_bytes=150 << 20)) as service:
+        job = ended(service, service.submit(kept(service, [SCAN]).id, MODEL), 120)
+        assert job.state == JobState.FAILED and job.error is not None
+        assert "memory" in job.error.message
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from tests.queue.conftest import MODEL, kept
+from unetr.queue.record import Settings
+from unetr.queue.service import Service
+service = Service(Path(sys.argv[1]), [MODEL])
+job = service.submit(kept(service, [Path(sys.argv[2])]).id, MODEL, Settings(tta=True))
+while (found := service.progress(job.id)) is None or not found.done:
+    time.sleep(0.02)
+print(job.id, service.engine_pid, service.reader_pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_server_leaves_no_process_and_no_job_behind(tmp_path: Path, slow_scan: Path) -> None:
+    tree = Path(__file__).parents[2]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, tmp_path / "q", slow_scan], stdout=subprocess.PIPE, text=True, cwd=tree
+    )
+    assert parent.stdout is not None
+    job, engine, reader = parent.stdout.readline().split()
+    parent.kill()
+    parent.wait()
+    until(lambda: gone(int(engine)) and gone(int(reader)), 5)
+    with Service(tmp_path / "q", [MODEL]) as service:
+        until(lambda: service.progress(job) is not None)
+        assert service.store.job(job).attempts == 2
+    with Service(tmp_path / "q", [MODEL]) as service:  # a service that is closed gives its job back, as no attempt
+        until(lambda: service.progress(job) is not None)
+        assert service.store.job(job).attempts == 2
+        service.cancel(job)
+        until(lambda: service.store.job(job).state == JobState.CANCELLED)
