@@ -113,6 +113,10 @@ function listen() {
     byId("opacity-value").textContent = `${byId("opacity").value} %`;
     viewer.setOpacity(Number(byId("opacity").value) / 100);
   });
+  byId("clarity").addEventListener("input", () => {
+    byId("clarity-value").textContent = `${byId("clarity").value} %`;
+    viewer.setClarity(Number(byId("clarity").value) / 100);
+  });
   for (const button of document.querySelectorAll(".bottom button")) {
     button.addEventListener("click", () => pane(button.dataset.pane));
   }

@@ -28,13 +28,13 @@ export function make(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** An icon of icons.svg; screen readers pass over it. */
+/** An icon of index.html; screen readers pass over it. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
   const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `icons.svg#${name}`);
+  use.setAttribute("href", `#icon-${name}`);
   svg.append(use);
   return svg;
 }

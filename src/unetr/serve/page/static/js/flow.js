@@ -1,246 +1,235 @@
-/** From files to labels on the screen: upload, choose, wait, show; and what to say when something fails. */
+/** From files to labels on the screen: upload, choose, wait, show; and what to do when something fails. */
 
 import { byId, show, sizeInWords, timeInWords } from "./dom.js";
 import * as engine from "./engine.js";
 import { LabelMap } from "./view/labelmap.js";
 import { readLabels } from "./view/nifti.js";
+import * as states from "./panels/states.js";
 import { showVerdict } from "./panels/verdict.js";
-import { errorInWords } from "./panels/words.js";
 
-/** Uncertainty and labels are fetched; what is older than this request is thrown away. */
 export class Flow {
-  /** @param {Record<string, any>} parts viewer, front, setup, table, correct, downloads, toolbar, and changed() */
+  /** @param {Record<string, any>} parts the viewer, the panels, and what app.js lends: changed, online, pane, doubt, say */
   constructor(parts) {
     this.parts = parts;
-    this.scan = null;
-    this.job = null;
-    this.shown = null;
-    this.corrections = [];
     /** Grows with each new scan or job, so that late answers to older ones are known. */
     this.turn = 0;
     this.stop = () => {};
+    this.forget();
+  }
+
+  forget() {
+    this.files = this.scan = this.job = this.told = this.seen = this.laid = null;
+    this.corrections = [];
   }
 
   phase(name) {
     document.body.dataset.phase = name;
-    show(byId("segment"), ["choosing", "done", "failed"].includes(name) && this.scan !== null);
-    byId("segment").textContent = name === "choosing" ? "Segment" : "Segment again";
-    byId("segment").classList.toggle("main", name === "choosing");
+    const segment = byId("segment");
+    show(segment, ["choosing", "done", "failed"].includes(name) && this.scan !== null);
+    segment.textContent = name === "choosing" ? "Segment" : "Segment again";
+    segment.classList.toggle("main", name === "choosing");
+    if (name !== "running") document.title = name === "done" ? "Done – unetr" : "unetr";
   }
 
-  /** Where nothing is open. */
+  /** Shows a state, at the lower edge where there is a scan to be seen. */
+  front(told) {
+    this.parts.front.show({ docked: this.parts.viewer.hasScan, ...told });
+  }
+
   empty() {
     this.phase("empty");
-    this.parts.front.show({
-      sign: "upload", title: "Drop a scan to segment it", kind: "empty", silent: true,
-      text: "NIfTI, NRRD, MHA, a DICOM folder or a zip. It goes to this server and nowhere else.",
-      actions: [{ text: "Choose files", main: true, call: () => byId("files").click() },
-        { text: "Choose a folder", call: () => byId("folder").click() }],
-    });
+    this.front(states.empty({ files: () => byId("files").click(), folder: () => byId("folder").click() }));
   }
 
-  /** Lets go of what is open. Returns whether it may, and the number of the new turn. */
-  leave() {
-    if (this.parts.correct.isUnsaved && !window.confirm("The correction is not saved. Leave it?")) return null;
+  /** Whether strokes that were not saved may be lost. */
+  mayLeave() {
+    return !this.parts.correct.isUnsaved || window.confirm("The correction is not saved. Leave it?");
+  }
+
+  /** Begins a turn: older answers count no more. */
+  begin() {
     this.stop();
     this.turn += 1;
-    this.shown = this.scan = this.job = null;
-    this.corrections = [];
-    this.parts.viewer.clear();
-    this.parts.toolbar.close();
-    this.close();
-    this.parts.setup.offerSeries([]);
+    this.told = this.laid = null;
+    this.parts.correct.open(null);
+    for (const id of ["result", "correct", "downloads"]) show(byId(id), false);
     return this.turn;
   }
 
-  /** Takes the labels away, and what belongs to them. */
-  close() {
-    this.parts.correct.open(null);
-    for (const id of ["result", "correct", "downloads"]) show(byId(id), false);
+  /** Lets go of the scan as well. */
+  leave() {
+    const turn = this.begin();
+    this.forget();
+    this.parts.viewer.clear();
+    this.parts.toolbar.close();
+    this.parts.setup.offerSeries([]);
+    return turn;
+  }
+
+  restart() {
+    if (!this.mayLeave()) return;
+    this.leave();
+    this.parts.changed();
+    this.empty();
+    this.parts.pane("new");
   }
 
   /** Uploads files and goes on from there. @param {File[]} files */
   async take(files) {
+    if (!this.mayLeave()) return;
     const turn = this.leave();
-    if (turn === null) return;
+    this.files = files;
     if (files.length === 0) {
-      this.fail({ message: "There was no file in it that could be a scan", hint: "Drop NIfTI, NRRD, MHA, DICOM files or a zip." });
+      this.fail({ message: "There was nothing in it that could be a scan", hint: "Drop NIfTI, NRRD, MHA, DICOM files or a zip." });
       return;
     }
     const control = new AbortController();
     const size = sizeInWords(files.reduce((sum, file) => sum + file.size, 0));
-    const many = `${files.length} file${files.length > 1 ? "s" : ""}, ${size}`;
-    const tell = (share) => this.parts.front.show({
-      sign: "upload", title: share < 1 ? "Uploading" : "Reading the scan", text: many, share: share < 1 ? share : "busy",
-      actions: [{ text: "Cancel", call: () => control.abort() }],
-    });
+    const what = `${files.length} file${files.length > 1 ? "s" : ""}, ${size}`;
+    const tell = (share) => turn === this.turn && this.front(states.uploading(what, share, () => {
+      control.abort();
+      this.restart();
+    }));
     this.phase("uploading");
-    this.pane("new");
+    this.parts.pane("new");
     tell(0);
     await this.guarded(turn, async () => {
       const kept = await engine.upload(files, tell, control.signal);
-      tell(1);
       const scan = await engine.scan(kept.id);
       if (turn !== this.turn) return;
       this.scan = scan;
       this.parts.setup.offerSeries(scan.facts.series ?? []);
-      if (this.parts.setup.hasToChoose || this.parts.setup.models.length !== 1) this.choose();
-      else if (this.lacksOrientation) this.askForOrientation();
-      else await this.segment();
+      await this.chooseOrSegment();
     });
   }
 
-  /** Waits for a person to choose a model or a series. */
-  choose() {
-    this.phase("choosing");
-    const series = this.parts.setup.hasToChoose;
-    this.parts.front.show({
-      sign: "question", title: series ? "Which series?" : "Which model?", kind: "choose",
-      text: series ? "The scan has several. Choose beside the viewer, then segment." : "Choose beside the viewer, then segment.",
-      actions: [{ text: "Segment", main: true, call: () => this.segment() }],
-    });
-    byId(series ? "series-0" : "model").focus();
-  }
-
-  get lacksOrientation() {
-    return (this.scan.facts.needs ?? []).includes("assume_affine") && !this.parts.setup.settings.assume_affine;
-  }
-
-  /** The file does not say where its voxels lie: only a person can know. */
-  askForOrientation() {
-    this.phase("choosing");
-    this.parts.front.show({
-      sign: "warning", title: "This scan has no orientation", kind: "choose",
-      text: "Its file does not say which side is left. If you know that it lies as usual (right to left, back to front, "
-        + "down to up), go on, and check left and right in the result.",
-      actions: [{ text: "It lies as usual", main: true, call: () => {
+  /** Segments, unless only a person can know with what. */
+  async chooseOrSegment() {
+    const { setup } = this.parts;
+    const needs = this.scan.facts.needs ?? [];
+    const segment = () => this.segment();
+    if (needs.includes("assume_affine") && !setup.settings.assume_affine) {
+      this.phase("choosing");
+      const goOn = () => {
         byId("assume-affine").checked = true;
         this.segment();
-      } }, { text: "Choose another scan", call: () => this.restart() }],
-    });
+      };
+      this.front(states.lacksOrientation({ goOn, restart: () => this.restart() }));
+    } else if (setup.hasToChoose || setup.models.length > 1) {
+      this.phase("choosing");
+      this.front(states.choosing(setup.hasToChoose ? "series" : "model", segment));
+      byId(setup.hasToChoose ? "series-0" : "model").focus();
+    } else await this.segment();
   }
 
-  /** Asks for a job, and follows it. */
+  /** Asks for a job and follows it; the scan is shown meanwhile. */
   async segment() {
     const { setup } = this.parts;
-    if (!this.scan || !setup.model) return;
-    if (this.parts.correct.isUnsaved && !window.confirm("The correction is not saved. Leave it?")) return;
-    this.stop();
-    this.turn += 1;
-    const { turn } = this;
-    this.close();
+    if (!this.scan || !setup.model || !this.mayLeave()) return;
+    const turn = this.begin();
+    const { settings } = setup;
     this.phase("running");
-    this.parts.front.show({ sign: "spinner", title: "Asking for the segmentation", share: "busy", silent: true });
-    await this.guarded(turn, async () => {
-      this.watch(await engine.submit(this.scan.id, setup.model.name, setup.settings), turn);
-      await this.showScan(turn);
-    });
+    this.front(states.busy("Asking for the segmentation"));
+    await this.guarded(turn, () => Promise.all([
+      engine.submit(this.scan.id, setup.model.name, settings).then((job) => turn === this.turn && this.watch(job)),
+      this.showScan(turn, settings.series),
+    ]));
   }
 
   /** Opens a job of the list. */
   async open(job) {
+    if (!this.mayLeave()) return;
     const turn = this.leave();
-    if (turn === null) return;
     this.phase("running");
     this.parts.setup.choose(job.model);
-    this.parts.front.show({ sign: "spinner", title: "Opening", share: "busy", silent: true });
+    this.front(states.busy("Opening"));
     await this.guarded(turn, async () => {
       const [now, scan] = await Promise.all([engine.job(job.id), engine.scan(job.scan)]);
       if (turn !== this.turn) return;
       this.scan = scan;
-      this.watch(now, turn);
-      await this.showScan(turn);
+      this.parts.setup.offerSeries(scan.facts.series ?? [], now.settings.series);
+      this.watch(now);
+      await this.showScan(turn, now.settings.series ?? []);
     });
   }
 
-  /** Shows the scan while its labels are made. */
-  async showScan(turn) {
-    const bytes = await engine.view(this.scan.id, this.job?.settings.series ?? []);
-    if (turn !== this.turn) return;
-    if (this.shown !== turn) {
+  /** Opens the scan in the viewer, unless it is open there, and the result over it if it is made. */
+  async showScan(turn, series) {
+    const name = [this.scan.id, ...series].join();
+    if (this.seen !== name) {
+      const bytes = await engine.view(this.scan.id, series);
+      if (turn !== this.turn) return;
       await this.parts.viewer.open(bytes);
       this.parts.toolbar.open(this.parts.setup.model?.channels ?? []);
-      this.shown = turn;
-    }
-    document.body.dataset.scan = "true";
-    if (engine.FINISHED.includes(this.job.state)) await this.showResult(turn);
-    else if (this.told) this.tell(this.told);
+      this.seen = name;
+      this.parts.front.dock();
+    } else this.parts.viewer.dropLabels();
+    await this.showResult(turn);
   }
 
   /** Follows a job to its end. */
-  watch(job, turn) {
+  watch(job) {
+    const { turn } = this;
     this.job = job;
     this.parts.changed();
     if (engine.ENDED.includes(job.state)) {
-      this.ended(job, turn);
+      this.ended(job);
       return;
     }
     this.tell({ state: job.state });
     this.stop = engine.follow(job.id, (told) => {
       if (turn !== this.turn) return;
-      if (told.end) this.ended(told.end, turn);
+      if (told.end) this.ended(told.end);
       else if (told.lost) this.fail(told.lost);
       else this.tell(told);
     });
   }
 
   /** How far a job is. */
-  tell(told) {
-    this.told = { ...this.told, ...told, offline: Boolean(told.offline) };
+  tell(news) {
+    this.told = { ...this.told, ...news, offline: Boolean(news.offline) };
+    if (news.done !== undefined) this.told.state = "running";
+    if (engine.ENDED.includes(this.told.state)) return; // the end comes next
     this.parts.online(!this.told.offline);
-    if (told.state === "running" || told.done !== undefined) this.told.state = "running";
-    const { state, done, of, offline } = this.told;
-    const waits = state !== "running";
-    const docked = this.parts.viewer.hasScan;
-    this.parts.front.show({
-      sign: waits ? "clock" : "spinner", docked, kind: "progress",
-      title: waits ? "Waiting for its turn" : "Segmenting",
-      text: offline ? "The server does not answer; trying again …"
-        : waits ? "Other scans are before this one." : of ? `${done} of ${of} windows` : "Getting ready",
-      share: waits || !of ? "busy" : done / of,
-      actions: [{ text: "Cancel", call: () => this.cancel() }],
-    });
+    const { done, of } = this.told;
+    document.title = of ? `${Math.round((100 * done) / of)} % – unetr` : "unetr";
+    this.front(states.working(this.told, () => this.cancel()));
   }
 
   async cancel() {
-    this.parts.front.show({ sign: "spinner", title: "Stopping", share: "busy", docked: this.parts.viewer.hasScan });
+    this.front(states.busy("Stopping"));
     await this.guarded(this.turn, () => engine.cancel(this.job.id));
   }
 
-  async ended(job, turn) {
+  ended(job) {
+    const { turn } = this;
     this.job = job;
-    this.told = null;
     this.parts.changed();
     if (job.state === "failed") this.fail(job.error ?? { message: "The segmentation failed" });
-    else if (job.state === "cancelled") this.cancelled();
-    else if (this.parts.viewer.hasScan && this.shown === turn) await this.guarded(turn, () => this.showResult(turn));
+    else if (job.state === "cancelled") {
+      this.phase("failed");
+      this.front(states.cancelled({ again: () => this.segment(), restart: () => this.restart() }));
+    } else this.guarded(turn, () => this.showResult(turn));
   }
 
-  cancelled() {
-    this.phase("failed");
-    this.parts.front.show({
-      sign: "stop", title: "Cancelled", docked: this.parts.viewer.hasScan, kind: "progress",
-      text: "The scan is still here; segment it again when you like.",
-      actions: [{ text: "Segment again", main: true, call: () => this.segment() }, { text: "New scan", call: () => this.restart() }],
-    });
-  }
-
-  /** Lays the labels over the scan, and says what to make of them. */
+  /** Lays the labels over the scan once both are there, and says what to make of them. */
   async showResult(turn) {
     const { viewer, table, correct } = this.parts;
-    if (this.laid === turn) return;
-    this.laid = turn;
     const { job } = this;
+    if (!job || !this.seen || this.laid || !engine.FINISHED.includes(job.state)) return;
+    this.laid = job.id;
     const has = (form) => job.results.some((one) => one.form === form);
     const [bytes, doubt] = await Promise.all([
       engine.result(job.id, "labels"), has("uncertainty") ? engine.result(job.id, "uncertainty") : null]);
+    const file = await readLabels(bytes);
     if (turn !== this.turn) return;
-    const map = new LabelMap(await readLabels(bytes), this.known(job), viewer.grid);
-    table.open(map, job.summary);
+    const model = this.parts.setup.models.find((one) => one.name === job.model);
+    const map = new LabelMap(file, known(model), viewer.grid);
+    table.open(map, job.summary, model?.regions ?? {});
     viewer.setLabels(map, table.visible);
     viewer.goToLabels();
     correct.open(map);
-    this.parts.doubt(doubt);
+    await this.parts.doubt(doubt);
     const words = showVerdict(byId("verdict"), job.summary);
     byId("result-model").textContent = `${job.model}, ${timeInWords(job.created_s)}`;
     this.offerDownloads();
@@ -248,16 +237,7 @@ export class Flow {
     this.phase("done");
     this.parts.front.hide();
     this.parts.say(`The segmentation is done. ${words}`);
-    this.pane("result");
-  }
-
-  /** Labels of the model, by their values. */
-  known(job) {
-    const model = this.parts.setup.models.find((one) => one.name === job.model);
-    return Object.entries(model?.labels ?? {})
-      .filter(([, value]) => value !== 0)
-      .sort(([, a], [, b]) => a - b)
-      .map(([name, value]) => ({ name, value, colour: [...(model.colours?.[name] ?? [230, 159, 0])] }));
+    this.parts.pane("result");
   }
 
   /** Keeps a correction on the server, which checks it. @returns {Promise<number>} */
@@ -270,17 +250,6 @@ export class Flow {
 
   offerDownloads() {
     this.parts.downloads.open(this.job, this.scan.facts.kind === "dicom", this.corrections);
-  }
-
-  pane(name) {
-    this.parts.pane(name);
-  }
-
-  restart() {
-    if (this.leave() === null) return;
-    delete document.body.dataset.scan;
-    this.empty();
-    this.pane("new");
   }
 
   /** Runs a step; an error of an older turn is nobody's concern any more. */
@@ -296,32 +265,21 @@ export class Flow {
   /** Says what went wrong and what to do. */
   fail(error) {
     this.stop();
-    if (error.kind === "login") {
-      location.assign("login");
-      return;
-    }
-    if (error.kind === "cancelled") {
-      this.restart();
-      return;
-    }
-    if (error.kind === "full") {
-      this.wait(error);
-      return;
-    }
     this.parts.online(error.kind !== "offline");
-    this.phase("failed");
-    const again = this.scan ? { text: "Try again", main: true, call: () => this.segment() } : null;
-    this.parts.front.show({
-      sign: "error", kind: "error", title: error.kind === "offline" ? "The server does not answer" : "This did not work",
-      text: errorInWords(error), docked: this.parts.viewer.hasScan,
-      actions: [again, { text: this.scan ? "New scan" : "Choose another scan", main: !again, call: () => this.restart() }].filter(Boolean),
-    });
+    if (error.kind === "login") location.assign("login");
+    else if (error.kind === "full") this.askAgain(error.retryAfter);
+    else if (error.kind !== "cancelled") {
+      const { files } = this;
+      const retake = files?.length > 0 && error.kind === "offline" ? () => this.take(files) : null;
+      this.phase("failed");
+      this.front(states.failed(error, { again: this.scan ? () => this.segment() : retake, restart: () => this.restart() }));
+    }
   }
 
   /** The queue is full: counts down, then asks again. */
-  wait(error) {
+  askAgain(seconds) {
     const { turn } = this;
-    let left = Math.ceil(error.retryAfter);
+    let left = Math.ceil(seconds);
     this.phase("full");
     const tick = () => {
       if (turn !== this.turn) return;
@@ -329,14 +287,18 @@ export class Flow {
         this.segment();
         return;
       }
-      this.parts.front.show({
-        sign: "clock", kind: "wait", title: "The server is busy", share: 1 - left / Math.ceil(error.retryAfter), silent: left % 15 !== 0,
-        text: `As many scans wait as may. Your scan is safe on the server; asking again in ${left} s.`,
-        actions: [{ text: "Ask now", main: true, call: () => this.segment() }, { text: "Stop asking", call: () => this.restart() }],
-      });
+      this.front(states.full(left, Math.ceil(seconds), { now: () => this.segment(), restart: () => this.restart() }));
       left -= 1;
       setTimeout(tick, 1000);
     };
     tick();
   }
+}
+
+/** Labels of a model, by their values. */
+function known(model) {
+  return Object.entries(model?.labels ?? {})
+    .filter(([, value]) => value !== 0)
+    .sort(([, a], [, b]) => a - b)
+    .map(([name, value]) => ({ name, value, colour: [...(model.colours?.[name] ?? [230, 159, 0])] }));
 }

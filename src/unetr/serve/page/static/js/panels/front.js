@@ -1,6 +1,6 @@
 /** What stands in front of the viewer: how to begin, how far it is, and what went wrong with what to do. */
 
-import { announce, icon, make, show } from "../dom.js";
+import { announce, byId, icon, make, show } from "../dom.js";
 
 /**
  * @typedef {{sign?: string, title: string, text?: string, share?: number | "busy" | null, kind?: string,
@@ -29,8 +29,15 @@ export class Front {
     this.tell(told);
   }
 
+  /** Moves to the lower edge, after the scan has come. */
+  dock() {
+    if (this.shape !== null) this.place.dataset.docked = "true";
+  }
+
   hide() {
     this.shape = null;
+    // Whoever was on a button here goes on in the viewer.
+    if (this.place.contains(document.activeElement)) byId("canvas").focus();
     show(this.place, false);
     this.place.replaceChildren();
   }

@@ -11,7 +11,7 @@ const WORDS = {
   failed: ["error", "failed"],
   cancelled: ["stop", "cancelled"],
 };
-const VERDICTS = { ok: ["check", "verdict ok"], warned: ["warning", "verdict warned"], unknown: ["question", "verdict not known"] };
+const VERDICTS = { ok: ["check", "like training"], warned: ["warning", "unlike training"], unknown: ["question", "not compared"] };
 
 /**
  * @param {HTMLElement} place a list @param {import("../engine.js").Job[]} jobs

@@ -14,15 +14,20 @@ export class LabelTable {
     this.visible = [];
     this.chosen = 0;
     this.rows = [];
+    this.regions = [];
   }
 
-  /** @param {import("../view/labelmap.js").LabelMap} map @param {Record<string, any>} summary */
-  open(map, summary) {
+  /**
+   * @param {import("../view/labelmap.js").LabelMap} map @param {Record<string, any>} summary of the job
+   * @param {Record<string, number[]>} regions name -> values of labels that it unites
+   */
+  open(map, summary, regions) {
     this.map = map;
     this.confidence = summary.confidence ?? {};
     this.visible = map.labels.map(() => true);
     this.rows = map.labels.map((label, position) => this.row(label, position));
-    this.place.replaceChildren(...this.rows.map((row) => row.line));
+    this.regions = Object.entries(regions).map(([name, values]) => this.regionRow(name, values));
+    this.place.replaceChildren(...[...this.rows, ...this.regions].map((row) => row.line));
     this.choose(Math.min(this.chosen, map.labels.length - 1), { silent: true });
     this.update();
   }
@@ -34,6 +39,9 @@ export class LabelTable {
       volume.textContent = millilitres(this.map.volumeMl(position));
       change.textContent = added === 0 ? "" : `${added > 0 ? "+" : "−"}${millilitres(Math.abs(added))}`;
     });
+    for (const { volume, positions } of this.regions) {
+      volume.textContent = millilitres(positions.reduce((sum, one) => sum + this.map.volumeMl(one), 0));
+    }
   }
 
   /** The label that the brush gives. */
@@ -56,6 +64,17 @@ export class LabelTable {
     const { eye } = this.rows[position];
     eye.setAttribute("aria-pressed", String(this.visible[position]));
     eye.replaceChildren(icon(this.visible[position] ? "eye" : "eye-off"));
+  }
+
+  /** A region is what several labels are together; it is corrected by correcting them. */
+  regionRow(name, values) {
+    const positions = this.map.labels.flatMap((label, position) => (values.includes(label.value) ? [position] : []));
+    const parts = positions.map((position) => this.map.labels[position].name).join(" + ");
+    const volume = make("span", { class: "number" });
+    const line = make("tr", { class: "region" }, make("td"),
+      make("th", { scope: "row" }, make("span", { text: name, title: parts })),
+      make("td", { class: "end" }, volume), make("td", { class: "end" }, certainty(this.confidence[name])), make("td"));
+    return { line, volume, positions };
   }
 
   row(label, position) {
@@ -89,7 +108,7 @@ export class LabelTable {
 }
 
 function certainty(sure) {
-  if (typeof sure !== "number") return make("span", { class: "soft", text: "–", title: "does not occur" });
+  if (typeof sure !== "number") return make("span", { class: "soft", text: "–", title: "not known, or does not occur" });
   const percent = Math.round(sure * 100);
   return make("span", { text: `${percent} %` });
 }

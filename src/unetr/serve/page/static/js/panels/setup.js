@@ -53,8 +53,8 @@ export class Setup {
     return this.series.length > 1;
   }
 
-  /** @param {any[]} series of the scan; with one there is nothing to choose */
-  offerSeries(series) {
+  /** @param {any[]} series of the scan; with one there is nothing to choose @param {string[]} chosen by channel */
+  offerSeries(series, chosen = []) {
     this.series = series;
     show(byId("series-field"), series.length > 1);
     if (series.length < 2) {
@@ -66,7 +66,9 @@ export class Setup {
     const weight = (one) => (one.shape === null ? -1 : (one.count ?? 0));
     const longest = series.reduce((best, one, index) => (weight(one) > weight(series[best]) ? index : best), 0);
     byId("series").replaceChildren(...channels.map((channel, position) => {
-      const first = channels.length > 1 ? Math.min(position, series.length - 1) : longest;
+      const before = series.findIndex((one) => one.uid === chosen[position]);
+      const usual = channels.length > 1 ? Math.min(position, series.length - 1) : longest;
+      const first = before >= 0 ? before : usual;
       const select = make("select", { id: `series-${position}` },
         ...series.map((one, index) => make("option", { value: one.uid, text: seriesInWords(one, index), selected: index === first,
           disabled: one.shape === null })));

@@ -6,7 +6,7 @@ import { sentence } from "./words.js";
 const KINDS = {
   ok: ["check", "Like the training scans", "Nothing about this scan is unusual for the model. Check the result as always."],
   warned: ["warning", "Unlike the training scans", "Do not rely on this result before you have checked it."],
-  unknown: ["question", "Not known", "It is not known whether the model was made for scans like this one."],
+  unknown: ["question", "Not compared with the training scans", "It is not known whether the model was made for scans like this one."],
 };
 
 /** @param {HTMLElement} place @param {Record<string, any>} summary of a job. @returns {string} the verdict in words */

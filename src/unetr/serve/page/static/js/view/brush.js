@@ -14,7 +14,10 @@ export class Brush {
     this.slot = null;
     /** Of the disc, in millimetres. */
     this.diameter = 3;
+    /** Where the stroke is; null between strokes. */
     this.last = null;
+    /** Whether mouse and touch events are the brush's: also that which follows the end of a stroke. */
+    this.keeps = false;
     this.box = null;
     const listen = (type, call) => surface.addEventListener(type, call, { capture: true, passive: false });
     listen("pointerdown", (event) => this.down(event));
@@ -24,7 +27,7 @@ export class Brush {
     surface.addEventListener("pointerleave", () => (ring.hidden = true));
     // niivue listens to these; while a stroke is drawn they are the brush's.
     for (const type of ["mousedown", "mousemove", "mouseup", "touchstart", "touchmove", "touchend"]) {
-      listen(type, (event) => this.last && (event.stopPropagation(), event.preventDefault()));
+      listen(type, (event) => this.keeps && (event.stopPropagation(), event.preventDefault()));
     }
   }
 
@@ -40,6 +43,7 @@ export class Brush {
     this.surface.setPointerCapture(event.pointerId);
     this.viewer.map.begin();
     this.last = found;
+    this.keeps = true;
     this.stamp(found);
     this.flush();
   }
@@ -58,8 +62,8 @@ export class Brush {
   up(event) {
     if (!this.last) return;
     event.stopPropagation();
-    // The mouse event that follows this one must still be kept from niivue.
-    setTimeout(() => (this.last = null));
+    this.last = null;
+    setTimeout(() => (this.keeps = false));
     const changed = this.viewer.map.commit();
     this.viewer.refreshLabels();
     this.onStroke(changed);

@@ -1,6 +1,7 @@
 /** The scan in three planes and in 3D, with labels over it. The only module that knows niivue. */
 
-import { Niivue, NVImage } from "../../vendor/niivue.js";
+import { NVImage } from "../../vendor/niivue.js";
+import { Scene } from "./scene.js";
 
 /** niivue's numbers. */
 const SLICES = { axial: 0, coronal: 1, sagittal: 2, all: 3, render: 4 };
@@ -17,7 +18,7 @@ export class Viewer {
   /** @param {HTMLCanvasElement} canvas @param {(place: any) => void} onPlace told where the crosshair is */
   constructor(canvas, onPlace) {
     this.canvas = canvas;
-    this.nv = new Niivue({
+    this.nv = new Scene({
       logLevel: "silent",
       loadingText: "",
       backColor: [0.02, 0.025, 0.03, 1],
@@ -66,9 +67,15 @@ export class Viewer {
     this.automatic = [volume.cal_min, volume.cal_max];
   }
 
-  clear() {
+  /** Takes the labels and the uncertainty away. */
+  dropLabels() {
     this.map = null;
     if (this.nv.drawBitmap) this.nv.closeDrawing();
+    this.setUncertainty(null);
+  }
+
+  clear() {
+    this.dropLabels();
     for (const volume of [...this.nv.volumes].reverse()) this.nv.removeVolume(volume);
     this.nv.drawScene();
   }
@@ -120,6 +127,12 @@ export class Viewer {
     // An edge stays when the filling is nearly clear.
     this.nv.drawRimOpacity = this.shown && this.map ? Math.min(1, share + 0.35) : -1;
     this.nv.setDrawOpacity(this.shown ? Math.max(0.02, share) : 0);
+  }
+
+  /** How much of the scan is seen in 3D, over the labels within it. */
+  setClarity(share) {
+    this.nv.clarity = share;
+    this.nv.drawScene();
   }
 
   showLabels(shown) {

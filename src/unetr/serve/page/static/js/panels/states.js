@@ -1,0 +1,82 @@
+/** What stands in front of the viewer in each state, in words. Each returns what Front shows. */
+
+import { errorInWords } from "./words.js";
+
+/** Nothing is open. */
+export function empty({ files, folder }) {
+  return {
+    sign: "upload", title: "Drop a scan to segment it", kind: "empty", silent: true,
+    text: "NIfTI, NRRD, MHA, a DICOM folder or a zip. It goes to this server and nowhere else.",
+    actions: [{ text: "Choose files", main: true, call: files }, { text: "Choose a folder", call: folder }],
+  };
+}
+
+/** Files are on their way. share: of the bytes that are sent; 1 while the server reads the scan. */
+export function uploading(what, share, cancel) {
+  const sent = share < 1;
+  return {
+    sign: sent ? "upload" : "spinner", title: sent ? "Uploading" : "Reading the scan", text: what, share: sent ? share : "busy",
+    actions: [{ text: "Cancel", call: cancel }],
+  };
+}
+
+/** A person has to choose a series or a model. */
+export function choosing(what, segment) {
+  return {
+    sign: "question", title: what === "series" ? "Which series?" : "Which model?", kind: "choose",
+    text: `${what === "series" ? "The scan has several. " : ""}Choose under “New scan”, then segment.`,
+    actions: [{ text: "Segment", main: true, call: segment }],
+  };
+}
+
+/** The file does not say where its voxels lie: only a person can know. */
+export function lacksOrientation({ goOn, restart }) {
+  return {
+    sign: "warning", title: "This scan has no orientation", kind: "choose",
+    text: "Its file does not say which side is left. If you know that it lies as usual (right to left, back to front, down to "
+      + "up), go on, and check left and right in the result.",
+    actions: [{ text: "It lies as usual", main: true, call: goOn }, { text: "Choose another scan", call: restart }],
+  };
+}
+
+/** Something short that is waited for. */
+export function busy(title) {
+  return { sign: "spinner", title, share: "busy", silent: true };
+}
+
+/** How far a job is. @param {{state: string, done?: number, of?: number, offline: boolean}} told */
+export function working({ state, done, of, offline }, cancel) {
+  const waits = state !== "running";
+  const usual = waits ? "Other scans are before this one." : of ? `${done} of ${of} windows` : "Getting ready";
+  return {
+    sign: waits ? "clock" : "spinner", kind: "progress", title: waits ? "Waiting for its turn" : "Segmenting",
+    text: offline ? "The server does not answer; trying again …" : usual,
+    share: waits || !of ? "busy" : done / of,
+    actions: [{ text: "Cancel", call: cancel }],
+  };
+}
+
+export function cancelled({ again, restart }) {
+  return {
+    sign: "stop", title: "Cancelled", kind: "progress", text: "The scan is still here; segment it again when you like.",
+    actions: [{ text: "Segment again", main: true, call: again }, { text: "New scan", call: restart }],
+  };
+}
+
+/** The queue is full, and is asked again in `left` of `whole` seconds. */
+export function full(left, whole, { now, restart }) {
+  return {
+    sign: "clock", kind: "wait", title: "The server is busy", share: 1 - left / whole, silent: left % 15 !== 0,
+    text: `As many scans wait as may. Yours is safe on the server; asking again in ${left} s.`,
+    actions: [{ text: "Ask now", main: true, call: now }, { text: "Stop asking", call: restart }],
+  };
+}
+
+/** Something went wrong. again: what tries once more, if anything may help. */
+export function failed(error, { again, restart }) {
+  const other = { text: "New scan", main: !again, call: restart };
+  return {
+    sign: "error", kind: "error", title: error.kind === "offline" ? "The server does not answer" : "This did not work",
+    text: error.kind === "offline" ? error.hint : errorInWords(error), actions: again ? [{ text: "Try again", main: true, call: again }, other] : [other],
+  };
+}
