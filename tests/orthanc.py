@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -41,16 +42,19 @@ class Orthanc:
     """One Orthanc: its folder and ports stay the same when it is killed and started again.
 
     url: of its REST interface, without a slash at the end. dicom_web: of its DICOMweb interface. settings: more of
-    its configuration, for the next start.
+    its configuration, for the next start. login: a user and a password, where the settings ask for them.
     """
 
-    def __init__(self, program: str, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, program: str, folder: Path, settings: dict[str, Any], login: tuple[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self.aet = "ORTHANC"
         self.http_port, self.dicom_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.http_port}"
         self.dicom_web = f"{self.url}/dicom-web"
         self.settings = settings
+        self._login = login
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -101,6 +105,9 @@ class Orthanc:
     def fetch(self, path: str, data: bytes | None = None, method: str | None = None) -> bytes:
         """The bytes that it answers. Raises urllib.error.HTTPError, an OSError."""
         request = urllib.request.Request(self.url + path, data=data, method=method)
+        if self._login is not None:
+            both = base64.b64encode(":".join(self._login).encode()).decode()
+            request.add_header("Authorization", f"Basic {both}")
         with urllib.request.urlopen(request, timeout=30) as answer:
             return bytes(answer.read())
 
@@ -133,12 +140,12 @@ class Orthanc:
 
 
 @contextmanager
-def running_orthanc(folder: Path, **settings: Any) -> Iterator[Orthanc]:
+def running_orthanc(folder: Path, login: tuple[str, str] | None = None, **settings: Any) -> Iterator[Orthanc]:
     """An Orthanc that runs until the context ends. Skips the test where it is not on this machine."""
     program = shutil.which("Orthanc") or next((one for one in _PROGRAMS if os.access(one, os.X_OK)), None)
     if program is None or not _PLUGIN.is_file():
         pytest.skip("Orthanc and its DICOMweb plugin are not on this machine (Debian: orthanc, orthanc-dicomweb)")
-    made = Orthanc(program, folder, settings)
+    made = Orthanc(program, folder, settings, login)
     try:
         made.start()
         yield made
