@@ -82,7 +82,7 @@ class Door:
         )
         self.queue, self.lines = Queue(folder / "scans"), list[str]()
         told = [Rule.model_validate({"name": "r", "model": "m"} | dict(rule)) for rule in rules]
-        ready = Ready(quiet_s=1e-9, wait_s=wait_s)
+        ready = Ready(quiet_s=1e-9, cut_off_s=1000, wait_s=wait_s)
         self.intake = Intake(told, ready, self.arrivals, self.queue, self.lines.append)
 
     def bring(self, datasets: Sequence[Any]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -162,13 +163,13 @@ def test_after_a_kill_what_was_decided_is_known_and_what_came_since_is_open(tmp_
     assert node.send(files[:4]).returncode == 0
     (row,) = node.arrivals.rows()
     node.arrivals.decide(row.series, 4, SeriesState.SUBMITTED, jobs=["a" * 32])
-    assert node.arrivals.quiet(0) == []
+    assert node.arrivals.quiet(0, 0) == []
     assert node.send(files[4:]).returncode == 0
     node.close()
     # As after a kill: nothing is told at the end. The row that a kill may have left unwritten is missing, too.
     again = Node(tmp_path)
     try:
-        (found,) = again.arrivals.quiet(0)
+        (found,) = again.arrivals.quiet(0, 0)
         assert (found.files, found.jobs) == (4, ("a" * 32,)) and len(again.kept()) == 5
         with again.store.changing() as connection:
             connection.execute("DELETE FROM arriving")
@@ -176,6 +177,29 @@ def test_after_a_kill_what_was_decided_is_known_and_what_came_since_is_open(tmp_
         again.close()
     without = Node(tmp_path)
     try:
-        assert [row.study for row in without.arrivals.quiet(0)] == [row.study] and len(without.kept()) == 5
+        assert [row.study for row in without.arrivals.quiet(0, 0)] == [row.study] and len(without.kept()) == 5
     finally:
         without.close()
+
+
+def test_a_series_whose_sender_was_cut_off_waits_longer(node: Node, tmp_path: Path) -> None:
+    """Slices from the top of a scan make a sound volume, too: only that more was to come says that it is not whole."""
+    write_series(tmp_path / "series", np.zeros((512, 512, 60), np.int16))
+    files = sorted((tmp_path / "series").iterdir())
+    host, port = node.receiver.address
+    command = [dcmtk("storescu"), "-R", "-aec", "UNETR", host, str(port), *map(str, files)]
+    sender = subprocess.Popen(command)
+    _until(lambda: len(node.kept()) > 2)
+    sender.kill()
+    assert sender.wait() < 0 and len(node.kept()) < len(files)
+    _until(lambda: not node.arrivals.quiet(0, 1000))
+    assert node.arrivals.quiet(0, 0)
+    assert node.send(files).returncode == 0 and len(node.kept()) == len(files)
+    _until(lambda: node.arrivals.quiet(0, 1000))
+
+
+def _until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end, "it did not come in time"
+        time.sleep(0.02)

@@ -85,7 +85,7 @@ class Intake:
     def step(self) -> bool:
         """Decides what can be decided now; whether there was anything."""
         busy = False
-        for row in self._arrivals.quiet(self._ready.quiet_s):
+        for row in self._arrivals.quiet(self._ready.quiet_s, self._ready.cut_off_s):
             if time.monotonic() >= self._not_before.get(row.series, 0.0):
                 busy = True
                 self._take(row)

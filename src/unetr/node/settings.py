@@ -96,11 +96,12 @@ class Limits(Record):
 class Ready(Record):
     """When a series counts as whole.
 
-    quiet_s: so long nothing came, and reading it finds no gap. wait_s: with a gap, it waits so long for more; then it
-    has failed.
+    quiet_s: so long nothing came, and reading it finds no gap. cut_off_s: the same where whoever sent it was cut off,
+    or this node was, and will begin again. wait_s: with a gap, it waits so long for more; then it has failed.
     """
 
     quiet_s: Annotated[float, Field(gt=0, le=_HOUR_S)] = 10.0
+    cut_off_s: Annotated[float, Field(gt=0, le=24 * _HOUR_S)] = 120.0
     wait_s: Annotated[float, Field(gt=0, le=7 * 24 * _HOUR_S)] = 1800.0
 
 

@@ -91,14 +91,16 @@ class DicomWebSource:
                 return
 
     def _fetch(self, series: _Series) -> bool:
-        folder = self._arrivals.parts / secrets.token_hex(8)
+        folder, visit, whole = self._arrivals.parts / secrets.token_hex(8), object(), False
         try:
             folder.mkdir(0o700)
             for file in self._client.fetch(series.study, series.uid, folder, self._limits):
                 try:
-                    self._arrivals.take(file.path, self._pull.name)
+                    self._arrivals.take(file.path, self._pull.name, visit=visit)
                 except InputError:  # one damaged object must not keep the others back
                     self._arrivals.counts["damaged"] += 1
+            self._seen.note(series.item, series.count)
+            whole = True
         except NotInPacsError:
             return False
         except InputError as error:
@@ -107,5 +109,5 @@ class DicomWebSource:
             raise MachineError(f"what the PACS sends cannot be kept: {error.strerror or error}") from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        self._seen.note(series.item, series.count)
+            self._arrivals.left(visit, whole)
         return True

@@ -85,12 +85,17 @@ class OrthancSource:
         mark = f"{len(instances)} {told.get('LastUpdate', '')}"
         if self._seen.mark(series) == mark:
             return False
-        for instance in filter(_ID.fullmatch, instances):
-            self._fetch(instance)
-        self._seen.note(series, mark)
+        visit, whole = object(), False
+        try:
+            for instance in filter(_ID.fullmatch, instances):
+                self._fetch(instance, visit)
+            self._seen.note(series, mark)
+            whole = True
+        finally:
+            self._arrivals.left(visit, whole)
         return True
 
-    def _fetch(self, instance: str) -> None:
+    def _fetch(self, instance: str, visit: object) -> None:
         part = self._arrivals.parts / f"{instance}.part"
         try:
             with self._answer(f"/instances/{instance}/file") as answer, part.open("wb") as handle:
@@ -105,7 +110,7 @@ class OrthancSource:
         except OSError as error:
             raise MachineError(f"what the PACS sends cannot be kept: {error.strerror or error}") from error
         try:
-            self._arrivals.take(part, self._pull.name)
+            self._arrivals.take(part, self._pull.name, visit=visit)
         except MachineError:
             raise
         except InputError:  # one damaged object must not keep the others back

@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -55,12 +55,16 @@ class Taken(StrEnum):
 
 @dataclass(slots=True)
 class _Live:
-    """A series in memory. last: on the clock that only goes forward."""
+    """A series in memory. last: on the clock that only goes forward. visits: who brings it now. cut_off: the visit that
+    was cut off, so that more is to come; bystanders: those that went on then, whose end says nothing about that."""
 
     row: SeriesRow
     files: int
     bytes: int
     last: float
+    visits: set[object] = field(default_factory=set)
+    cut_off: object | None = None
+    bystanders: set[object] = field(default_factory=set)
 
     @property
     def is_open(self) -> bool:
@@ -87,10 +91,11 @@ class Arrivals:
         except OSError as error:
             raise machine_error(folder, error) from error
 
-    def take(self, part: Path, source: str, said: tuple[str, str] | None = None) -> Taken:
+    def take(self, part: Path, source: str, said: tuple[str, str] | None = None, visit: object | None = None) -> Taken:
         """Keeps a file, complete on the same disk, which is moved or removed; when this returns, it is safe.
 
-        source: who brings it, such as an AE title. said: the SOP class and instance that its sender announced.
+        source: who brings it, such as an AE title. said: the SOP class and instance that its sender announced. visit:
+        what `left` is told of at its end, such as an association.
         Raises InputError for what is no DICOM object, NotAsSaidError, NoRoomError, and MachineError; the part is then
         gone, and nothing was kept.
         """
@@ -98,7 +103,7 @@ class Arrivals:
             head = read_head(part)
             if said is not None and said != (head.sop_class, head.instance):
                 raise NotAsSaidError("the object's SOP class or instance is not the one that was announced")
-            taken = self._keep(part, head, source) if head.is_image else Taken.IGNORED
+            taken = self._keep(part, head, source, visit) if head.is_image else Taken.IGNORED
         except OSError as error:
             raise machine_error(self._folder, error) from error
         finally:
@@ -112,11 +117,26 @@ class Arrivals:
         if shutil.disk_usage(self._folder).free - more < self._limits.keep_free_mb * 1e6:
             raise NoRoomError("the disk has no room for more; free space")
 
-    def quiet(self, quiet_s: float) -> list[SeriesRow]:
-        """The open series to which nothing has come for so long, the oldest first."""
+    def left(self, visit: object, whole: bool) -> None:
+        """A visit has ended. whole: as its visitor meant it to, so that what was brought is all that was to come."""
+        with self._lock:
+            for live in self._series.values():
+                known = visit in live.visits
+                live.visits.discard(visit)
+                if known and not whole:
+                    live.cut_off, live.bystanders = visit, set(live.visits)
+                elif (live.cut_off is visit and whole) or (known and visit not in live.bystanders):
+                    live.cut_off = None  # an end may be told twice, and the better one be told last
+
+    def quiet(self, quiet_s: float, cut_off_s: float) -> list[SeriesRow]:
+        """The open series to which nothing has come for so long, the oldest first.
+
+        cut_off_s: of those whose last visit was cut off, and which were open when the process before this one ended.
+        """
         now = time.monotonic()
         with self._lock:
-            found = [one.row for one in self._series.values() if one.is_open and now - one.last >= quiet_s]
+            live = [one for one in self._series.values() if one.is_open]
+            found = [one.row for one in live if now - one.last >= (cut_off_s if one.cut_off is not None else quiet_s)]
         return sorted(found, key=lambda row: row.first_s)
 
     def rows(self, *states: SeriesState) -> list[SeriesRow]:
@@ -162,7 +182,7 @@ class Arrivals:
                 self._table.forget(key)
         return len(old)
 
-    def _keep(self, part: Path, head: Head, source: str) -> Taken:
+    def _keep(self, part: Path, head: Head, source: str, visit: object | None) -> Taken:
         series, study = _digest(head.study, head.series), _digest(head.study)
         flush_to_disk(part)
         size = part.stat().st_size
@@ -178,6 +198,8 @@ class Arrivals:
                 row = SeriesRow(series=series, study=study, source=source, first_s=now, last_s=now)
                 live = self._series[series] = _Live(row, 0, 0, 0.0)
                 self._table.put(row)
+            if visit is not None:
+                live.visits.add(visit)
             if taken is not Taken.SAME:
                 live.files, live.bytes, live.last = live.files + 1, live.bytes + size, time.monotonic()
         flush_to_disk(folder)
@@ -203,7 +225,7 @@ class Arrivals:
             row = rows.pop(folder.name, None) or self._row_of(folder.name, files)
             if row is not None:
                 sizes = sum(file.stat().st_size for file in files)
-                found[folder.name] = _Live(row, len(files), sizes, time.monotonic())
+                found[folder.name] = _Live(row, len(files), sizes, time.monotonic(), cut_off=self)
         for series in rows:
             self._table.forget(series)
         return found

@@ -81,7 +81,13 @@ class Receiver:
             self._listen.title,
             contexts(),
             _tls(self._listen.tls),
-            [(evt.EVT_CONN_OPEN, self._opened), (evt.EVT_C_STORE, self._stored)],
+            [
+                (evt.EVT_CONN_OPEN, self._opened),
+                (evt.EVT_C_STORE, self._stored),
+                (evt.EVT_RELEASED, self._released),
+                (evt.EVT_ABORTED, self._cut_off),
+                (evt.EVT_CONN_CLOSE, self._cut_off),
+            ],
             listen=self._listen,
             counts=self.counts,
         )
@@ -110,7 +116,7 @@ class Receiver:
             self.counts["derived"] += 1
             return _SUCCESS
         try:
-            self._arrivals.take(path, event.assoc.requestor.ae_title.strip() or _NO_TITLE, said)
+            self._arrivals.take(path, event.assoc.requestor.ae_title.strip() or _NO_TITLE, said, event.assoc)
         except NotAsSaidError:
             return self._refused("not as announced", _NOT_AS_SAID)
         except InputError:
@@ -118,6 +124,14 @@ class Receiver:
         except MachineError:
             return self._refused("no room", _OUT_OF_RESOURCES)
         return _SUCCESS
+
+    def _released(self, event: Event) -> None:
+        self._arrivals.left(event.assoc, whole=True)
+
+    def _cut_off(self, event: Event) -> None:
+        """Of an association that was not released before, or is not just now being released."""
+        if not event.assoc.is_released:
+            self._arrivals.left(event.assoc, whole=False)
 
     def _refused(self, why: str, status: int) -> int:
         self.counts[why] += 1
