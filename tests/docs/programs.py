@@ -77,8 +77,7 @@ class Programs:
     def _door(self, words: list[str]) -> None:
         if words[1] == "serve" and "--port" not in words:
             words += ["--port", self._ports["8000"]]
-        environment = os.environ | {"XDG_DATA_HOME": str(self._folder / "data")}
-        process = self._start([sys.executable, "-P", "-m", *words], environment)
+        process = self._start([sys.executable, "-P", "-m", *words])
         assert process.stdout is not None
         told = process.stdout.readline()  # the address, once it answers
         assert re.match(r"(https?|dicom)://", told), f"{words}: said {told!r} and ended with {process.poll()}"
@@ -87,16 +86,14 @@ class Programs:
         program = shutil.which("Orthanc", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
         if program is None:
             pytest.skip("Orthanc is not on this machine")
-        self._start([program, *words[1:]], dict(os.environ))
+        self._start([program, *words[1:]])
         settings = json.loads((self._folder / words[1]).read_text())
         address = f"http://127.0.0.1:{settings['HttpPort']}/app/explorer.html"
         self._until_it_works(lambda: urllib.request.urlopen(address, timeout=5).close())
 
-    def _start(self, command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    def _start(self, command: list[str]) -> subprocess.Popen[str]:
         with (self._folder / "said.log").open("ab") as said:
-            process = subprocess.Popen(
-                command, cwd=self._folder, env=environment, stdout=subprocess.PIPE, stderr=said, text=True
-            )
+            process = subprocess.Popen(command, cwd=self._folder, stdout=subprocess.PIPE, stderr=said, text=True)
         self._running.append(process)
         return process
 
