@@ -82,6 +82,7 @@ def commands(work: Path) -> dict[str, list[str]]:
         "info, scan": ["info", work / "scan.nii.gz"],
         "models": ["models"],
         "node": ["node", work / "node.yaml", "--check", "--series", work / "dicom"],
+        "serve": ["serve", "--model", "hippocampus", "--port", 0, "--folder", work / "served"],
         "mcp": ["mcp", "--allow", work, "--out", out],
         "demo": ["demo", "-o", work / "demo", "--minutes", 0.05],
     }

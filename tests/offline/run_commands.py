@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
+import socket
 import sys
 import threading
 import time
@@ -53,6 +55,20 @@ def talk_to_tools(results: Path) -> None:
     threading.Thread(target=say).start()
 
 
+def end_once_it_answers() -> None:
+    """The server is told to end as soon as it listens. It may do so at the loopback."""
+    import uvicorn
+
+    started = uvicorn.Server.startup
+
+    async def startup(self: uvicorn.Server, sockets: list[socket.socket] | None = None) -> None:
+        await started(self, sockets)
+        signal.raise_signal(signal.SIGTERM)
+
+    uvicorn.Server.startup = startup  # type: ignore[method-assign]
+    os.environ["WATCH_LOOPBACK"] = "1"
+
+
 def run(arguments: list[str]) -> int:
     from unetr.app.cli import main
 
@@ -84,5 +100,11 @@ if __name__ == "__main__":
             small_template()
         if arguments[0] == "mcp":
             talk_to_tools(Path(arguments[arguments.index("--out") + 1]))
-        codes[name] = run(arguments)
+        if arguments[0] == "serve":
+            end_once_it_answers()
+        code = run(arguments)
+        if arguments[0] == "serve":
+            del os.environ["WATCH_LOOPBACK"]
+            code -= 128 + signal.SIGTERM
+        codes[name] = code
         Path(report).write_text(json.dumps(codes))

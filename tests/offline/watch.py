@@ -27,6 +27,8 @@ _PATH = re.compile(r'(?:(?:AT_FDCWD|\d+)<(?P<folder>[^>]*)>, )?"(?P<name>(?:[^"\
 # By name alone; "." is the folder itself, to come back to.
 _HERE = re.compile(r'AT_FDCWD<[^>]+/home>, "(?!\.")[^/"]')
 _SOCKET_FILE = re.compile(r'sun_path="[^"]*"')
+# Commands that listen at the loopback, which is what they are for.
+LISTENING = ("serve",)
 _INTERNET = re.compile(r"AF_INET6?\b")
 _LOOPBACK = re.compile(r'inet_addr\("127\.|"::1"')
 
@@ -140,7 +142,7 @@ def _read_trace(text: str, allowed: tuple[Path, ...], seen: dict[str, Seen], loo
             told = "".join(_SOCKET_FILE.findall(told))  # the rest is what is said, which names no file
         if _INTERNET.search(told):
             # A socket by itself goes nowhere; what it is bound or connected to, or sent to, is told apart.
-            if not (loopback and (call == "socket" or _LOOPBACK.search(told))):
+            if not ((loopback or name in LISTENING) and (call == "socket" or _LOOPBACK.search(told))):
                 seen[name].sockets.append(f"{call}({told})")
         elif call.startswith("open") and not _WRITING.search(told) and _HERE.match(told):
             seen[name].here.append(told)
