@@ -25,7 +25,6 @@ PAGE_POLICY = "; ".join(
 )
 _ALWAYS = {
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Frame-Options": "DENY",
@@ -50,6 +49,7 @@ def with_headers(send: Send, scope: Scope, allowed_origin: str | None) -> Send:
             for name, value in _ALWAYS.items():
                 headers[name] = value
             headers.setdefault("Content-Security-Policy", PAGE_POLICY)
+            headers.setdefault("Referrer-Policy", "no-referrer")
             # Answers hold images of patients, which no browser keeps on disk. Files of the page may say otherwise.
             if scope["path"].startswith("/api"):
                 headers["Cache-Control"] = "no-store"

@@ -68,7 +68,9 @@ def login_page(wrong: str = "", status: int = 200) -> Response:
     told = f'<p class="wrong" id="wrong" role="alert">{html.escape(wrong)}</p>\n' if wrong else ""
     described = ' aria-invalid="true" aria-describedby="wrong"' if wrong else ""
     page = _PAGE.format(style=_STYLE, wrong=told, described=described)
-    return HTMLResponse(page, status, {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store"})
+    # Of a page that tells no referrer, browsers send forms with "Origin: null", which is refused as another site's.
+    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store", "Referrer-Policy": "same-origin"}
+    return HTMLResponse(page, status, headers)
 
 
 async def log_in(scope: Scope, receive: Receive, keeper: TokenKeeper, sessions: Sessions, cookie: str) -> Response:
