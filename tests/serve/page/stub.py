@@ -121,6 +121,8 @@ class Stub:
     def _json(self, route: Route, path: str, method: str) -> dict[str, Any] | None:
         scan = {"id": SCAN, "facts": {"kind": self.kind, "series": self.series, "needs": self.needs}}
         if path.endswith("/corrections"):
+            if method == "GET":
+                return {"numbers": list(range(1, len(self.corrections) + 1))}
             self.corrections.append(route.request.post_data_buffer or b"")
             return {"number": len(self.corrections)}
         if path == "api/jobs" and method == "GET":

@@ -4,8 +4,7 @@
  *
  * @typedef {{id: string, facts: Record<string, any>}} Scan
  * @typedef {{id: string, scan: string, model: string, state: string, created_s: number, settings: Record<string, any>,
- *   results: {form: string, bytes: number}[], summary: Record<string, any>, error: Record<string, any> | null,
- *   corrections: number[]}} Job
+ *   results: {form: string, bytes: number}[], summary: Record<string, any>, error: Record<string, any> | null}} Job
  */
 
 /** Ends of a job. */
@@ -119,6 +118,11 @@ export async function correct(id, bytes) {
   return (await json(`jobs/${id}/corrections`, sent)).number;
 }
 
+/** The numbers of a job's corrections. @returns {Promise<number[]>} */
+export async function corrections(id) {
+  return (await json(`jobs/${id}/corrections`)).numbers;
+}
+
 /** A correction as "labels", "dicom-seg" or "rtstruct". */
 export async function correction(id, number, form) {
   return (await ask(`jobs/${id}/corrections/${number}/${form}`)).arrayBuffer();
@@ -222,5 +226,5 @@ function asScan(told) {
 }
 
 function asJob(told) {
-  return { settings: {}, results: [], summary: {}, error: null, corrections: [], ...told };
+  return { settings: {}, results: [], summary: {}, error: null, ...told };
 }

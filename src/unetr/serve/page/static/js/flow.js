@@ -219,10 +219,12 @@ export class Flow {
     if (!job || !this.seen || this.laid || !engine.FINISHED.includes(job.state)) return;
     this.laid = job.id;
     const has = (form) => job.results.some((one) => one.form === form);
-    const [bytes, doubt] = await Promise.all([
-      engine.result(job.id, "labels"), has("uncertainty") ? engine.result(job.id, "uncertainty") : null]);
+    const [bytes, doubt, corrections] = await Promise.all([
+      engine.result(job.id, "labels"), has("uncertainty") ? engine.result(job.id, "uncertainty") : null,
+      engine.corrections(job.id)]);
     const file = await readLabels(bytes);
     if (turn !== this.turn) return;
+    this.corrections = corrections;
     const model = this.parts.setup.models.find((one) => one.name === job.model);
     const map = new LabelMap(file, known(model), viewer.grid);
     table.open(map, job.summary, model?.regions ?? {});

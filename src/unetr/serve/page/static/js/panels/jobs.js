@@ -43,7 +43,5 @@ function entry(job, title, isCurrent, open) {
 function detail(job, finished) {
   if (!finished) return ENDED.includes(job.state) ? "no result" : "no result yet";
   const volumes = Object.values(job.summary.volumes_ml ?? {});
-  const total = volumes.reduce((sum, one) => sum + one, 0);
-  const many = job.corrections.length;
-  return millilitres(total) + (many > 0 ? ` · ${many} correction${many > 1 ? "s" : ""}` : "");
+  return millilitres(volumes.reduce((sum, one) => sum + one, 0));
 }

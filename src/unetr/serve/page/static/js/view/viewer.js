@@ -1,6 +1,6 @@
 /** The scan in three planes and in 3D, with labels over it. The only module that knows niivue. */
 
-import { NVImage } from "../../vendor/niivue.js";
+import { NVImage, cmapper } from "../../vendor/niivue.js";
 import { Scene } from "./scene.js";
 
 /** niivue's numbers. */
@@ -118,7 +118,8 @@ export class Viewer {
     const alpha = [0, ...labels.map((_, index) => (visible[index] ? 255 : 0))];
     const names = ["", ...labels.map((label) => label.name)];
     const entries = { R: pick(0), G: pick(1), B: pick(2), A: alpha, I: names.map((_, index) => index), labels: names };
-    this.nv.setDrawColormap(entries);
+    this.nv.drawLut = cmapper.makeDrawLut(entries);
+    this.nv.refreshColormaps();
     this.setOpacity(this.opacity);
   }
 
@@ -208,7 +209,6 @@ export class Viewer {
   resetView() {
     this.nv.scene.crosshairPos = [0.5, 0.5, 0.5];
     this.nv.setPan2Dxyzmm([0, 0, 0, 1]);
-    this.nv.updateGLVolume();
   }
 
   move(x, y, z) {
