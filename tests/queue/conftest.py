@@ -19,9 +19,9 @@ MODEL = "hippocampus"
 PATIENT = "Mustermann"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One for all tests of a module, that none of them breaks."""
+    """One for all tests that do not break it."""
     with Service(tmp_path_factory.mktemp("queue") / "q", [MODEL]) as started:
         yield started
 

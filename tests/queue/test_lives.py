@@ -16,9 +16,11 @@ import pytest
 from tests.queue.conftest import MODEL, SCAN, ended, kept, until
 from tests.systems import POSIX
 
+from unetr.queue import store
 from unetr.queue.children import child
 from unetr.queue.record import JobState, Settings
 from unetr.queue.service import Service, ServiceOptions
+from unetr.queue.tasks.reading import Source
 
 pytestmark = pytest.mark.skipif(not POSIX, reason="needs POSIX signals")
 QUICK = ServiceOptions(cancel_s=1.0, lease_s=3.0)
@@ -87,20 +89,23 @@ def test_an_engine_that_does_not_stop_is_ended(service: Service, slow_scan: Path
     assert service.health().engine and service.health().restarts > 0
 
 
-def test_a_job_outlives_two_engines_and_fails_in_words_with_the_third(service: Service, slow_scan: Path) -> None:
+def test_a_job_outlives_its_engine_until_its_attempts_are_used_up(
+    service: Service, slow_scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MOST_ATTEMPTS", 2)
     small = service.submit(kept(service, [SCAN]).id, MODEL)
     job = running(service, slow_scan)
-    for attempt in (1, 2, 3):
+    for attempt in (1, 2):
         until(lambda: (found := service.progress(job)) is not None and found.done > 0)
         assert service.store.job(job).attempts == attempt
         os.kill(service.engine_pid, signal.SIGKILL)
         until(lambda: service.progress(job) is None)
     failed = service.store.job(job)
     assert failed.state == JobState.FAILED and failed.error is not None
-    assert failed.error.message == "the engine ended with -9 before it had answered; it was tried 3 times"
+    assert failed.error.message == "the engine ended with -9 before it had answered; it was tried 2 times"
     assert ended(service, small).attempts == 1
     states = [event.state for event in service.store.events(job)]
-    assert states.count(JobState.RUNNING) == 3 and states[-1] == JobState.FAILED
+    assert states.count(JobState.RUNNING) == 2 and states[-1] == JobState.FAILED
 
 
 def test_an_engine_that_gives_no_sign_of_life_is_replaced(
@@ -123,11 +128,11 @@ def test_a_reader_that_dies_takes_one_description_with_it(service: Service, tmp_
     assert service.describe(kept(service, [other]).id)["shape"] == [4, 5, 6]
 
 
-def test_an_engine_over_its_memory_is_replaced(tmp_path: Path) -> None:
-    with Service(tmp_path / "q", [MODEL], ServiceOptions(memory_limit_bytes=150 << 20)) as service:
-        job = ended(service, service.submit(kept(service, [SCAN]).id, MODEL), 120)
-        assert job.state == JobState.FAILED and job.error is not None
-        assert "memory" in job.error.message
+def test_a_child_over_its_memory_is_ended() -> None:
+    lost = child.Child()
+    with pytest.raises(child.ChildLostError, match=r"took more memory than its limit of 0\.0 GB"):
+        lost.ask("describe", Source(files=(SCAN,)), child.Watch(memory_limit_bytes=1 << 20))
+    assert not lost.alive
 
 
 PARENT = """
