@@ -65,6 +65,13 @@ SHORTER_CALLS = [(r"\bminutes=\d+", 'steps=2, preset="tiny"'), (r'\bfold="every"
 # Other commands that a page may show.
 PLAIN = ("cd ", "sha256sum ", "mkdir ", "chmod ", "echo ", "python3 -c ")
 
+NODE = """
+models: [hippocampus]
+listen: {port: 0}
+rules:
+  - {name: all, model: hippocampus, when: {modality: MR}}
+"""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -100,6 +107,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     for name in ("study", "studies/one", "studies/two"):
         write_series(folder / name, voxels)
     shutil.copy(tiny_model, folder / "model.safetensors")
+    (folder / "node.yaml").write_text(NODE)
     return folder
 
 
