@@ -15,7 +15,7 @@ _HOW = "run tools/fetch_clients.py"
 
 
 def client_module() -> ModuleType:
-    """`monailabel/client/client.py`, unchanged."""
+    """The module of the package monailabel that its client is in, unchanged."""
     path = PEER / "monailabel" / "client" / "client.py"
     if not path.is_file():
         pytest.skip(f"MONAI Label's client is not here: {_HOW}")
