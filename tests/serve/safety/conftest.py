@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from tests.io.dicom import dicom_maker
-from tests.serve.running import running
-
-from unetr.queue.service import Service
-
-
-@dataclass(frozen=True)
-class Whole:
-    """folder: the queue's."""
-
-    client: httpx.Client
-    service: Service
-    folder: Path
-
-    def facts(self, files: dict[str, bytes]) -> httpx.Response:
-        """What the server says of these files: the answer to their upload, if that refuses them, or to reading them."""
-        sent = self.client.post("/api/scans", files=[("files", pair) for pair in files.items()])
-        return sent if sent.status_code >= 300 else self.client.get(f"/api/scans/{sent.json()['id']}")
+from tests.serve.running import Served, running
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
-    folder = tmp_path_factory.mktemp("serve") / "queue"
-    with Service(folder, ["hippocampus"]) as service, running(service) as client:
-        yield Whole(client, service, folder)
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with running(tmp_path_factory.mktemp("serve") / "queue") as served:
+        yield served
+
+
+def facts_of(served: Served, files: dict[str, bytes]) -> httpx.Response:
+    """What the server says of these files: the answer to their upload, if that refuses them, or to reading them."""
+    sent = served.client.post("/api/scans", files=[("files", pair) for pair in files.items()])
+    return sent if sent.status_code >= 300 else served.client.get(f"/api/scans/{sent.json()['id']}")
 
 
 def series(folder: Path, voxels: np.ndarray | None = None, **attributes: object) -> dict[str, bytes]:

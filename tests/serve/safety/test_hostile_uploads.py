@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 from benchmarks.hostile_zips import KINDS, sound, written
-from tests.serve.safety.conftest import Whole, series
+from tests.serve.running import Served
+from tests.serve.safety.conftest import facts_of, series
 
 STATUS = Path("/proc/self/status")
 # Its upload alone takes seconds; `benchmarks/hostile_server.py` sends it.
@@ -21,7 +22,7 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return series(tmp_path_factory.mktemp("series"))
 
 
-def readers_peak(whole: Whole) -> int:
+def readers_peak(whole: Served) -> int:
     """The most memory that the process which reads scans has had."""
     status = Path(f"/proc/{whole.service._reader.pid}/status").read_text()
     return 1024 * int(re.findall(r"VmHWM:\s+([0-9]+)", status)[0])
@@ -32,23 +33,23 @@ def test_there_are_42_kinds() -> None:
 
 
 @pytest.mark.skipif(not STATUS.exists(), reason="the peaks of other processes are Linux'")
-def test_all_archives_are_refused_in_words_and_the_reader_stays_small(whole: Whole, slices: dict[str, bytes]) -> None:
-    good = whole.facts({"sound.zip": written(sound(slices))})
+def test_all_archives_are_refused_in_words_and_the_reader_stays_small(whole: Served, slices: dict[str, bytes]) -> None:
+    good = facts_of(whole, {"sound.zip": written(sound(slices))})
     assert good.json()["facts"]["shape"] == [8, 7, 4]
     before = readers_peak(whole)
     refused = {}
     for kind, make in KINDS.items():
         if kind not in SLOW:
-            answer = whole.facts({"a.zip": make(slices)})
+            answer = facts_of(whole, {"a.zip": make(slices)})
             refused[kind] = (answer.status_code, answer.json()["error"]["message"])
             assert whole.client.get("/healthz").status_code == 200
     assert [kind for kind, (code, _) in refused.items() if code != 422] == []
     for kind, (_, message) in refused.items():
         assert re.search(r"\b(is|has|holds|claims|names|unpacks|no)\b", message), kind
-        assert str(whole.folder) not in message
+        assert str(whole.service.folder.path) not in message
         assert "Traceback" not in message
     assert readers_peak(whole) - before < 60 * MEGABYTE
-    assert whole.facts({"again.zip": written(sound(slices))}).json()["id"] == good.json()["id"]
+    assert facts_of(whole, {"again.zip": written(sound(slices))}).json()["id"] == good.json()["id"]
 
 
 NAMES = [
@@ -73,20 +74,20 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_name_of_a_client_leads_anywhere(
-    whole: Whole, slices: dict[str, bytes], name: bytes, tmp_path: Path
+    whole: Served, slices: dict[str, bytes], name: bytes, tmp_path: Path
 ) -> None:
     """The bytes count, and the file is named here, whatever the client calls it."""
     boundary = b"b0undary"
     part = b"--" + boundary + b'\r\nContent-Disposition: form-data; name="files"; ' + name + b"\r\n\r\n"
     body = part + written(sound(slices)) + b"\r\n--" + boundary + b"--\r\n"
     kind = {"content-type": "multipart/form-data; boundary=b0undary"}
-    before = {path.name for path in whole.folder.parent.iterdir()}
+    before = {path.name for path in whole.service.folder.path.parent.iterdir()}
     answer = whole.client.post("/api/scans", content=body, headers=kind)
     assert answer.status_code in (201, 400, 422)
     assert "evil" not in str(answer.headers).lower()
     assert "set-cookie" not in answer.headers
-    assert {path.name for path in whole.folder.parent.iterdir()} == before
-    for path in whole.folder.rglob("*"):
+    assert {path.name for path in whole.service.folder.path.parent.iterdir()} == before
+    for path in whole.service.folder.path.rglob("*"):
         assert re.fullmatch(
             r"[0-9a-f]{32}|scans|jobs|incoming|source|scan\.zip|[0-9]{5}\.dcm|view\.nii|jobs\.sqlite3(-wal|-shm)?"
             r"|audit\.jsonl|\.unetr-lock",
@@ -100,7 +101,7 @@ def test_no_name_of_a_client_leads_anywhere(
     "path",
     ["/../queue/jobs.sqlite3", "/%2e%2e/jobs.sqlite3", "/api/scans/..%2f..%2fjobs", "/js/../../app.py", "/js/", "/js"],
 )
-def test_no_address_leads_out_of_the_page(whole: Whole, path: str) -> None:
+def test_no_address_leads_out_of_the_page(whole: Served, path: str) -> None:
     target = httpx.URL(whole.client.base_url).copy_with(raw_path=path.encode())
     answer = whole.client.get(target)
     assert answer.status_code in (404, 422)

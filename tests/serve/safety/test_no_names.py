@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from benchmarks.hostile_zips import entry, sound, written
-from tests.serve.safety.conftest import Whole, series
+from tests.serve.running import Served
+from tests.serve.safety.conftest import facts_of, series
 
 MARK = "Zebrafink"
 FORMS = ("dicom-seg", "rtstruct")
-
-
-def ended(whole: Whole, job: str) -> str:
-    end = time.monotonic() + 90
-    while time.monotonic() < end:
-        state = str(whole.client.get(f"/api/jobs/{job}").json()["state"])
-        if state in ("written", "delivered", "failed"):
-            return state
-        time.sleep(0.05)
-    raise AssertionError("took too long")
 
 
 def hits(data: bytes) -> bool:
@@ -32,7 +22,7 @@ def hits(data: bytes) -> bool:
 
 
 def test_a_patients_name_is_in_dicom_objects_alone(
-    whole: Whole, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    whole: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
     voxels = np.random.default_rng(1).integers(0, 900, (36, 50, 34)).astype(np.int16)
@@ -41,7 +31,7 @@ def test_a_patients_name_is_in_dicom_objects_alone(
     files = series(tmp_path / "series", voxels, **named)
     assert hits(next(iter(files.values())))
     client = whole.client
-    described = whole.facts({f"{MARK}-{name}": data for name, data in files.items()})
+    described = facts_of(whole, {f"{MARK}-{name}": data for name, data in files.items()})
     assert described.status_code == 200
     assert not hits(described.content)
     settings = {"forms": list(FORMS)}
@@ -49,7 +39,7 @@ def test_a_patients_name_is_in_dicom_objects_alone(
         "/api/jobs", json={"scan": described.json()["id"], "model": "hippocampus", "settings": settings}
     )
     job = asked.json()["id"]
-    assert ended(whole, job) in ("written", "delivered")
+    assert whole.ended(job)["state"] in ("written", "delivered")
     for form in (*FORMS, "labels", "stats", "preview"):
         answer = client.get(f"/api/jobs/{job}/results/{form}")
         assert answer.status_code == 200
@@ -58,7 +48,7 @@ def test_a_patients_name_is_in_dicom_objects_alone(
     assert client.get(f"/api/scans/{described.json()['id']}/view.nii").status_code == 200
     # What fails tells of it in words, and so might name it.
     damaged = written([*sound(files), entry(f"{MARK}.dcm", b"x" * 900, crc=1)])
-    failed = whole.facts({f"{MARK}.zip": damaged})
+    failed = facts_of(whole, {f"{MARK}.zip": damaged})
     assert failed.status_code == 422
     client.post("/api/jobs", json={"scan": MARK, "model": MARK})
     client.get(f"/{MARK}?name={MARK}", headers={"X-Patient": MARK})
@@ -66,11 +56,20 @@ def test_a_patients_name_is_in_dicom_objects_alone(
     archive = client.post("/api/scans", files={"files": (f"{MARK}.zip", damaged)}).json()
     failing = client.post("/api/jobs", json={"scan": archive["id"], "model": "hippocampus"})
     if failing.status_code < 300:
-        assert ended(whole, failing.json()["id"]) == "failed"
-    found = [path.relative_to(whole.folder).as_posix() for path in whole.folder.rglob("*") if hits(path.name.encode())]
-    kept = [path for path in whole.folder.rglob("*") if path.is_file() and hits(path.read_bytes())]
+        assert whole.ended(failing.json()["id"])["state"] == "failed"
+    found = [
+        path.relative_to(whole.service.folder.path).as_posix()
+        for path in whole.service.folder.path.rglob("*")
+        if hits(path.name.encode())
+    ]
+    kept = [path for path in whole.service.folder.path.rglob("*") if path.is_file() and hits(path.read_bytes())]
     found += [path.name for path in kept if path.suffix not in (".dcm", ".zip")]
-    found += ["database"] if hits("\n".join(sqlite3.connect(whole.folder / "jobs.sqlite3").iterdump()).encode()) else []
+    found += (
+        ["database"]
+        if hits("\n".join(sqlite3.connect(whole.service.folder.path / "jobs.sqlite3").iterdump()).encode())
+        else []
+    )
+    assert client.get("/metrics").status_code == 200
     found += ["metrics"] if hits(client.get("/metrics").content) else []
     found += ["list of jobs"] if hits(client.get("/api/jobs").content) else []
     theirs = ("httpx", "httpcore")  # the client's own

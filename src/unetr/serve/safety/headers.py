@@ -1,6 +1,6 @@
 """What every answer tells the browser: run nothing from elsewhere, show nothing elsewhere, keep nothing.
 
-The page's own needs are in its policy: niivue starts workers from blobs, and draws pictures and fonts from data URIs.
+The page's own needs are in its policy: niivue has its fonts' pictures in data URIs, and nothing else from elsewhere.
 """
 
 from __future__ import annotations
@@ -11,12 +11,7 @@ from starlette.types import Message, Scope, Send
 PAGE_POLICY = "; ".join(
     (
         "default-src 'self'",
-        "script-src 'self'",
-        "worker-src 'self' blob:",
-        "style-src 'self'",
-        "img-src 'self' blob: data:",
-        "font-src 'self' data:",
-        "connect-src 'self' blob: data:",
+        "img-src 'self' data:",
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'self'",

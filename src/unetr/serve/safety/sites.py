@@ -59,8 +59,8 @@ def wrong_host(scope: Scope, names: Collection[str]) -> Refusal | None:
     found = authority(hosts[0].decode("latin-1"))
     if found is None:
         return Refusal(400, "the Host header names no host")
-    local = (scope.get("server") or ("",))[0]
-    if found[0] in names or found[0].strip("[]") == local.lower():
+    local = (scope.get("server") or ("",))[0].lower().removeprefix("::ffff:")
+    if found[0] in names or found[0].strip("[]") == local:
         return None
     return Refusal(421, "this server has another name; whoever runs it can allow this one")
 
