@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from tests.io.dicom.dicom_maker import make_series, save
 
-from unetr.errors import InputError
 from unetr.node.intake import Intake
 from unetr.node.receive.arriving import Arrivals
 from unetr.node.receive.table import ArrivingTable, SeriesState
@@ -22,7 +21,6 @@ from unetr.queue.record import JobRecord, JobSpec, JobState, ScanRecord, Setting
 from unetr.queue.service import Received
 from unetr.queue.store import JobStore, QueueFullError
 from unetr.queue.tasks.reading import Source, describe
-from unetr.queue.tasks.words import plain_words
 
 VOXELS = np.arange(8 * 6 * 6, dtype=np.int16).reshape(8, 6, 6)
 
@@ -51,11 +49,7 @@ class Queue:
         return ScanRecord(id=scan, files=(), bytes=0, created_s=0)
 
     def describe(self, scan: str, timeout_s: float = 60) -> Mapping[str, Any]:
-        folder = self.folder / scan
-        try:
-            return describe(Source(files=(folder,)), None)  # type: ignore[arg-type]
-        except InputError as error:
-            raise InputError(plain_words(str(error), [folder])) from None
+        return describe(Source(files=(self.folder / scan,)), None)  # type: ignore[arg-type]
 
     def submit(
         self, scan: str, model: str, settings: Settings = PLAIN, origin: Mapping[str, Any] | None = None
@@ -74,7 +68,7 @@ class Queue:
 class Door:
     """Arrivals, the queue, and what was told."""
 
-    def __init__(self, folder: Path, rules: Sequence[Mapping[str, Any]], wait_s: float = 1000.0) -> None:
+    def __init__(self, folder: Path, rules: Sequence[Mapping[str, Any]], **ready: Any) -> None:
         folder.mkdir(exist_ok=True)
         self.part = folder / "part.dcm"
         self.arrivals = Arrivals(
@@ -82,8 +76,8 @@ class Door:
         )
         self.queue, self.lines = Queue(folder / "scans"), list[str]()
         told = [Rule.model_validate({"name": "r", "model": "m"} | dict(rule)) for rule in rules]
-        ready = Ready(quiet_s=1e-9, cut_off_s=1000, wait_s=wait_s)
-        self.intake = Intake(told, ready, self.arrivals, self.queue, self.lines.append)
+        how = Ready.model_validate({"quiet_s": 1e-9, "wait_s": 1000} | ready)
+        self.intake = Intake(told, how, self.arrivals, self.queue, self.lines.append)
 
     def bring(self, datasets: Sequence[Any]) -> None:
         for dataset in datasets:
@@ -99,8 +93,8 @@ Make = Callable[..., Door]
 
 @pytest.fixture
 def door(tmp_path: Path) -> Make:
-    def make(*rules: Mapping[str, Any], wait_s: float = 1000.0) -> Door:
-        return Door(tmp_path / "node", rules, wait_s)
+    def make(*rules: Mapping[str, Any], **ready: Any) -> Door:
+        return Door(tmp_path / "node", rules, **ready)
 
     return make
 
@@ -137,6 +131,30 @@ def test_a_gap_that_is_never_filled_has_failed_in_words(door: Make) -> None:
     (row,) = node.arrivals.rows()
     assert row.state is SeriesState.FAILED and row.said is not None and "waited" in row.said
     assert node.queue.jobs == {}
+
+
+def test_slices_that_are_missing_at_an_end_are_waited_for(door: Make) -> None:
+    node = door({"when": {}})
+    series = make_series(VOXELS)
+    node.bring(series[1:])
+    node.intake.step()
+    (row,) = node.arrivals.rows()
+    assert row.state is SeriesState.WAITING and row.said is not None and "InstanceNumbers begin at 2" in row.said
+    node.bring(series[:1])
+    node.intake.step()
+    assert node.states() == [SeriesState.SUBMITTED]
+
+
+@pytest.mark.parametrize(("missing", "state"), [(0, SeriesState.SUBMITTED), (2, SeriesState.FAILED)])
+def test_after_the_waiting_a_doubt_may_be_accepted_and_a_gap_may_not(
+    door: Make, missing: int, state: SeriesState
+) -> None:
+    node = door({"when": {}}, wait_s=1e-9, then="predict")
+    series = make_series(VOXELS)
+    node.bring([*series[:missing], *series[missing + 1 :]])
+    node.intake.step()
+    node.intake.step()
+    assert node.states() == [state] and len(node.queue.jobs) == (state is SeriesState.SUBMITTED)
 
 
 def test_a_late_slice_makes_another_job_which_supersedes_the_first(door: Make) -> None:

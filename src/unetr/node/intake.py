@@ -81,6 +81,7 @@ class Intake:
         self._rules, self._ready, self._arrivals, self._jobs, self._note = rules, ready, arrivals, jobs, note
         self._known: dict[str, _Known] = {}
         self._not_before: dict[str, float] = {}
+        self._accepted: set[str] = set()  # with the slices that they have, as they waited for as long as they may
 
     def step(self) -> bool:
         """Decides what can be decided now; whether there was anything."""
@@ -101,7 +102,8 @@ class Intake:
             self._not_before[row.series] = time.monotonic() + _PAUSE_S
             self.counts["later"] += 1
         except _IncompleteError as error:
-            self._decide(row, len(files), SeriesState.WAITING, str(error))
+            ended = row.series in self._accepted
+            self._decide(row, len(files), SeriesState.FAILED if ended else SeriesState.WAITING, str(error))
         except InputError as error:
             self._decide(row, len(files), SeriesState.FAILED, str(error))
 
@@ -134,6 +136,8 @@ class Intake:
         known = self._known.get(series)
         if known is None or known.files != files:
             scan, facts = self._kept(files)
+            if facts.get("missing") and series not in self._accepted:
+                raise _IncompleteError("; ".join(facts["missing"]))
             size = Size(int(facts["shape"][2]), tuple(facts["spacing_mm"]))
             known = self._known[series] = _Known(files, traits or read_traits(files[0]), scan, size)
         return known
@@ -151,8 +155,6 @@ class Intake:
             facts = self._jobs.describe(scan.id)
         except InputError as error:
             raise _IncompleteError(str(error)) from error
-        if facts.get("doubts"):
-            raise _IncompleteError("; ".join(facts["doubts"]))
         return scan.id, facts
 
     def _join(self, study: str) -> None:
@@ -207,16 +209,23 @@ class Intake:
         self.counts[state] += 1
         if state is not SeriesState.HELD:
             self._known.pop(row.series, None)
+        if state is not SeriesState.WAITING:
+            self._accepted.discard(row.series)
         told = f": {said}" if said else f": {', '.join(job[:8] for job in jobs)}" if jobs else ""
         self._note(f"series {row.series[:8]}, {files} files, {state}{told}")
 
     def _give_up(self, row: SeriesRow) -> None:
-        """Fails a series that has waited for as long as it may."""
+        """Ends the waiting of a series that has waited for as long as it may."""
         longest, what = self._ready.wait_s, row.said or "it is not complete"
         if row.state is SeriesState.HELD:
             longest = max((rule.wait_s for rule in self._rules if rule.channels), default=0.0)
             what = "the other channels of its rule have not come"
-        if time.time() - row.last_s >= longest:
+        if time.time() - row.last_s < longest:
+            return
+        if row.state is SeriesState.WAITING and self._ready.then == "predict":
+            self._accepted.add(row.series)
+            self._take(row)
+        else:
             self._decide(row, row.files, SeriesState.FAILED, f"waited {longest:g} s for more: {what}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -97,12 +97,15 @@ class Ready(Record):
     """When a series counts as whole.
 
     quiet_s: so long nothing came, and reading it finds no gap. cut_off_s: the same where whoever sent it was cut off,
-    or this node was, and will begin again. wait_s: with a gap, it waits so long for more; then it has failed.
+    or this node was, and will begin again. wait_s: with a gap, or where its numbers say that slices are missing at an
+    end, it waits so long for more. then: what becomes of it afterwards, "fail", or "predict" where there is no gap; the
+    result's verdict then tells the doubt.
     """
 
     quiet_s: Annotated[float, Field(gt=0, le=_HOUR_S)] = 10.0
     cut_off_s: Annotated[float, Field(gt=0, le=24 * _HOUR_S)] = 120.0
     wait_s: Annotated[float, Field(gt=0, le=7 * 24 * _HOUR_S)] = 1800.0
+    then: Literal["fail", "predict"] = "fail"
 
 
 class HttpService(Record):

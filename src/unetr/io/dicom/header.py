@@ -44,11 +44,13 @@ _OBJECT_COST = 100
 class Note:
     """One sentence about how a scan was read, for people; found against expected.
 
-    doubt: the scan may be incomplete or not what it seems, which `--strict` refuses.
+    doubt: the scan may be incomplete or not what it seems, which `--strict` refuses. missing: the doubt is whether all
+    of its slices are there, so that more of them would end it.
     """
 
     text: str
     doubt: bool = True
+    missing: bool = False
 
 
 def parse(file: DicomFile, stream: BinaryIO, tags: list[str] | None = None) -> FileDataset:

@@ -28,7 +28,8 @@ class SeriesInfo:
     """One image series, from headers alone.
 
     instances: DICOM objects; slices: what they hold together. shape: columns, rows, slices and spacing_mm along them,
-    None unless the headers form a regular grid. files: their names. remarks: what is wrong or worth knowing.
+    None unless the headers form a regular grid. files: their names. remarks: what is wrong or worth knowing. missing:
+    those of the remarks that ask whether slices are missing.
     """
 
     uid: str
@@ -40,6 +41,7 @@ class SeriesInfo:
     spacing_mm: tuple[float, float, float] | None
     files: tuple[str, ...]
     remarks: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def is_dicom(path: Path) -> bool:
@@ -94,13 +96,23 @@ def _info(series: Series) -> SeriesInfo:
 
     try:
         stack: Stack | None = stack_series(series)
-        remarks = tuple(note.text for note in stack.notes) if stack else ()
+        remarks = tuple(note.text for note in stack.notes)
+        missing = tuple(note.text for note in stack.notes if note.missing)
     except InputError as error:
-        stack, remarks = None, (str(error),)
+        stack, remarks, missing = None, (str(error),), ()
     names = tuple(each.file.name for each in series.instances)
     shape, spacing_mm = (stack.shape, affine_spacing_mm(stack.affine)) if stack else (None, None)
     return SeriesInfo(
-        series.uid, series.modality, series.description, len(names), series.slices, shape, spacing_mm, names, remarks
+        uid=series.uid,
+        modality=series.modality,
+        description=series.description,
+        instances=len(names),
+        slices=series.slices,
+        shape=shape,
+        spacing_mm=spacing_mm,
+        files=names,
+        remarks=remarks,
+        missing=missing,
     )
 
 

@@ -169,10 +169,11 @@ def _dicom_facts(path: Path, plain: Plain) -> dict[str, Any]:
             "shape": None if each.shape is None else list(each.shape),
             "spacing_mm": None if each.spacing_mm is None else [round(length, 6) for length in each.spacing_mm],
             "notes": plain.texts(each.remarks),
+            "missing": plain.texts(each.missing),
         }
         for each in found
     ]
     facts: dict[str, Any] = {"kind": "dicom", "channels": 1, "series": series, "needs": []}
     if len(series) == 1:
-        return facts | {name: series[0][name] for name in ("shape", "spacing_mm", "modality", "notes")}
+        return facts | {name: series[0][name] for name in ("shape", "spacing_mm", "modality", "notes", "missing")}
     return facts | {"needs": ["series"]}

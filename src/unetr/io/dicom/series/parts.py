@@ -83,7 +83,7 @@ def joined_parts(title: str, instances: Sequence[Instance]) -> tuple[list[Instan
         before += _whole(each, "NumberOfFrames") or 0
     if total is None:
         how = f"says that it is a concatenation, not of how many parts; {len(parts)} found"
-        return parts, [Note(f"{parts[0].file.name}: {how}")]
+        return parts, [Note(f"{parts[0].file.name}: {how}", missing=True)]
     return parts, []
 
 
@@ -100,7 +100,7 @@ def notes_on_completeness(
     instances: all of the series, localizers included.
     """
     said = [_promise(title, slices, instances), _instance_numbers(title, instances), _steps(title, slices, affine)]
-    return [Note(each) for each in said if each]
+    return [Note(each, missing=True) for each in said if each]
 
 
 def _promise(title: str, slices: Sequence[Slice], instances: Sequence[Instance]) -> str:
