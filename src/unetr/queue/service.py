@@ -135,7 +135,8 @@ class Service:
 
         kind ("nifti", "nrrd", "mha", "dicom"), channels, shape, spacing_mm, orientation, type, modality; `series` of
         DICOM, each with uid, modality, count, slices, shape, spacing_mm, notes, missing (those that ask whether slices
-        are missing); `needs`: settings without which no job works, such as "series". Raises InputError for what is no scan, in words.
+        are missing); `needs`: settings without which no job works, such as "series". Raises InputError for what is no
+        scan, in words.
         """
         return self._describer.describe(scan_id, timeout_s)
 

@@ -94,12 +94,14 @@ def read_dicom(path: Path, series: Sequence[str] = ()) -> Volume:
 def _info(series: Series) -> SeriesInfo:
     from unetr.io.dicom.series.stack import stack_series
 
+    stack: Stack | None = None
+    missing: tuple[str, ...] = ()
     try:
-        stack: Stack | None = stack_series(series)
+        stack = stack_series(series)
         remarks = tuple(note.text for note in stack.notes)
         missing = tuple(note.text for note in stack.notes if note.missing)
     except InputError as error:
-        stack, remarks, missing = None, (str(error),), ()
+        remarks = (str(error),)
     names = tuple(each.file.name for each in series.instances)
     shape, spacing_mm = (stack.shape, affine_spacing_mm(stack.affine)) if stack else (None, None)
     return SeriesInfo(

@@ -7,25 +7,22 @@ sender keeps it and tries again.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import socket
 import ssl
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from socketserver import BaseServer
 from typing import Any
 
 from pynetdicom import AE, _config, evt
 from pynetdicom.events import Event
-from pynetdicom.transport import ThreadedAssociationServer
 
 from unetr.errors import InputError, MachineError
 from unetr.node.receive.arriving import Arrivals, NotAsSaidError
+from unetr.node.receive.bounds import bound, bounds_of
 from unetr.node.receive.classes import DERIVED_CLASSES, contexts
+from unetr.node.receive.door import Door
 from unetr.node.settings import Limits, Listen, Tls
 
 _SUCCESS = 0x0000
@@ -74,8 +71,8 @@ class Receiver:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _started(self) -> _Server:
-        server = _Server(
+    def _started(self) -> Door:
+        server = Door(
             self._ae,
             (self._listen.address, self._listen.port),
             self._listen.title,
@@ -96,25 +93,22 @@ class Receiver:
 
     def _opened(self, event: Event) -> None:
         """Bounds what this connection may make us hold, before its first byte is read."""
-        held = event.assoc.dul.socket
-        if held is not None:
-            _Bounded(held, self._listen.pdu_bytes, int(self._limits.instance_mb * 1e6), event.assoc)
+        bound(event.assoc, self._listen.pdu_bytes, int(self._limits.instance_mb * 1e6))
 
     def _stored(self, event: Event) -> int:
         """The status that the sender is told."""
         request: Any = event.request
-        held: Any = event.assoc.dul.socket
-        if held is not None:
-            held.begin_object()
+        path, is_whole = event.dataset_path, bounds_of(event.assoc).next_object()
         if request._dataset_file is not None:
             request._dataset_file.close()
-        path = event.dataset_path
         said = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
         if said[0] in DERIVED_CLASSES:
             with suppress(OSError):
                 path.unlink()
             self.counts["derived"] += 1
             return _SUCCESS
+        if not is_whole:
+            return self._refused("no room", _OUT_OF_RESOURCES)
         try:
             self._arrivals.take(path, event.assoc.requestor.ae_title.strip() or _NO_TITLE, said, event.assoc)
         except NotAsSaidError:
@@ -130,83 +124,13 @@ class Receiver:
 
     def _cut_off(self, event: Event) -> None:
         """Of an association that was not released before, or is not just now being released."""
+        bounds_of(event.assoc).drop()
         if not event.assoc.is_released:
             self._arrivals.left(event.assoc, whole=False)
 
     def _refused(self, why: str, status: int) -> int:
         self.counts[why] += 1
         return status
-
-
-class _Server(ThreadedAssociationServer):
-    """Turns away who may not connect before a thread is spent on it, and lets nobody hold the door."""
-
-    daemon_threads = True
-    request_queue_size = 64
-
-    def __init__(self, *given: Any, listen: Listen, counts: Counter[str], **more: Any) -> None:
-        self._silent_s, self._most = listen.silent_s, listen.connections
-        self._networks = [ipaddress.ip_network(one) for one in listen.addresses]
-        self._counts = counts
-        super().__init__(*given, **more)
-
-    def start(self) -> None:
-        """Accepts connections in a thread of its own."""
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True).start()
-
-    def stop(self) -> None:
-        """Accepts none any more, and ends those that are there."""
-        BaseServer.shutdown(self)
-        self.server_close()
-        for association in self.active_associations:
-            association.abort()
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        """A connection that ends by itself when nothing comes. The handshake of TLS is made by its own thread."""
-        assert self.socket is not None  # noqa: S101  for the type alone
-        accepted, address = self.socket.accept()
-        accepted.settimeout(self._silent_s)
-        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self.ssl_context is not None:
-            accepted = self.ssl_context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False)
-        return accepted, address
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether this address may connect, and not too many are connected."""
-        if self._networks and not any(ipaddress.ip_address(client_address[0]) in one for one in self._networks):
-            self._counts["address"] += 1
-            return False
-        if len(self.active_associations) >= self._most:
-            self._counts["connections"] += 1
-            return False
-        return True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """What one connection does wrong is counted, and not printed."""
-        self._counts["errors"] += 1
-
-
-class _Bounded:
-    """Keeps a connection's socket from reading more than a piece of the longest size, and an object of the largest."""
-
-    def __init__(self, held: Any, most_piece: int, most_object: int, association: Any) -> None:
-        self._recv, self._most_piece, self._most_object = held.recv, most_piece, most_object
-        self._read = 0
-        held.recv, held.begin_object = self.recv, self.begin_object
-        self._association = association
-
-    def begin_object(self) -> None:
-        """What comes now belongs to another object."""
-        self._read = 0
-
-    def recv(self, count: int) -> bytearray:
-        """As the socket's. Raises OSError, which ends the connection, beyond the limits."""
-        self._read += count
-        # The header of a piece is counted as well, and its sender may take the length as that of its content.
-        if count > self._most_piece + 64 or self._read > self._most_object:
-            raise OSError("more than the settings allow")
-        found: bytearray = self._recv(count)
-        return found
 
 
 def _entity(listen: Listen) -> AE:
