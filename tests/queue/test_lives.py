@@ -130,7 +130,7 @@ def test_a_reader_that_dies_takes_one_description_with_it(service: Service, tmp_
 
 def test_a_child_over_its_memory_is_ended() -> None:
     lost = child.Child()
-    with pytest.raises(child.ChildLostError, match=r"took more memory than its limit of 0\.0 GB"):
+    with pytest.raises(child.ChildLostError, match=r"took more memory than its limit of 0.00 GB"):
         lost.ask("describe", Source(files=(SCAN,)), child.Watch(memory_limit_bytes=1 << 20))
     assert not lost.alive
 
