@@ -85,7 +85,9 @@ def node(tmp_path: Path, orthanc: Orthanc, tiny_model: Path) -> Iterator[Command
         made.process.wait()
 
 
-def test_from_a_scanner_to_the_pacs_over_kills_without_a_loop(node: Command, orthanc: Orthanc, tmp_path: Path) -> None:
+def test_from_a_scanner_to_the_pacs_over_kills_without_a_loop(
+    node: Command, orthanc: Orthanc, unetr: Callable[..., Any], tmp_path: Path
+) -> None:
     write_series(tmp_path / "series", VOXELS)
     files = sorted((tmp_path / "series").iterdir())
     node.start()
@@ -107,6 +109,8 @@ def test_from_a_scanner_to_the_pacs_over_kills_without_a_loop(node: Command, ort
     assert len(orthanc.instances("SEG")) == 1
     assert len([line for line in node.said().splitlines() if "submitted" in line]) == 1
     assert node.end(signal.SIGTERM) == 143 and "Traceback" not in node.said()
+    listed = unetr("node", node.settings, "--folder", tmp_path / "node" / "queue", "--arrived")
+    assert listed.code == 0 and listed.out.count("submitted") == 1 and "STORESCU" in listed.out
     left = [path for path in (tmp_path / "node" / "queue").rglob("*") if path.is_file()]
     shown = node.said().encode() + b"".join(
         path.read_bytes() + str(path).encode() for path in left if path.suffix not in (".dcm", ".gz", ".png")

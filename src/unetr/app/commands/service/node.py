@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unetr.app.commands.service.arrived import show_arrived
 from unetr.app.commands.service.dead_letters import show_dead_letters
 from unetr.app.printing import print_table, say, write_line
 from unetr.core.version import __version__
@@ -32,6 +33,7 @@ def node(
         Path | None,
         typer.Option("--series", help="With --check: a folder of DICOM; say which rules take its series."),
     ] = None,
+    arrived: Annotated[bool, typer.Option("--arrived", help="Only list the series that came, and their jobs.")] = False,
     dead_letters: Annotated[
         bool, typer.Option("--dead-letters", help="Only list what could not be delivered and is not tried any more.")
     ] = False,
@@ -58,6 +60,9 @@ def node(
         _check(told, series)
         return
     place = (folder or settings.parent / "unetr-node").absolute()
+    if arrived:
+        show_arrived(place)
+        return
     if dead_letters or retry is not None:
         show_dead_letters(place, retry)
         return
