@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.systems import LINKS, POSIX
 
 from unetr.errors import InputError
 from unetr.mcp.folders import open_folders, plain_name
@@ -21,6 +22,7 @@ def linked(room: Path) -> Path:
     return room
 
 
+@LINKS
 def test_what_lies_in_the_folders_is_found(linked: Path) -> None:
     folders = open_folders([linked / "scans"], linked / "results")
     scan = linked / "scans" / "scan.nii.gz"
@@ -30,6 +32,7 @@ def test_what_lies_in_the_folders_is_found(linked: Path) -> None:
     assert folders.find("made.nii.gz") == linked / "results" / "made.nii.gz"
 
 
+@LINKS
 @pytest.mark.parametrize(
     "told",
     [
@@ -70,6 +73,7 @@ def test_what_lies_elsewhere_is_refused_in_words(linked: Path, told: str) -> Non
     assert str(linked / "secret") not in str(refused.value).replace(told.format(room=linked), "")
 
 
+@LINKS
 def test_what_is_outside_is_answered_alike_whether_it_is_there_or_not(linked: Path) -> None:
     folders = open_folders([linked / "scans"])
     answers = []
@@ -80,6 +84,8 @@ def test_what_is_outside_is_answered_alike_whether_it_is_there_or_not(linked: Pa
     assert answers[0] == answers[1]
 
 
+@LINKS
+@POSIX
 def test_a_folder_with_links_out_of_it_or_pipes_is_no_scan(linked: Path) -> None:
     folders = open_folders([linked / "scans"])
     with pytest.raises(InputError, match="by a link"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+from tests.systems import POSIX
 
 import unetr
 from mcp import Client
@@ -107,12 +110,38 @@ def test_a_result_is_never_replaced_and_a_changed_one_is_counted(talk: Callable[
     assert changed.structured_content["unchanged"] is False
 
 
-def test_a_cancelled_segmentation_ends_and_the_next_one_runs(
-    talk: Callable[..., Any], room: Path, tmp_path: Path
-) -> None:
-    large = unetr.read_volume(room / "scans" / "scan.nii.gz")
-    unetr.write_volume(room / "scans" / "large.nii", large.with_data(np.tile(large.data, (1, 6, 4, 6))))
+@pytest.fixture
+def large(room: Path) -> Path:
+    """A scan that takes half a minute."""
+    small = unetr.read_volume(room / "scans" / "scan.nii.gz")
+    path = room / "scans" / "large.nii"
+    unetr.write_volume(path, small.with_data(np.tile(small.data, (1, 6, 4, 6))))
+    return path
 
+
+@pytest.mark.parametrize("how", [pytest.param("SIGTERM", marks=POSIX), "end of input"])
+def test_a_server_that_ends_leaves_nothing_half_written(how: str, large: Path, room: Path) -> None:
+    command = [sys.executable, "-P", "-m", "unetr", "mcp", "--allow", "scans", "--out", "results"]
+    named = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    asked = {"name": "segment", "arguments": ASK | {"scan": large.name}, "_meta": {"progressToken": 1}}
+    requests: list[dict[str, Any]] = [{"method": "initialize", "id": 1, "params": named}]
+    requests += [{"method": "notifications/initialized"}, {"method": "tools/call", "id": 2, "params": asked}]
+    with subprocess.Popen(command, cwd=room, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdin is not None and server.stdout is not None
+        for request in requests:
+            server.stdin.write(json.dumps({"jsonrpc": "2.0"} | request).encode() + b"\n")
+        server.stdin.flush()
+        lines = [json.loads(server.stdout.readline()) for _ in range(2)]  # the protocol, and nothing else
+        assert (lines[0]["id"], lines[1]["method"]) == (1, "notifications/progress")
+        if how == "SIGTERM":
+            server.terminate()
+        else:
+            server.stdin.close()
+        assert server.wait(20) == (143 if how == "SIGTERM" else 0)
+    assert [path.name for path in (room / "results").iterdir() if path.name != ".unetr_outputs"] == []
+
+
+def test_a_cancelled_segmentation_ends_and_the_next_one_runs(talk: Callable[..., Any], large: Path, room: Path) -> None:
     async def conversation(client: Client) -> tuple[float, bool, Any]:
         begun = anyio.Event()
 
@@ -122,7 +151,7 @@ def test_a_cancelled_segmentation_ends_and_the_next_one_runs(
         async with anyio.create_task_group() as group:
 
             async def long() -> None:
-                await client.call_tool("segment", ASK | {"scan": "large.nii"}, progress_callback=progress)
+                await client.call_tool("segment", ASK | {"scan": large.name}, progress_callback=progress)
                 raise AssertionError("it was not cancelled")
 
             group.start_soon(long)
