@@ -24,6 +24,7 @@ Command = Callable[..., Any]
 
 COMMANDS = ["demo", "check", "plan", "recipe", "train", "pretrain", "compare", "ablate", "profile"]
 COMMANDS += ["predict", "evaluate", "report", "models", "info", "export", "convert"]
+COMMANDS += ["serve", "node", "mcp"]
 HELP_SECONDS = 0.5
 
 
