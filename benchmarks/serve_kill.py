@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.server_process import Server, children, machine, running, scan_bytes
+from benchmarks.server_process import Server, await_end, children, machine, running, scan_bytes
 
 _LONG = (128, 128, 128)
 _HOURS = 0.01
@@ -102,9 +102,9 @@ def kill_at(folder: Path, moment: str, seed: int) -> list[str]:
         others = children(server.process.pid)
         server.process.kill()
         server.process.wait()
-    lost = [f"process {other} outlived the server" for other in others if Path(f"/proc/{other}/exe").exists()]
+    await_end(others)
     with running(folder) as server:
-        return lost + missing(server, folder, told)
+        return missing(server, folder, told)
 
 
 def missing(server: Server, folder: Path, told: dict[str, str]) -> list[str]:

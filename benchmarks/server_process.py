@@ -83,7 +83,7 @@ def running(folder: Path, *options: str) -> Iterator[Server]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        _await_end(others)
+        await_end(others)
 
 
 def children(process: int) -> list[int]:
@@ -97,7 +97,7 @@ def children(process: int) -> list[int]:
     return []
 
 
-def _await_end(processes: list[int], within_s: float = 20) -> None:
+def await_end(processes: list[int], within_s: float = 20) -> None:
     deadline = time.monotonic() + within_s
     while left := [one for one in processes if _is_alive(one)]:
         assert time.monotonic() < deadline, f"still there: {left}"

@@ -11,6 +11,7 @@ from unetr.queue.service import Service
 from unetr.serve.monai_label.routes import monai_label_router
 from unetr.serve.options import ServeOptions
 from unetr.serve.routes import events, health, jobs, models, results, scans
+from unetr.serve.web.bodies import BoundedBodies
 from unetr.serve.web.errors import tell_errors
 from unetr.serve.web.serving import Serving
 from unetr.serve.web.static import static_router
@@ -28,6 +29,7 @@ def create_app(service: Service, options: ServeOptions) -> FastAPI:
     # Swagger's page would fetch its scripts from elsewhere.
     app = FastAPI(title="unetr", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
     app.state.serving = serving = Serving(service, options)
+    app.add_middleware(BoundedBodies)
     tell_errors(app, str(service.folder.path))
     for routes in (health, models, scans, jobs, events, results):
         app.include_router(routes.router)

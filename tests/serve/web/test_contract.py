@@ -105,6 +105,20 @@ def test_what_was_sent_is_not_repeated(served: Served) -> None:
     assert "Mueller^Anna" not in served.client.post("/api/jobs", json=body).text
 
 
+def received_bytes(served: Served) -> float:
+    found = re.search(r"^unetr_http_received_bytes_total (\S+)$", served.client.get("/metrics").text, re.M)
+    assert found is not None
+    return float(found[1])
+
+
+def test_a_large_body_is_not_read(served: Served) -> None:
+    before = received_bytes(served)
+    pieces = (b" " * 1_000_000 for _ in range(50))
+    answer = served.client.post("/api/jobs", content=pieces, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, set(answer.json()["error"])) == (413, {"kind", "message", "hint"})
+    assert received_bytes(served) - before < 2_000_000
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),

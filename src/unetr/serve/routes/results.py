@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
 
 from unetr.core.files.digest import file_sha256
+from unetr.errors import MachineError
 from unetr.queue.record import FINISHED, JobRecord, JobState
 from unetr.serve.routes.jobs import DOOR, JobId, job_of
 from unetr.serve.schemas import CorrectionAnswer, CorrectionForm, CorrectionsAnswer, ErrorAnswer, Form
@@ -41,6 +43,7 @@ async def read_result(job: JobId, form: Form, request: Request, serving: Here) -
     """
     record = await _finished(job, serving)
     path = await serving.threads.reader(serving.service.result, job, form)
+    await _note("download", record, request, serving, form)
     if form not in {one.form for one in record.results}:
         record = await job_of(job, serving)  # it was made just now
     digest = next((one.sha256 for one in record.results if one.form == form), None)
@@ -95,6 +98,15 @@ async def read_correction(
     digest = await serving.threads.reader(file_sha256, path)
     ending, kind = _KINDS[form]
     return download(request, path, f"{job}.correction-{number}{ending}", kind, digest)
+
+
+async def _note(action: str, job: JobRecord, request: Request, serving: Serving, form: str) -> None:
+    """Who took what. A log that cannot be written keeps no result back."""
+    actor = str(getattr(request.state, "actor", ""))
+    with suppress(MachineError):
+        await serving.threads.quick(
+            serving.service.audit.note, action, job=job.id, model=job.spec.model, actor=actor, outcome=form
+        )
 
 
 async def _finished(job: str, serving: Serving) -> JobRecord:

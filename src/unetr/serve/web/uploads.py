@@ -20,6 +20,7 @@ from python_multipart.multipart import parse_options_header
 
 from unetr.errors import InputError
 from unetr.queue.service import Received
+from unetr.serve.web.bodies import takes_large_body
 from unetr.serve.web.errors import NoRoomError, RefusedError, TooLargeError
 from unetr.serve.web.multipart import Parts
 from unetr.serve.web.serving import Serving
@@ -56,6 +57,7 @@ async def receive(request: Request, serving: Serving, fields: tuple[str, ...] = 
     fields: names of text parts that may come with the files. Whatever the caller has not moved elsewhere is removed at
     the end, also when the client goes away. Raises RefusedError, and NoRoomError where the disk is full.
     """
+    takes_large_body(request)
     _refuse_what_cannot_fit(request, serving)
     folder = await serving.threads.disk(serving.service.new_incoming)
     writer = _Writer(folder, serving.options.most_upload_bytes, serving.options.most_upload_files, fields)
