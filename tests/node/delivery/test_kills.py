@@ -6,6 +6,8 @@ All states, ten times each: benchmarks/node_delivery.py.
 from __future__ import annotations
 
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,19 @@ def test_is_there_once_after_a_kill(tmp_path: Path, orthanc: Orthanc) -> None:
             until(node.in_state(study, "delivered"), "delivered")
             assert problems(node, orthanc, study) == []
             assert [one for one in proxy.seen if one.startswith("POST")] == ["POST 200"]
+            routed_back(orthanc, node)
+            assert len(node.rows("SELECT id FROM jobs")) == 1
+            assert problems(node, orthanc, study) == []
         finally:
             node.kill()
     audit = (node.queue / "audit.jsonl").read_text()
     assert "delivered: dicom-seg to pacs" in audit
+
+
+def routed_back(pacs: Orthanc, node: RunningNode) -> None:
+    """What a PACS does that sends all that it gets to the node: our own results, three times."""
+    pacs.know("unetr", "UNETR", node.port)
+    for _ in range(3):
+        with suppress(OSError):  # the node may refuse them
+            pacs.send("unetr", [one["ID"] for one in pacs.instances("SEG")])
+    time.sleep(1.5)  # a series is ready after 0.3 s
