@@ -26,7 +26,7 @@ SETTINGS = """
 models: [hippocampus]
 listen: {{port: {port}}}
 limits: {{keep_free_mb: 0}}
-ready: {{quiet_s: 0.3}}
+ready: {{quiet_s: 0.3, cut_off_s: 1}}
 rules: [{{name: heads, model: hippocampus, when: {{modality: MR}}, destinations: [pacs], forms: [{forms}]}}]
 deliver: [{{name: pacs, dicomweb: {{url: "{url}"}}, timeout_s: 20}}]
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +20,7 @@ _GET = "1.2.840.10008.5.1.4.1.2.2.3"  # the same, GET
 _VERIFICATION = "1.2.840.10008.1.1"
 _SUCCESS, _PENDING = 0x0000, (0xFF00, 0xFF01)
 _WARNINGS = range(0xB000, 0xC000)
+_NO_LOOK = "the destination does not let us look for what was sent; allow our title C-GET or C-FIND there"
 
 # Files are sent as they are, piece by piece, and not decoded first.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -79,15 +80,12 @@ class DimseSender:
         """Whether C-FIND knows the UID."""
         with self._association({_FIND: None}) as association:
             for status, found in association.send_c_find(instance_query(identity), _FIND):
-                code = _status(status)
+                code = int(status.Status) if "Status" in status else None  # some end the association to refuse
                 if code in _PENDING and found is not None:
                     if str(found.get("SOPInstanceUID", "")) == identity.instance:
                         return True
                 elif code != _SUCCESS:
-                    raise DeliveryError(
-                        f"the destination does not let us look for what was sent (status {code:04X}); allow our title "
-                        "C-GET or C-FIND there"
-                    )
+                    raise DeliveryError(_NO_LOOK)
         return False
 
     @contextmanager
@@ -103,12 +101,12 @@ class DimseSender:
         if not association.is_established:
             if association.is_rejected:
                 raise DeliveryError("the destination rejects the association; see the titles (AET) in its settings")
-            if association.is_aborted and association.acceptor.primitive is not None:
-                raise DeliveryError("the destination accepts no such object in its transfer syntax", final=True)
+            if association.is_aborted and association.acceptor.primitive is not None:  # it accepts none of them
+                raise _not_accepted(contexts)
             raise DeliveryError("the destination cannot be reached", away=True)
         try:
             if not _accepted(association, next(iter(contexts))):
-                raise DeliveryError("the destination accepts no such object in its transfer syntax", final=True)
+                raise _not_accepted(contexts)
             yield association
         finally:
             if association.is_established:
@@ -117,6 +115,12 @@ class DimseSender:
 
 def _accepted(association: Association, syntax: str) -> bool:
     return any(context.abstract_syntax == syntax for context in association.accepted_contexts)
+
+
+def _not_accepted(contexts: Iterable[str]) -> DeliveryError:
+    if {_FIND, _GET} & set(contexts):
+        return DeliveryError(_NO_LOOK)
+    return DeliveryError("the destination accepts no such object in its transfer syntax", final=True)
 
 
 def _status(answer: Any) -> int:
