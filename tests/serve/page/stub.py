@@ -44,7 +44,8 @@ SUMMARY: dict[str, Any] = {
 class Stub:
     """Answers of a server. Change what it says before the page asks.
 
-    view, labels: bytes of NIfTI. events: of the job, as server-sent events. refuse: path -> (status, headers, body).
+    view, labels: bytes of NIfTI. events: of the job, as server-sent events. refuse: such as
+    "POST api/jobs" -> (status, headers, body). hang: paths that are never answered.
     """
 
     view: bytes = b""
@@ -92,8 +93,8 @@ class Stub:
         self.asked.append((request.method, request.url.removeprefix(ORIGIN), request.post_data_buffer or b""))
         if path in self.hang:
             return  # never answered
-        if path in self.refuse:
-            status, headers, body = self.refuse[path]
+        if f"{request.method} {path}" in self.refuse:
+            status, headers, body = self.refuse[f"{request.method} {path}"]
             route.fulfill(status=status, headers={"Content-Type": "application/json"} | headers, body=body)
         elif path == "session" or path.startswith("api/"):
             self._api(route, path, request.method)

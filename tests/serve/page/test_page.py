@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from tests.serve.page.acts import draw, drop, wait_for_result
-from tests.serve.page.stub import JOB, Stub, demo_stub
+from tests.serve.page.stub import JOB, SCAN, Stub, demo_stub
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -100,3 +101,90 @@ def test_a_correction_has_the_voxels_of_its_file(open_page: OpenPage, scan: Path
     changed = before != after
     assert 0 < changed.sum() < 60 and (after[changed] == 1).all()
     assert gunzipped(stub.corrections[0])[:352] == gunzipped(labels)[:352]
+
+
+def test_every_control_has_a_name_and_keys_do_what_the_help_says(open_page: OpenPage, scan: Path) -> None:
+    stub = demo_stub()
+    page = open_page(stub)
+    drop(page, scan)
+    wait_for_result(page)
+    names = page.evaluate(
+        """() => [...document.querySelectorAll('button, input, select, summary, canvas')].map((one) => [one.outerHTML,
+            one.getAttribute('aria-label') || one.labels?.[0]?.textContent || one.textContent.trim()])"""
+    )
+    assert len(names) > 40
+    assert [html for html, name in names if not name.strip()] == []
+    ids = page.evaluate("() => [...document.querySelectorAll('[id]')].map((one) => one.id)")
+    assert len(ids) == len(set(ids))
+    assert "Verdict: Like the training scans." in page.inner_text("#announcer")
+    page.keyboard.press("3")
+    assert page.get_attribute("[data-layout=coronal]", "aria-pressed") == "true"
+    before = page.inner_text("#place")
+    page.focus("#canvas")
+    page.keyboard.press("PageUp")
+    page.wait_for_selector(f"#place:not(:text-is({json.dumps(before)}))")
+    page.keyboard.press("e")
+    assert page.get_attribute("#eraser", "aria-pressed") == "true"
+    page.keyboard.press("Escape")
+    assert page.get_attribute("#eraser", "aria-pressed") == "false"
+    page.keyboard.press("?")
+    assert page.is_visible("#help kbd:text('Page Up')")
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#help")
+
+
+def test_a_folder_is_read_to_its_end_and_names_stay_here(open_page: OpenPage, tmp_path: Path) -> None:
+    """A browser lists a folder by hundreds; files of the system and empty ones are left out."""
+    folder = tmp_path / "DOE^JANE"
+    (folder / "inner").mkdir(parents=True)
+    for number in range(230):
+        (folder / "inner" / f"Doe.{number}.dcm").write_bytes(b"slice")
+    (folder / ".DS_Store").write_bytes(b"noise")
+    (folder / "empty.dcm").touch()
+    stub = demo_stub(kind="dicom", hang={"api/scans"})
+    page = open_page(stub)
+    drop(page, folder)
+    page.wait_for_selector("#front:has-text('230 files')")
+    sent = [body for method, path, body in stub.asked if path == "/api/scans"]
+    assert len(sent) == 1
+    assert b'filename="230.dcm"' in sent[0] and b"231.dcm" not in sent[0]
+    assert b"doe" not in sent[0].lower()
+
+
+def test_a_full_queue_is_asked_again(open_page: OpenPage, scan: Path) -> None:
+    refused = json.dumps({"error": {"kind": "QueueFullError", "message": "32 jobs wait", "hint": None}})
+    stub = demo_stub(refuse={"POST api/jobs": (429, {"Retry-After": "1"}, refused)})
+    page = open_page(stub, allowed="429")
+    drop(page, scan)
+    page.wait_for_selector("#front:has-text('The server is busy')")
+    stub.refuse.clear()
+    wait_for_result(page)
+
+
+def test_what_goes_wrong_is_told_with_what_to_do(open_page: OpenPage, scan: Path) -> None:
+    told = json.dumps(
+        {"error": {"kind": "InputError", "message": "the upload is no scan; expected DICOM", "hint": None}}
+    )
+    stub = demo_stub(refuse={f"GET api/scans/{SCAN}": (422, {}, told)})
+    page = open_page(stub, allowed="422")
+    drop(page, scan)
+    page.wait_for_selector("[role=alert]:has-text('The upload is no scan; expected DICOM.')")
+    page.click("text=New scan >> visible=true")
+    page.wait_for_selector("body[data-phase=empty]")
+    stub.refuse.clear()
+    stub.needs = ["assume_affine"]
+    drop(page, scan)
+    page.click("text=It lies as usual")
+    wait_for_result(page)
+    asked = [json.loads(body) for method, path, body in stub.asked if (method, path) == ("POST", "/api/jobs")]
+    assert [job["settings"]["assume_affine"] for job in asked] == [True]
+
+
+def test_a_narrow_screen_has_all_of_it(open_page: OpenPage, scan: Path) -> None:
+    page = open_page(demo_stub(), width=390, height=844)
+    page.set_input_files("#files", scan)
+    wait_for_result(page)
+    for pane, inside in {"result": "#labels", "correct": "#brush", "jobs": "#no-jobs", "new": "#model"}.items():
+        page.click(f".bottom [data-pane={pane}]")
+        assert page.is_visible(inside), pane
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 390

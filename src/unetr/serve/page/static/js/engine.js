@@ -25,6 +25,8 @@ const OFFLINE = "The server does not answer.";
 const OFFLINE_HINT = "Look whether `unetr serve` still runs and this computer reaches it, then try again.";
 const API = "api";
 const RETRY_MS = 2000;
+/** A connection may be away for this long before anybody is told. */
+const PATIENCE_MS = 5000;
 /** What another site cannot know, where there are logins. */
 let own = null;
 
@@ -140,16 +142,21 @@ export function follow(id, tell) {
   source.addEventListener("state", hear);
   source.addEventListener("progress", hear);
   source.addEventListener("end", (event) => {
+    stopped = true;
     source.close();
     tell({ end: asJob(JSON.parse(event.data)) });
   });
-  // The browser connects again by itself, with Last-Event-ID; a server that is gone for good is told of until then.
+  // The browser connects again by itself, with Last-Event-ID; a server that is gone for longer is told of.
+  let alarm = null;
+  source.onopen = () => clearTimeout(alarm);
   source.onerror = () => {
-    tell({ offline: true });
+    clearTimeout(alarm);
+    alarm = setTimeout(() => stopped || tell({ offline: true }), PATIENCE_MS);
     if (source.readyState === EventSource.CLOSED && !stopped) later(id, (told) => stopped || tell(told));
   };
   return () => {
     stopped = true;
+    clearTimeout(alarm);
     source.close();
   };
 }

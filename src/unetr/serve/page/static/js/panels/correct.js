@@ -1,6 +1,8 @@
 /** Brush, eraser, undo, redo and saving. */
 
-import { announce, byId } from "../dom.js";
+import { announce, byId, make } from "../dom.js";
+
+const HOW = "Draw in a plane with the brush or the eraser.";
 
 export class Correct {
   /**
@@ -18,6 +20,7 @@ export class Correct {
     byId("eraser").addEventListener("click", () => this.use(this.mode === "eraser" ? null : "eraser"));
     byId("undo").addEventListener("click", () => this.step("undo"));
     byId("redo").addEventListener("click", () => this.step("redo"));
+    byId("brush-label").addEventListener("change", () => table.choose(Number(byId("brush-label").value)));
     byId("save-correction").addEventListener("click", () => this.save());
     byId("brush-size").addEventListener("input", () => this.size(Number(byId("brush-size").value)));
   }
@@ -26,7 +29,8 @@ export class Correct {
   open(map) {
     this.map = map;
     this.saved = 0;
-    byId("correction-state").textContent = "";
+    byId("brush-label").replaceChildren(...(map?.labels ?? []).map((label, position) =>
+      make("option", { value: position, text: label.name })));
     this.use(null);
     this.update();
   }
@@ -48,9 +52,7 @@ export class Correct {
   aim() {
     const { chosen } = this.table;
     this.brush.slot = this.mode === null ? null : this.mode === "brush" ? chosen + 1 : 0;
-    const name = this.map?.labels[chosen]?.name ?? "";
-    const words = { brush: `The brush gives ${name}. Choose another in the table above.`, eraser: "The eraser takes labels away." };
-    byId("brush-gives").textContent = words[this.mode] ?? "Choose brush or eraser, then draw in a plane.";
+    byId("brush-label").value = String(chosen);
   }
 
   size(mm) {
@@ -75,7 +77,7 @@ export class Correct {
     byId("save-correction").disabled = !this.isUnsaved;
     if (this.map) this.table.update();
     if (this.isUnsaved) byId("correction-state").textContent = "Not saved yet.";
-    else if (this.saved === 0) byId("correction-state").textContent = "";
+    else if (this.saved === 0) byId("correction-state").textContent = this.map ? HOW : "";
   }
 
   async save() {
