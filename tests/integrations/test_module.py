@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK
+from tests.integrations.stand_ins import Node, load_module, slicer
 from tests.serve.monai_label.serving import serving
-from tests.slicer.stand_ins import Node, load_module, slicer
 
 import unetr
 from unetr.queue.service import Service
