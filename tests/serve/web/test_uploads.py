@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -115,17 +118,16 @@ def test_whoever_goes_away_leaves_nothing(served: Served) -> None:
         assert list(served.incoming.rglob("*.part"))
 
 
-def test_a_full_disk_is_told(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
-
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**9, 10**9, 1000))  # type: ignore[attr-defined]
-    assert refusal(served.client.post("/api/scans", content=b"x" * 100_000)) == (507, "NoRoomError")
+@pytest.mark.parametrize("told", [True, False], ids=["length told", "in pieces"])
+def test_a_full_disk_is_told(served: Served, monkeypatch: pytest.MonkeyPatch, told: bool) -> None:
+    usage = shutil.disk_usage(served.incoming)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=1000))
+    content = b"x" * 100_000
+    answer = served.client.post("/api/scans", content=content if told else iter([content]))
+    assert refusal(answer) == (507, "NoRoomError")
 
 
 def test_a_write_that_is_refused_is_told(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    import errno
-    import os
-
     def full(_handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

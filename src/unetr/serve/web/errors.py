@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
@@ -71,9 +72,13 @@ def status_of(error: UnetrError) -> int:
         return error.status
     if isinstance(error, InputError):
         return 422
-    cause = error.__cause__
-    full = isinstance(error, NoRoomError) or (isinstance(cause, OSError) and cause.errno in _NO_ROOM)
-    return 507 if full else 503
+    return 507 if isinstance(error, NoRoomError) or _is_full_disk(error.__cause__) else 503
+
+
+def _is_full_disk(cause: BaseException | None) -> bool:
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return isinstance(cause, OSError) and cause.errno in _NO_ROOM
 
 
 def tell_errors(app: FastAPI, folder: str) -> None:

@@ -18,6 +18,7 @@ import anyio
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
+from unetr.core.machine.system import BINARY
 from unetr.errors import InputError
 from unetr.queue.service import Received
 from unetr.serve.web.bodies import takes_large_body
@@ -29,8 +30,10 @@ from unetr.serve.web.serving import Serving
 _PIECE = 512 * 1024
 # What stays free for the database and for results.
 _RESERVE_BYTES = 64_000_000
+_LOOK_EVERY_BYTES = 16_000_000
 # What multipart adds to each file, so that a body that cannot fit is refused before it is read.
 _PART_OVERHEAD = 512
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
 _FIELD_BYTES = 64 * 1024
 
 
@@ -99,7 +102,11 @@ def _refuse_what_cannot_fit(request: Request, serving: Serving) -> None:
     options = serving.options
     if size > options.most_upload_bytes + _PART_OVERHEAD * options.most_upload_files:
         raise _too_large(options.most_upload_bytes)
-    if size + _RESERVE_BYTES > shutil.disk_usage(serving.service.folder.path).free:
+    _refuse_without_room(serving.service.folder.path, size)
+
+
+def _refuse_without_room(folder: Path, size: int) -> None:
+    if size + _RESERVE_BYTES > shutil.disk_usage(folder).free:
         raise NoRoomError("the server's disk has no room for this upload; free space there, or try again later")
 
 
@@ -113,7 +120,7 @@ class _Writer:
     def __init__(self, folder: Path, most_bytes: int, most_files: int, fields: tuple[str, ...]) -> None:
         self.upload = Upload()
         self._folder, self._most_bytes, self._most_files, self._known = folder, most_bytes, most_files, fields
-        self._bytes = 0
+        self._bytes = self._look_again = 0
         self._file: BinaryIO | None = None
         self._field: tuple[str, bytearray] | None = None
         self._digest, self._name = hashlib.sha256(), ""
@@ -123,7 +130,10 @@ class _Writer:
             raise TooLargeError(f"the upload has more than {self._most_files} files, which is the most at once")
         self._digest, self._name = hashlib.sha256(), name
         path = self._folder / f"{len(self.upload.files) + 1:05}.part"
-        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
+        try:
+            self._file = os.fdopen(os.open(path, _NEW_FILE, 0o600), "wb", buffering=0)
+        except OSError as error:
+            raise _refused_write(error) from error
 
     def begin_field(self, name: str) -> None:
         if name not in self._known or name in self.upload.fields:
@@ -140,6 +150,9 @@ class _Writer:
         self._bytes += len(data)
         if self._bytes > self._most_bytes:
             raise _too_large(self._most_bytes)
+        if self._bytes >= self._look_again:  # whoever tells no length is looked after on the way
+            self._look_again = self._bytes + _LOOK_EVERY_BYTES
+            _refuse_without_room(self._folder, 0)
         self._digest.update(data)
         try:
             left = memoryview(data)
