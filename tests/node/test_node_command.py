@@ -17,6 +17,7 @@ import pydicom
 import pytest
 from tests.io.dicom.dicom_maker import PATIENT_NAME, write_series
 from tests.orthanc import Orthanc, dcmtk
+from tests.systems import POSIX
 
 VOXELS = np.random.default_rng(0).integers(0, 900, (20, 22, 18)).astype(np.int16)
 
@@ -85,6 +86,7 @@ def node(tmp_path: Path, orthanc: Orthanc, tiny_model: Path) -> Iterator[Command
         made.process.wait()
 
 
+@POSIX
 def test_from_a_scanner_to_the_pacs_over_kills_without_a_loop(
     node: Command, orthanc: Orthanc, unetr: Callable[..., Any], tmp_path: Path
 ) -> None:
