@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 class FaultProxy(ThreadingHTTPServer):
     """url: its own root. seen: the requests and what became of them, as "POST 200".
 
-    fault: "" passes. "busy": 503 with Retry-After. "drop": closes without a word. "lose answer": the PACS gets what is
-    posted, and its answer is lost; "hold answer": the same, and the connection stays open. "hold back": asking for what
-    was sent is not answered. posted, asked_back: set when that has happened; released ends the holding.
+    fault: "" passes. "busy": 503 with Retry-After. "refuse": 401. "drop": closes without a word. "lose answer": the PACS
+    gets what is posted, and its answer is lost; "hold answer": the same, and the connection stays open. "hold back":
+    asking for what was sent is not answered. asked_by: what requests had as Authorization. posted, asked_back: set when
+    that has happened; released ends the holding.
     """
 
     daemon_threads = True
@@ -26,6 +27,7 @@ class FaultProxy(ThreadingHTTPServer):
         self.target = urlsplit(target).netloc
         self.fault = ""
         self.seen: list[str] = []
+        self.asked_by: set[str | None] = set()
         self.posted, self.asked_back, self.released = threading.Event(), threading.Event(), threading.Event()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
@@ -63,10 +65,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _go(self, body: bytes) -> None:
         proxy, is_post = self.server, self.command == "POST"
+        proxy.asked_by.add(self.headers.get("Authorization"))
         if proxy.fault == "drop":
             self._end("dropped")
         elif proxy.fault == "busy":
             self._answer(503, [("Retry-After", "1")], b"")
+        elif proxy.fault == "refuse":
+            self._answer(401, [("WWW-Authenticate", "Basic")], b"")
         elif proxy.fault == "hold back" and not is_post and "/instances/" in self.path:
             proxy.asked_back.set()
             proxy.released.wait(60)

@@ -36,11 +36,11 @@ class MadeResults:
         return self.folder.job(job_id) / name
 
 
-def labels_of(series: Path, seed: int = 0) -> Volume:
+def labels_of(series: Path) -> Volume:
     """Labels on the grid of a series in a folder, unlike along every axis."""
     scan = read_dicom(series)
-    values = np.random.default_rng(seed).integers(0, 4, scan.shape).astype(np.uint8)
-    values[:, :, : 2 + seed] = 0
+    values = np.random.default_rng(0).integers(0, 4, scan.shape).astype(np.uint8)
+    values[:, :, :2] = 0
     return scan.with_data(values[None], label_names=NAMES)
 
 
@@ -51,18 +51,19 @@ def results_in(folder: Path) -> MadeResults:
 
 
 def written_job(
-    results: MadeResults, series: Path, deliveries: dict[str, tuple[str, ...]], seed: int = 0, **tags: Any
+    results: MadeResults, series: Path, deliveries: dict[str, tuple[str, ...]], supersedes: str = "", **tags: Any
 ) -> str:
     """A job in the state written, its files made from a synthetic series in `series`; its id."""
     if not series.exists():
-        voxels = np.random.default_rng(seed).integers(0, 900, SHAPE, dtype=np.int16)
+        voxels = np.random.default_rng(len(supersedes)).integers(0, 900, SHAPE, dtype=np.int16)
         dicom_maker.write_series(series, voxels, spacing_mm=(0.8, 0.9, 2.5), **tags)
     scan = scan_id([size_and_sha256(path)[1] for path in sorted(series.iterdir())], ordered=False)
     results.store.add_scan(ScanRecord(id=scan, files=(), bytes=0, created_s=0.0))
     spec = JobSpec(scan=scan, model="test", model_sha256="0" * 64)
-    results.store.submit(spec, state=JobState.READY, origin=wanted(deliveries), most_waiting=1000)
+    origin = wanted(deliveries) | ({"supersedes": [supersedes]} if supersedes else {})
+    results.store.submit(spec, state=JobState.READY, origin=origin, most_waiting=1000)
     results.store.claim("test", 60)
-    labels, files = labels_of(series, seed), []
+    labels, files = labels_of(series), []
     for form in FORMS:
         name = f"labels{RESULT_FORMATS[form].ending}"
         path = results.folder.job(spec.id) / name

@@ -12,6 +12,7 @@ from tests.node.delivery.fault_proxy import FaultProxy, fault_proxy
 from tests.node.delivery.made import FORMS, MadeResults, results_in, written_job
 from tests.orthanc import Orthanc, running_orthanc
 
+from unetr.errors import InputError
 from unetr.node.delivery.destination import Destination, StowService
 from unetr.node.delivery.letters import Letter, LetterState
 from unetr.node.delivery.outbox import Outbox, OutboxOptions
@@ -152,3 +153,32 @@ def test_killed_pacs_gets_it_soon_after_it_is_back(results: MadeResults, tmp_pat
             time.sleep(0.02)
     assert results.store.job(job).state == JobState.DELIVERED
     assert [len(kept(pacs, results, job, form)) for form in FORMS] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("given", "header"),
+    [
+        ({"token_file": "secret"}, "Bearer s3cret"),
+        ({"user": "unetr", "password_file": "secret"}, "Basic dW5ldHI6czNjcmV0"),
+    ],
+)
+def test_says_who_it_is_and_tells_nobody_else(
+    results: MadeResults, proxy: FaultProxy, pacs: Orthanc, tmp_path: Path, given: dict[str, str], header: str
+) -> None:
+    (tmp_path / "secret").write_text("s3cret\n")
+    told = {name: tmp_path / value if name.endswith("file") else value for name, value in given.items()}
+    service = StowService(url=f"{proxy.url}/dicom-web/", **told)  # type: ignore[arg-type]
+    job = written_job(results, tmp_path / "series", {"pacs": ("dicom-seg",)})
+    outbox, proxy.fault = Outbox(results, open_senders([Destination(name="pacs", stow=service)]), QUICK), "refuse"
+    outbox.step("pacs")
+    assert "wants to know who asks (401)" in str(letter_of(outbox).error)
+    assert "s3cret" not in repr(service) + str(letter_of(outbox))
+    proxy.fault = ""
+    until_delivered(outbox, results, job)
+    assert proxy.asked_by == {header}
+
+
+def test_a_secret_that_cannot_be_read_is_told_at_the_start(tmp_path: Path) -> None:
+    service = StowService(url="http://127.0.0.1:9/dicom-web", token_file=tmp_path / "none")
+    with pytest.raises(InputError, match="expected a file with the secret"):
+        open_senders([Destination(name="pacs", stow=service)])

@@ -63,6 +63,22 @@ def test_are_made_once_and_forgotten_with_the_job(results: MadeResults) -> None:
     assert letters.counts() == dict.fromkeys(LetterState, 0)
 
 
+def test_what_a_newer_job_supersedes_is_not_sent_any_more(results: MadeResults, tmp_path: Path) -> None:
+    letters, first = Letters(results.store), job_of(results)
+    letters.collect()
+    sent = letters.open("pacs")[0]
+    letters.delivered(sent)
+    second = written_job(results, tmp_path / "more", {"archive": ("dicom-seg",)}, supersedes=first)
+    letters.collect()
+    assert [each.job for each in letters.open("archive")] == [second]
+    assert letters.counts() | {} == dict.fromkeys(LetterState, 0) | {
+        LetterState.DELIVERED: 1,
+        LetterState.SUPERSEDED: 2,
+        LetterState.WAITING: 1,
+    }
+    assert letters.dead() == []
+
+
 def test_the_last_letter_delivers_the_job(results: MadeResults) -> None:
     letters = Letters(results.store)
     letters.collect()

@@ -1,7 +1,8 @@
 """The table of deliveries, in the database of jobs: one row for each form of a result and each of its destinations.
 
 waiting -> sent -> delivered. `sent`: the destination has said yes, which is not believed until it was read back. A row
-goes back to waiting where a try failed, and is dead where no further try would help, until a person asks for one.
+goes back to waiting where a try failed, and is dead where no further try would help, until a person asks for one. It is
+superseded where a job of more slices of the same series has been written before it arrived.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from unetr.node.delivery.destination import DELIVER, wanted_of
-from unetr.queue.record import JobState
+from unetr.queue.record import FINISHED, JobState
 from unetr.queue.store import JobStore
 
 _TABLE = """
@@ -33,6 +34,7 @@ class LetterState(StrEnum):
     SENT = "sent"
     DELIVERED = "delivered"
     DEAD = "dead"
+    SUPERSEDED = "superseded"
 
 
 OPEN = (LetterState.WAITING, LetterState.SENT)
@@ -68,7 +70,8 @@ class Letters:
             connection.execute(_TABLE)
 
     def collect(self) -> int:
-        """Makes the letters of written jobs that have none yet, and forgets those of jobs that are gone.
+        """Makes the letters of written jobs that have none yet, and forgets those of jobs that are gone. What a newer
+        job supersedes is not sent any more.
 
         Returns how many are new. Done twice, it does nothing the second time.
         """
@@ -87,6 +90,12 @@ class Letters:
                         " VALUES (?, ?, ?, ?, ?)",
                         (row["id"], destination, form, now, now),
                     ).rowcount
+            connection.execute(
+                f"UPDATE deliveries SET state = ? WHERE state IN {_sql(OPEN)} AND job IN (SELECT older.value FROM jobs,"
+                " json_each(jobs.origin, '$.supersedes') AS older"
+                " WHERE jobs.state IN (?, ?) AND older.value != jobs.id)",
+                (LetterState.SUPERSEDED, *FINISHED),
+            )
         return made
 
     def due(self, destination: str) -> Letter | None:
