@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 class FaultProxy(ThreadingHTTPServer):
     """url: its own root. seen: the requests and what became of them, as "POST 200".
 
-    fault: "" passes. "busy": 503 with Retry-After. "refuse": 401. "drop": closes without a word. "lose answer": the PACS
-    gets what is posted, and its answer is lost; "hold answer": the same, and the connection stays open. "hold back":
-    asking for what was sent is not answered. asked_by: what requests had as Authorization. posted, asked_back: set when
-    that has happened; released ends the holding.
+    fault: "" passes. "busy": 503 with Retry-After. "refuse": 401. "drop": closes without a word. "lose answer": the
+    PACS gets what is posted, and its answer is lost; "hold answer": the same, and the connection stays open. "hold
+    back": asking for what was sent is not answered. asked_by: what requests had as Authorization. posted, asked_back:
+    set when that has happened; released ends the holding.
     """
 
     daemon_threads = True
