@@ -13,7 +13,9 @@ from unetr.errors import InputError
 Models = Annotated[
     list[str] | None,
     typer.Option(
-        "--model", metavar="NAME|FILE", help="A model that is offered, or the folder of a run; several may be given."
+        "--model",
+        metavar="NAME|FILE",
+        help="A model to offer, or the folder of a run; several may be given. By default those that come with unetr.",
     ),
 ]
 Port = Annotated[int, typer.Option(help="The port; 0 is any that is free.", min=0, max=65535)]
