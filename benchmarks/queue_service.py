@@ -74,7 +74,6 @@ def kept(service: Service, data: bytes) -> ScanRecord:
     path = service.new_incoming() / "scan"
     path.write_bytes(data)
     scan = service.keep_scan([Received(path, hashlib.sha256(data).hexdigest(), len(data))])
-    path.parent.rmdir()
     service.describe(scan.id)
     return scan
 

@@ -82,6 +82,17 @@ class JobStore(ScanStore):
         )
         return [job_of(row) for row in rows]
 
+    def ended_before(self, before_s: float) -> list[JobRecord]:
+        """The jobs that had ended by then."""
+        rows = self._database.rows(
+            f"SELECT * FROM jobs WHERE state IN {states_sql(ENDED)} AND updated_s < ?", (before_s,)
+        )
+        return [job_of(row) for row in rows]
+
+    def job_ids(self) -> set[str]:
+        """Of all jobs."""
+        return {row[0] for row in self._database.rows("SELECT id FROM jobs")}
+
     def counts(self) -> dict[JobState, int]:
         """How many jobs are in each state."""
         rows = self._database.rows("SELECT state, count(*) FROM jobs GROUP BY state")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from unetr.core.files.atomic import machine_error
@@ -82,6 +83,8 @@ class Forms:
             check = CheckRequest(given=given, like=like, names=model.labels, out=out, meant=tuple(meant))
             self._reader.ask("check", check, _READ_S)
         given.unlink(missing_ok=True)
+        with suppress(OSError):  # something else lies there still
+            given.parent.rmdir()
         return number
 
     def correction(self, job: JobRecord, number: int, form: str) -> Path:

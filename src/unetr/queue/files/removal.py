@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,17 +10,15 @@ from pathlib import Path
 from unetr.core.files.atomic import machine_error
 from unetr.queue.files.scans import Scans
 from unetr.queue.folder import QueueFolder
-from unetr.queue.record import ENDED, JobRecord
+from unetr.queue.record import JobRecord
 from unetr.queue.store import JobStore
-
-_MANY = 1_000_000
 
 
 def remove_unknown(folder: QueueFolder, store: JobStore) -> None:
     """Whatever lies in `incoming/`, and scans and jobs that the database does not know. For the start alone."""
     _remove(*folder.incoming.iterdir())
     scans = store.scan_ids()
-    jobs = {job.id for job in store.jobs(limit=_MANY)}
+    jobs = store.job_ids()
     _remove(*(path for path in (folder.path / "scans").iterdir() if path.name not in scans))
     _remove(*(path for path in (folder.path / "jobs").iterdir() if path.name not in jobs))
 
@@ -29,16 +28,17 @@ def remove_old(
 ) -> list[JobRecord]:
     """Files first, then what the database knows of them, so that nothing stays behind that nobody knows.
 
-    before_s: when a job has ended, or a scan that no job needs has come. held: whether a job is still needed. Returns
-    the jobs that are gone. Raises MachineError.
+    before_s: when a job has ended, a scan that no job needs has come, or a folder has received its last file. held:
+    whether a job is still needed. Returns the jobs that are gone. Raises MachineError.
     """
     gone = []
-    for job in store.jobs(ENDED, limit=_MANY):
-        if job.updated_s < before_s and not held(job):
+    for job in store.ended_before(before_s):
+        if not held(job):
             with scans.guard:
                 _remove(folder.job(job.id))
                 store.forget(job.id)
             gone.append(job)
+    _remove(*(path for path in folder.incoming.iterdir() if _changed_s(path) < before_s))
     for scan in store.idle_scans(before_s):
         with scans.guard:
             if any(each.id == scan.id for each in store.idle_scans(before_s)):
@@ -55,6 +55,14 @@ def emptied(folder: Path) -> Path:
     except OSError as error:
         raise machine_error(Path("the result"), error) from error
     return folder
+
+
+def _changed_s(path: Path) -> float:
+    """When it was written to, or files came or went; now where it is gone."""
+    try:
+        return max(each.stat().st_mtime for each in (path, *path.glob("*")))
+    except OSError:
+        return math.inf
 
 
 def _remove(*paths: Path) -> None:

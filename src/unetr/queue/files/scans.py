@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,9 @@ class Scans:
             kept = self._store.add_scan(scan)
         for file in files:
             file.path.unlink(missing_ok=True)
+        for folder in {file.path.parent for file in files} - {self._folder.incoming}:
+            with suppress(OSError):  # something else lies there still
+                folder.rmdir()
         return kept
 
     def source(self, scan: ScanRecord) -> tuple[Path, ...]:
