@@ -16,7 +16,7 @@ first-look:
 demo:
     uv run --no-dev --extra demo unetr demo
 
-# Tests, such as `just test tests/io -x`; without arguments all of them (about 17 minutes on 2 cores).
+# Tests, such as `just test tests/io -x`; without arguments all of them (about 12 minutes on 2 cores).
 test *arguments:
     uv run pytest {{ arguments }}
 
