@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from unetr.serve.monai_label import images as module
-from unetr.serve.monai_label.images import Images
+from unetr.serve.monai_label.named import images as module
+from unetr.serve.monai_label.named.images import Images
 
 
 def test_a_session_ends_when_it_is_not_used() -> None:

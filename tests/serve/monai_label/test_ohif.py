@@ -20,7 +20,7 @@ from tests.serve.monai_label.viewer import chromium
 import unetr
 from unetr.errors import InputError
 from unetr.queue.service import Service
-from unetr.serve.monai_label.ohif import open_viewer
+from unetr.serve.monai_label.viewer.ohif import open_viewer
 from unetr.serve.safety.tokens import new_token
 
 

@@ -21,7 +21,7 @@ from unetr.queue.service import OfferedModel
 from unetr.serve.monai_label import labels
 from unetr.serve.monai_label.answers import removing
 from unetr.serve.monai_label.info import names_of
-from unetr.serve.monai_label.scans import Named, Scans, one_file
+from unetr.serve.monai_label.named.scans import Named, Scans, one_file
 from unetr.serve.web.errors import NotFoundError, WrongStateError
 from unetr.serve.web.uploads import receive
 

@@ -21,13 +21,13 @@ from unetr.queue.service import OfferedModel
 from unetr.serve.monai_label import labels
 from unetr.serve.monai_label.answers import multipart, removing
 from unetr.serve.monai_label.info import names_of
-from unetr.serve.monai_label.scans import Named, Scans
+from unetr.serve.monai_label.named.scans import Named, Scans
 from unetr.serve.web.errors import NotFoundError, WrongStateError
 from unetr.serve.web.serving import Serving
 from unetr.serve.web.uploads import receive
 
 Output = Literal["image", "json", "all", "dicom_seg"]
-ORIGIN = {"door": "monai-label"}
+DOOR = {"door": "monai-label"}
 # How soon it is noticed that a client has gone away.
 _LOOK_S = 1.0
 
@@ -86,7 +86,8 @@ class Infer:
         """The job once it has ended well. Raises QueueFullError, InputError, MachineError, WrongStateError."""
         service, threads = self.serving.service, self.serving.threads
         began = time.time()
-        job = await threads.reader(service.submit, named.scan, model, asked.settings, origin=ORIGIN)
+        origin = DOOR | {"actor": str(getattr(request.state, "actor", ""))}
+        job = await threads.reader(service.submit, named.scan, model, asked.settings, origin=origin)
         mine = job.created_s >= began
         seen = 0
         self.waiting[job.id] += 1
@@ -134,7 +135,7 @@ class Infer:
     def _deliver(self, job: str) -> None:
         store = self.serving.service.store
         record = store.job(job)
-        if record.state is JobState.WRITTEN and record.origin == ORIGIN:
+        if record.state is JobState.WRITTEN and record.origin.get("door") == DOOR["door"]:
             store.make_delivered(job)
 
 

@@ -11,12 +11,12 @@ from fastapi.responses import PlainTextResponse
 
 from unetr.serve.monai_label import auth
 from unetr.serve.monai_label.datastore import Datastore
-from unetr.serve.monai_label.images import Images
 from unetr.serve.monai_label.infer import Infer
 from unetr.serve.monai_label.info import info
-from unetr.serve.monai_label.ohif import open_viewer
-from unetr.serve.monai_label.scans import Scans
+from unetr.serve.monai_label.named.images import Images
+from unetr.serve.monai_label.named.scans import Scans
 from unetr.serve.monai_label.sessions import SessionRoutes
+from unetr.serve.monai_label.viewer.ohif import open_viewer
 from unetr.serve.web.errors import NotFoundError
 from unetr.serve.web.serving import Serving
 
@@ -61,7 +61,7 @@ def monai_label_router(serving: Serving) -> APIRouter:
 
 
 def _pacs_router(address: str) -> APIRouter:
-    from unetr.serve.monai_label.proxy import PacsProxy
+    from unetr.serve.monai_label.viewer.proxy import PacsProxy
 
     proxy = PacsProxy(address)
     router = APIRouter(lifespan=proxy.lifespan)

@@ -8,8 +8,8 @@ from typing import Any
 
 from fastapi import Request
 
-from unetr.serve.monai_label.images import Image
-from unetr.serve.monai_label.scans import Scans
+from unetr.serve.monai_label.named.images import Image
+from unetr.serve.monai_label.named.scans import Scans
 from unetr.serve.web.errors import NotFoundError
 from unetr.serve.web.uploads import receive
 

@@ -11,7 +11,7 @@ from unetr.dicomweb.address import is_uid
 from unetr.errors import InputError
 from unetr.queue.record import ScanRecord
 from unetr.queue.service import Received
-from unetr.serve.monai_label.images import Images
+from unetr.serve.monai_label.named.images import Images
 from unetr.serve.web.errors import NotFoundError, found
 from unetr.serve.web.serving import Serving
 

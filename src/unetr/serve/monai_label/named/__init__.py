@@ -1,0 +1,1 @@
+"""What a client names and the scan that it means."""

@@ -1,0 +1,1 @@
+"""OHIF for browsers: its files, and what it reads from the PACS."""
