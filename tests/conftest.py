@@ -173,6 +173,9 @@ def unetr() -> Callable[..., Outcome]:
             logging.disable(logging.NOTSET)
             for number, handler in kept_handlers.items():
                 signal.signal(number, handler)
+            # The command does without it in a process of its own; here others may want it, such as a notebook's widget.
+            if sys.modules.get("requests", ...) is None:
+                del sys.modules["requests"]
         return Outcome(code, out.getvalue(), err.getvalue())
 
     return run
