@@ -51,7 +51,7 @@ class Trial:
         until(self.node.in_state(self.study, *states), " or ".join(states))
 
     def stop(self, child: str) -> int:
-        pid = self.node.children()[child]
+        pid = self.node.child(child)
         os.kill(pid, signal.SIGSTOP)
         return pid
 

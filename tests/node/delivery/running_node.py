@@ -58,17 +58,21 @@ class RunningNode:
         assert self._process is not None
         return self._process.pid
 
-    def children(self) -> dict[str, int]:
-        """Process ids of its engine and its reader, in the order in which they were started."""
+    def child_pids(self) -> list[int]:
+        """Process ids of its engine and its reader."""
         own = Path(f"/proc/{self.pid}/task")
-        found = sorted({int(pid) for task in own.iterdir() for pid in (task / "children").read_text().split()})
-        return dict(zip(("engine", "reader"), found, strict=False))
+        return [int(pid) for task in own.iterdir() for pid in (task / "children").read_text().split()]
+
+    def child(self, which: str) -> int:
+        """The process id of its "engine", which is warm and so has OpenVINO in its memory, or its "reader"."""
+        engines = [pid for pid in self.child_pids() if "openvino" in Path(f"/proc/{pid}/maps").read_text()]
+        return next(pid for pid in self.child_pids() if (pid in engines) == (which == "engine"))
 
     def kill(self) -> None:
         """SIGKILL to the node, if it runs, and to children that a test has stopped; the others end by themselves."""
         if self._process is None or self._process.poll() is not None:
             return
-        stopped = self.children().values()
+        stopped = self.child_pids()
         os.kill(self.pid, signal.SIGKILL)
         self._process.wait()
         for pid in stopped:
@@ -86,9 +90,11 @@ class RunningNode:
 
     def send(self, folder: Path) -> bool:
         """Sends a study by dcmtk's storescu; whether all of it was acknowledged."""
-        command = [dcmtk("storescu"), "-nh", "-aec", "UNETR", "127.0.0.1", str(self.port)]
+        command = [dcmtk("storescu"), "-v", "-nh", "-aec", "UNETR", "127.0.0.1", str(self.port)]
         found = sorted(str(path) for path in folder.iterdir())
-        return subprocess.run([*command, *found], capture_output=True, timeout=60, check=False).returncode == 0
+        done = subprocess.run([*command, *found], capture_output=True, text=True, timeout=60, check=False)
+        # Its exit code is that of a success, too, where a store was refused.
+        return (done.stdout + done.stderr).count("Store Response (Success)") == len(found)
 
     def job_of(self, study: Study) -> dict[str, Any] | None:
         """The newest job of a study, by the files of its scan."""
