@@ -1,0 +1,74 @@
+"""Connections by the thousand that ask for nothing: silent, half a head, a head or a body of a byte now and then."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from typing import Self
+
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
+BODY = b"POST /api/scans HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000000\r\n\r\n"
+FIRST = (b"", b"GET / HT", HEAD, BODY)
+# Half of them come from one address, the others from so many.
+_ADDRESSES = 40
+
+
+class Slow:
+    """Connections to a port of this machine."""
+
+    def __init__(self, port: int, count: int) -> None:
+        self._port = port
+        self._count = count
+        self._open: list[tuple[socket.socket, bytes]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each, _ in self._open:
+            each.close()
+
+    def open(self) -> float:
+        """Opens them all, as fast as the server lets it; returns the seconds."""
+        began = time.monotonic()
+        for number in range(self._count):
+            made = socket.socket()
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            source = "127.0.0.1" if number % 2 else f"127.0.1.{number // 2 % _ADDRESSES + 1}"
+            made.bind((source, 0))
+            made.settimeout(20)
+            first = FIRST[number // 2 % len(FIRST)]
+            try:
+                made.connect(("127.0.0.1", self._port))
+                made.setblocking(False)
+                made.send(first) if first else None
+            except OSError:
+                made.close()
+                continue
+            self._open.append((made, first))
+        return time.monotonic() - began
+
+    def dribble(self, seconds: float) -> None:
+        """A byte a second for each that has begun a head or a body."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for each, first in self._open:
+                if first in (HEAD, BODY):
+                    try:
+                        each.send(b"a")
+                    except OSError:
+                        continue
+            time.sleep(1)
+
+    def alive(self) -> int:
+        """How many the server has not ended."""
+        count = 0
+        for each, _ in self._open:
+            try:
+                count += each.recv(1, socket.MSG_PEEK) != b""
+            except BlockingIOError:
+                count += 1
+            except OSError as error:
+                count += error.errno == errno.EAGAIN
+        return count
