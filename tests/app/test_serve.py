@@ -97,6 +97,7 @@ def test_a_port_has_one_server(tmp_path: Path, unetr: Command, assert_refused: C
         (["--max-upload", "many"], "--max-upload many: is not understood"),
         (["--tls-cert", "cert.pem"], "give --tls-cert and --tls-key"),
         (["--host", "192.0.2.1"], "can be reached by others"),
+        (["--end-token", "nobody"], "is the name of no token"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
@@ -124,3 +125,5 @@ def test_a_token_is_shown_once_and_opens(tmp_path: Path, unetr: Command) -> None
         assert server.client.get("/api/models").status_code == 401
         assert server.client.get("/api/models", headers={"Authorization": f"Bearer {token}"}).status_code == 200
         assert server.client.get("/healthz").status_code == 200
+        assert unetr("serve", "--folder", tmp_path / "queue", "--end-token", "alice").code == 0
+        assert server.client.get("/api/models", headers={"Authorization": f"Bearer {token}"}).status_code == 401

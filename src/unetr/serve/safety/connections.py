@@ -23,8 +23,6 @@ LEAST_RATE = 1024
 BODY_S = 10.0
 # Seconds after which an answer counts as not taken, if nothing of it was.
 STUCK_S = 60.0
-# A body may begin slowly; after so many seconds, its connection may be given to another.
-_PATIENCE_S = 1.0
 _SWEEP_S = 1.0
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 21\r\n"
@@ -126,6 +124,7 @@ class SteadyProtocol(H11Protocol):
         self._since = self.loop.time()
         self._came = 0
         self._unsent = 0
+        self._is_ours = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Lets it in, or says that there is no room."""
@@ -152,8 +151,8 @@ class SteadyProtocol(H11Protocol):
         self._look(now)
         if self._phase == "head":
             return True
-        age = now - self._since
-        return self._phase == "body" and age >= _PATIENCE_S and self._came < age * LEAST_RATE
+        due = max(1.0, now - self._since) * LEAST_RATE
+        return self._phase == "body" and not self._is_ours and self._came < due
 
     def is_overdue(self, now: float) -> bool:
         """A head that is not complete, a body that is too slow, an answer that is not taken."""
@@ -177,11 +176,13 @@ class SteadyProtocol(H11Protocol):
         """Notes what the connection waits for, and since when. What waits for this server is no fault of the client."""
         unsent = self.transport.get_write_buffer_size()
         if self.cycle is None or self.cycle.response_complete:
-            phase, is_ours = "head", unsent > 0 and unsent != self._unsent
+            phase, self._is_ours = "head", unsent > 0 and unsent != self._unsent
         elif self.cycle.more_body and not self.cycle.response_started:
-            phase, is_ours = "body", self.flow.read_paused or self.cycle.waiting_for_100_continue
+            phase, self._is_ours = "body", self.flow.read_paused or self.cycle.waiting_for_100_continue
         else:
-            phase, is_ours = "answer", unsent == 0 or unsent != self._unsent
+            phase, self._is_ours = "answer", unsent == 0 or unsent != self._unsent
         self._unsent = unsent
-        if is_ours or phase != self._phase:
-            self._phase, self._since, self._came = phase, now, 0
+        if self._is_ours or phase != self._phase:
+            # What of a body came before anybody looked counts for it.
+            self._came = self._came if (self._phase, phase) == ("head", "body") else 0
+            self._phase, self._since = phase, now

@@ -24,8 +24,11 @@ _HANDSHAKE_S = 10.0
 _KEEP_ALIVE_S = 20
 # Downloads that have begun may go on for so long when the server is told to end.
 _SHUTDOWN_S = 5
-# Connections that the system has accepted before this process looked at them, and files that the process needs itself.
-BACKLOG = 512
+# Connections that the system keeps for this process until it takes them.
+BACKLOG = 1024
+# Of them, this many are taken before anything is read from any: so few that none loses its place before its first word.
+_AT_ONCE = 64
+# Files that the process needs itself.
 _OWN_FILES = 256
 _LEAST_CONNECTIONS = 32
 
@@ -47,7 +50,7 @@ def uvicorn_config(app: ASGIApp, options: ServeOptions) -> uvicorn.Config:
         ws="none",
         # The gate bounds connections, of which each has one request at a time.
         limit_concurrency=None,
-        backlog=BACKLOG,
+        backlog=_AT_ONCE,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_SHUTDOWN_S,
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,
@@ -62,10 +65,10 @@ def uvicorn_config(app: ASGIApp, options: ServeOptions) -> uvicorn.Config:
 
 
 def _most_connections() -> int:
-    allowed = allow_open_files(MOST_CONNECTIONS + BACKLOG + _OWN_FILES)
-    most = min(MOST_CONNECTIONS, allowed - BACKLOG - _OWN_FILES)
+    allowed = allow_open_files(MOST_CONNECTIONS + _AT_ONCE + _OWN_FILES)
+    most = min(MOST_CONNECTIONS, allowed - _AT_ONCE - _OWN_FILES)
     if most < _LEAST_CONNECTIONS:
-        least = _LEAST_CONNECTIONS + BACKLOG + _OWN_FILES
+        least = _LEAST_CONNECTIONS + _AT_ONCE + _OWN_FILES
         raise InputError(f"this process may open {allowed} files; a server needs {least}: raise the limit (ulimit -n)")
     return most
 

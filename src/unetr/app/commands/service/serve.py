@@ -22,6 +22,7 @@ def serve(
     host: own.Host = "127.0.0.1",
     folder: own.Folder = None,
     new_token: own.NewToken = None,
+    end_token: own.EndToken = None,
     token_file: own.TokenFile = None,
     tls_cert: own.TlsCert = None,
     tls_key: own.TlsKey = None,
@@ -53,6 +54,9 @@ def serve(
     if new_token is not None:
         _make_token(tokens, new_token)
         return
+    if end_token is not None:
+        _end_token(tokens, end_token)
+        return
     serving = ServeOptions(host=host, port=port, tokens=tokens, insecure=insecure, ohif=ohif, pacs=pacs)
     serving = replace(serving, tls_cert=tls_cert, tls_key=tls_key, most_upload_bytes=own.upload_bytes(max_upload))
     serving = replace(serving, allowed_hosts=tuple(allow_host or ()), allowed_origins=tuple(allow_origin or ()))
@@ -78,3 +82,10 @@ def _make_token(path: Path, name: str) -> None:
     token = new_token(path, name)
     say(f"a token for {name}, shown only now; programs send it as a bearer token, and the page asks for it:")
     write_line(token)
+
+
+def _end_token(path: Path, name: str) -> None:
+    from unetr.serve.safety.tokens import remove_token
+
+    remove_token(path, name)
+    say(f"the token of {name} has ended")

@@ -26,6 +26,9 @@ Folder = Annotated[
 NewToken = Annotated[
     str | None, typer.Option("--new-token", metavar="NAME", help="Make a token for NAME, show it once, and end.")
 ]
+EndToken = Annotated[
+    str | None, typer.Option("--end-token", metavar="NAME", help="End the token of NAME, also in a running server.")
+]
 TokenFile = Annotated[
     Path | None, typer.Option("--token-file", help="The file of hashed tokens; FOLDER/tokens.json by default.")
 ]
