@@ -91,6 +91,8 @@ class _Guard:
         path, method = scope["path"], scope["method"]
         cookie = cookie_parser(headers.get("cookie", "")).get(self.cookie)
         if path == "/login":
+            if not self.keeper.is_needed():
+                return RedirectResponse("/", 303)
             if method == "POST":
                 return await login.log_in(scope, receive, self.keeper, self.sessions, self.cookie)
             return login.login_page()
