@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -207,7 +208,10 @@ def slow(server: Server, table: Table, connections: int, hold_s: float) -> None:
     )
     # Slots are for those who ask: no more than the server's limit are held, whatever comes.
     table.add(f"{connections} slow connections", [open_then <= 1024 and left <= open_then], note)
-    table.add("/healthz meanwhile answered", [code == 200 for code, _ in asked])
+    others = ", ".join(
+        f"{number} times {code}" for code, number in Counter(code for code, _ in asked).items() if code != 200
+    )
+    table.add("/healthz meanwhile answered", [code == 200 for code, _ in asked], others)
 
 
 def no_token(server: Server, table: Table) -> None:

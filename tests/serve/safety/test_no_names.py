@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -30,26 +31,43 @@ def test_a_patients_name_is_in_dicom_objects_alone(
     named |= {"StudyDescription": MARK, "AccessionNumber": MARK, "ReferringPhysicianName": MARK}
     files = series(tmp_path / "series", voxels, **named)
     assert hits(next(iter(files.values())))
-    client = whole.client
+    segment(whole, files)
+    go_wrong(whole, files)
+    kept = left_behind(whole.service.folder.path)
+    # The search finds it where it has to be, and nowhere else.
+    assert {path.suffix for path in kept} == {".dcm", ".zip"}
+    theirs = ("httpx", "httpcore")  # the client's own
+    ours = [record for record in caplog.records if not record.name.startswith(theirs)]
+    lines = "\n".join(logging.Formatter().format(record) for record in ours)
+    assert "GET /api/jobs/{job}/results/{form} 200" in lines
+    out = capfd.readouterr()
+    assert not hits((lines + out.out + out.err).encode())
+    for path in ("/metrics", "/api/jobs"):
+        answer = whole.client.get(path)
+        assert answer.status_code == 200
+        assert not hits(answer.content)
+
+
+def segment(whole: Served, files: dict[str, bytes]) -> None:
+    """All that a person asks for, of files that are named after the patient."""
     described = facts_of(whole, {f"{MARK}-{name}": data for name, data in files.items()})
     assert described.status_code == 200
     assert not hits(described.content)
-    settings = {"forms": list(FORMS)}
-    asked = client.post(
-        "/api/jobs", json={"scan": described.json()["id"], "model": "hippocampus", "settings": settings}
-    )
-    job = asked.json()["id"]
+    job = whole.submit(described.json()["id"], forms=list(FORMS))
     assert whole.ended(job)["state"] in ("written", "delivered")
     for form in (*FORMS, "labels", "stats", "preview"):
-        answer = client.get(f"/api/jobs/{job}/results/{form}")
+        answer = whole.client.get(f"/api/jobs/{job}/results/{form}")
         assert answer.status_code == 200
         assert hits(answer.content) == (form in FORMS)
         assert not hits(str(answer.headers).encode())
-    assert client.get(f"/api/scans/{described.json()['id']}/view.nii").status_code == 200
-    # What fails tells of it in words, and so might name it.
+    assert whole.client.get(f"/api/scans/{described.json()['id']}/view.nii").status_code == 200
+
+
+def go_wrong(whole: Served, files: dict[str, bytes]) -> None:
+    """What fails is told of in words, which might name it."""
+    client = whole.client
     damaged = written([*sound(files), entry(f"{MARK}.dcm", b"x" * 900, crc=1)])
-    failed = facts_of(whole, {f"{MARK}.zip": damaged})
-    assert failed.status_code == 422
+    assert facts_of(whole, {f"{MARK}.zip": damaged}).status_code == 422
     client.post("/api/jobs", json={"scan": MARK, "model": MARK})
     client.get(f"/{MARK}?name={MARK}", headers={"X-Patient": MARK})
     client.request(MARK.upper(), "/")
@@ -57,27 +75,13 @@ def test_a_patients_name_is_in_dicom_objects_alone(
     failing = client.post("/api/jobs", json={"scan": archive["id"], "model": "hippocampus"})
     if failing.status_code < 300:
         assert whole.ended(failing.json()["id"])["state"] == "failed"
-    found = [
-        path.relative_to(whole.service.folder.path).as_posix()
-        for path in whole.service.folder.path.rglob("*")
-        if hits(path.name.encode())
-    ]
-    kept = [path for path in whole.service.folder.path.rglob("*") if path.is_file() and hits(path.read_bytes())]
-    found += [path.name for path in kept if path.suffix not in (".dcm", ".zip")]
-    found += (
-        ["database"]
-        if hits("\n".join(sqlite3.connect(whole.service.folder.path / "jobs.sqlite3").iterdump()).encode())
-        else []
-    )
-    assert client.get("/metrics").status_code == 200
-    found += ["metrics"] if hits(client.get("/metrics").content) else []
-    found += ["list of jobs"] if hits(client.get("/api/jobs").content) else []
-    theirs = ("httpx", "httpcore")  # the client's own
-    ours = [record for record in caplog.records if not record.name.startswith(theirs)]
-    lines = "\n".join(logging.Formatter().format(record) for record in ours)
-    assert "GET /api/jobs/{job}/results/{form} 200" in lines
-    found += ["log"] if hits(lines.encode()) else []
-    out = capfd.readouterr()
-    found += ["output"] if hits((out.out + out.err).encode()) else []
-    assert found == []
-    assert {path.suffix for path in kept} == {".dcm", ".zip"}  # the search finds it where it has to be
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """The files that the name is in; it is in no file's name, and not in the database."""
+    paths = list(folder.rglob("*"))
+    assert folder / "audit.jsonl" in paths
+    assert [path for path in paths if hits(path.name.encode())] == []
+    with closing(sqlite3.connect(folder / "jobs.sqlite3")) as database:
+        assert not hits("\n".join(database.iterdump()).encode())
+    return [path for path in paths if path.is_file() and hits(path.read_bytes())]

@@ -9,6 +9,7 @@ out.
 from __future__ import annotations
 
 import asyncio
+import select
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -150,7 +151,7 @@ class SteadyProtocol(H11Protocol):
         """Nothing was asked, or a body does not come at the least rate."""
         self._look(now)
         if self._phase == "head":
-            return True
+            return not self._has_unread()
         due = max(1.0, now - self._since) * LEAST_RATE
         return self._phase == "body" and not self._is_ours and self._came < due
 
@@ -171,6 +172,14 @@ class SteadyProtocol(H11Protocol):
     def cut(self) -> None:
         """Ends the connection without a word."""
         self.transport.abort()
+
+    def _has_unread(self) -> bool:
+        """Whether more of the request has come already, and only this process has not read it yet."""
+        if not hasattr(select, "poll"):  # Windows
+            return False
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def _look(self, now: float) -> None:
         """Notes what the connection waits for, and since when. What waits for this server is no fault of the client."""

@@ -27,7 +27,7 @@ _SHUTDOWN_S = 5
 # Connections that the system keeps for this process until it takes them.
 BACKLOG = 1024
 # Of them, this many are taken before anything is read from any: so few that none loses its place before its first word.
-_AT_ONCE = 64
+_AT_ONCE = 32
 # Files that the process needs itself.
 _OWN_FILES = 256
 _LEAST_CONNECTIONS = 32
