@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 
 import qt
+import slicer
 import vtk
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
@@ -23,8 +24,6 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-
-import slicer
 
 ADDRESS = "http://127.0.0.1:8000"
 ENDED = ("written", "delivered", "failed", "cancelled")
