@@ -136,7 +136,7 @@ def test_a_job_is_stopped(served: Served, way: tuple[str, str]) -> None:
     jobs = [served.submit(one, tta=True) for one in scans]
     for job in reversed(jobs):
         assert served.client.request(way[0], f"/api/jobs/{job}{way[1]}").status_code == 200
-    assert [served.ended(job, 10)["state"] for job in jobs] == ["cancelled", "cancelled"]
+    assert [served.ended(job, 30)["state"] for job in jobs] == ["cancelled", "cancelled"]
     answer = served.client.get(f"/api/jobs/{jobs[0]}/results/labels")
     assert (answer.status_code, answer.json()["error"]["kind"]) == (409, "WrongStateError")
 
