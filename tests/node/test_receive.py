@@ -196,6 +196,20 @@ def test_a_series_whose_sender_was_cut_off_waits_longer(node: Node, tmp_path: Pa
     assert node.arrivals.quiet(0, 0)
     assert node.send(files).returncode == 0 and len(node.kept()) == len(files)
     _until(lambda: node.arrivals.quiet(0, 1000))
+    # What was released is known to be whole over a kill, and what was not is known not to be.
+    write_series(tmp_path / "again", VOXELS)
+    node.close()
+    again = Node(tmp_path)
+    try:
+        assert len(again.arrivals.quiet(0, 1000)) == 1
+        again.arrivals.take(tmp_path / "again" / "0000.dcm", "CT1", visit="CT1")
+    finally:
+        again.close()
+    third = Node(tmp_path)
+    try:
+        assert len(third.arrivals.quiet(0, 1000)) == 1 and len(third.arrivals.quiet(0, 0)) == 2
+    finally:
+        third.close()
 
 
 def _until(true: Callable[[], object]) -> None:

@@ -114,6 +114,8 @@ class Intake:
         if not possible:
             self._decide(row, len(files), SeriesState.UNMATCHED)
             return
+        if self._arrivals.is_cut_off(row.series) and row.series not in self._accepted:
+            raise _IncompleteError("who sent it was cut off, or something of it was refused, and it did not come back")
         known = self._read(row.series, files, traits)
         jobs: list[str] = []
         held = False

@@ -96,10 +96,10 @@ class Limits(Record):
 class Ready(Record):
     """When a series counts as whole.
 
-    quiet_s: so long nothing came, and reading it finds no gap. cut_off_s: the same where whoever sent it was cut off,
-    or this node was, and will begin again. wait_s: with a gap, or where its numbers say that slices are missing at an
-    end, it waits so long for more. then: what becomes of it afterwards, "fail", or "predict" where there is no gap; the
-    result's verdict then tells the doubt.
+    quiet_s: so long nothing came, and reading it finds no gap. cut_off_s: so long a sender that was cut off, or of
+    which something was refused, has to begin again. wait_s: then, and with a gap, or where its numbers say that slices
+    are missing at an end, it waits so long for more. then: what becomes of it afterwards, "fail", or "predict" where
+    there is no gap; the result's verdict then tells the doubt.
     """
 
     quiet_s: Annotated[float, Field(gt=0, le=_HOUR_S)] = 10.0

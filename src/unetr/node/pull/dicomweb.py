@@ -15,9 +15,11 @@ from unetr.errors import InputError, MachineError
 from unetr.node.pull.secrets import headers_of, trusted_by
 from unetr.node.pull.seen import Seen
 from unetr.node.receive.arriving import Arrivals
+from unetr.node.receive.place import TooMuchError
 from unetr.node.settings import HttpService, Limits, Pull
 
 _AT_ONCE = 100
+_MOST_FAILURES = 3
 _INSTANCES = "00201209"  # NumberOfSeriesRelatedInstances
 _DIGITS = 32
 
@@ -53,12 +55,18 @@ class DicomWebSource:
 
         Raises PacsError, MachineError; what was fetched stays.
         """
-        fetched, now = 0, {}
+        fetched, now, failures = 0, {}, list[MachineError]()
         for series in self._series():
             now[series.item] = series.count
-            if self._before.get(series.item) == series.count and self._seen.mark(series.item) != series.count:
-                fetched += self._fetch(series)
+            due = self._before.get(series.item) == series.count and self._seen.mark(series.item) != series.count
+            if due and len(failures) < _MOST_FAILURES:
+                try:
+                    fetched += self._fetch(series)
+                except MachineError as error:  # one series that cannot be fetched keeps no other back
+                    failures.append(error)
         self._before = now
+        if failures:
+            raise failures[0]
         return fetched
 
     def sweep(self) -> int:
@@ -99,15 +107,15 @@ class DicomWebSource:
                     self._arrivals.take(file.path, self._pull.name, visit=visit)
                 except InputError:  # one damaged object must not keep the others back
                     self._arrivals.counts["damaged"] += 1
-            self._seen.note(series.item, series.count)
             whole = True
         except NotInPacsError:
             return False
-        except InputError as error:
-            raise MachineError(f"the PACS at {self.place}: a series cannot be fetched: {error}") from error
+        except (InputError, TooMuchError):  # again would be no better; what came of it is never whole
+            self._arrivals.counts["too much"] += 1
         except OSError as error:
             raise MachineError(f"what the PACS sends cannot be kept: {error.strerror or error}") from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             self._arrivals.left(visit, whole)
+        self._seen.note(series.item, series.count)
         return True

@@ -15,7 +15,7 @@ from unetr.node.receive.arriving import Arrivals
 from unetr.node.settings import Limits, Pull
 from unetr.queue.store import JobStore
 
-_LONGEST_PAUSE_S = 300.0
+_LONGEST_PAUSE_S = 30.0
 
 
 class Source(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,9 +20,11 @@ from unetr.errors import InputError, MachineError
 from unetr.node.pull.secrets import headers_of, trusted_by
 from unetr.node.pull.seen import Seen
 from unetr.node.receive.arriving import Arrivals
+from unetr.node.receive.place import TooMuchError
 from unetr.node.settings import HttpService, Limits, Pull
 
 _AT_ONCE = 500
+_MOST_FAILURES = 3
 _MOST_JSON = 64_000_000
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
 
@@ -34,6 +37,8 @@ class OrthancSource:
         self._most_bytes = int(limits.instance_mb * 1e6)
         self._base, self.place = service.url.rstrip("/"), urlsplit(service.url).netloc
         # Proxies of the environment are not used and redirects not followed: nobody else learns what is asked.
+        self._again: set[str] = set()
+        self._failure: MachineError | None = None
         self._client = httpx.Client(
             headers=headers_of(service), timeout=pull.timeout_s, trust_env=False, verify=trusted_by(service)
         )
@@ -44,22 +49,45 @@ class OrthancSource:
 
     def ask(self) -> int:
         """Fetches the series of new events; how many. Raises PacsError, MachineError; what was fetched stays."""
-        fetched, cursor = 0, self._seen.cursor
+        fetched, cursor = self._fetch_all(self._again), self._seen.cursor
         if int(self._json("/changes?last").get("Last", 0)) < cursor:  # another database than before
             cursor = 0
         while True:
             told = self._json(f"/changes?since={cursor}&limit={_AT_ONCE}")
             events = told.get("Changes", [])
             series = {str(one.get("ID")) for one in events if one.get("ResourceType") == "Series"}
-            fetched += sum(self._fetch_if_new(one) for one in sorted(series))
+            fetched += self._fetch_all(series)
             cursor = int(told.get("Last", cursor))
             self._seen.cursor = cursor
             if told.get("Done", True) or not events:
-                return fetched
+                break
+        self._raise_failure()
+        return fetched
 
     def sweep(self) -> int:
         """Looks at every series; how many were fetched. Raises PacsError, MachineError."""
-        return sum(self._fetch_if_new(one) for one in self._all())
+        fetched = self._fetch_all(set(self._all()))
+        self._raise_failure()
+        return fetched
+
+    def _fetch_all(self, series: set[str]) -> int:
+        """One series that cannot be fetched keeps no other back; it is tried again with the next question."""
+        fetched, self._failure = 0, None
+        self._again = self._again - series
+        for one in sorted(series):
+            if self._failure is not None and len(self._again) >= _MOST_FAILURES:  # it is away as a whole
+                self._again.add(one)
+                continue
+            try:
+                fetched += self._fetch_if_new(one)
+            except MachineError as error:
+                self._again.add(one)
+                self._failure = error
+        return fetched
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _all(self) -> Iterator[str]:
         since = 0
@@ -89,32 +117,36 @@ class OrthancSource:
         try:
             for instance in filter(_ID.fullmatch, instances):
                 self._fetch(instance, visit)
-            self._seen.note(series, mark)
             whole = True
+        except TooMuchError:  # again would be no better; what came of it is never whole
+            self._arrivals.counts["too much"] += 1
         finally:
             self._arrivals.left(visit, whole)
+        self._seen.note(series, mark)
         return True
 
     def _fetch(self, instance: str, visit: object) -> None:
         part = self._arrivals.parts / f"{instance}.part"
         try:
-            with self._answer(f"/instances/{instance}/file") as answer, part.open("wb") as handle:
-                size = 0
-                for piece in answer.iter_bytes():
-                    size += len(piece)
-                    if size > self._most_bytes:
-                        raise PacsError(f"the PACS at {self.place} sends a larger object than the settings allow")
-                    handle.write(piece)
+            self._write(instance, part)
+            self._arrivals.take(part, self._pull.name, visit=visit)
         except _GoneError:
             return
         except OSError as error:
             raise MachineError(f"what the PACS sends cannot be kept: {error.strerror or error}") from error
-        try:
-            self._arrivals.take(part, self._pull.name, visit=visit)
-        except MachineError:
-            raise
         except InputError:  # one damaged object must not keep the others back
             self._arrivals.counts["damaged"] += 1
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _write(self, instance: str, part: Path) -> None:
+        with self._answer(f"/instances/{instance}/file") as answer, part.open("wb") as handle:
+            size = 0
+            for piece in answer.iter_bytes():
+                size += len(piece)
+                if size > self._most_bytes:
+                    raise TooMuchError(f"the PACS at {self.place} sends a larger object than the settings allow")
+                handle.write(piece)
 
     def _json(self, path: str) -> Any:
         with self._answer(path) as answer:

@@ -11,7 +11,6 @@ at the start, the files are counted again.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import threading
 import time
@@ -19,38 +18,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from unetr.core.files.atomic import machine_error
 from unetr.core.machine.system import flush_to_disk
-from unetr.errors import InputError, MachineError
+from unetr.errors import InputError
 from unetr.io.dicom.series.head import Head, read_head
+from unetr.node.receive.place import NoRoomError, NotAsSaidError, Taken, TooMuchError, digest, placed
 from unetr.node.receive.table import ArrivingTable, SeriesRow, SeriesState
 from unetr.node.settings import Limits
 
-_DIGITS = 32
-_PIECE = 1 << 20
-# Of one instance with other bytes each time: more is an attack, or a sender gone mad.
-_MOST_VARIANTS = 8
 _OLDEST_PART_S = 3600.0
-
-
-class NoRoomError(MachineError):
-    """What was sent is not kept, as the disk, the series or the number of series is at its limit."""
-
-
-class NotAsSaidError(InputError):
-    """The file is another object than its sender announced."""
-
-
-class Taken(StrEnum):
-    """What was made of one file: kept, there already, there with other bytes (and kept), or nothing that is needed."""
-
-    NEW = "new"
-    SAME = "same"
-    OTHER = "other"
-    IGNORED = "ignored"
 
 
 @dataclass(slots=True)
@@ -118,15 +97,19 @@ class Arrivals:
             raise NoRoomError("the disk has no room for more; free space")
 
     def left(self, visit: object, whole: bool) -> None:
-        """A visit has ended. whole: as its visitor meant it to, so that what was brought is all that was to come."""
+        """A visit has ended. whole: as its visitor meant it to, with nothing refused, so that nothing more is to come.
+
+        Raises MachineError where that cannot be noted.
+        """
         with self._lock:
-            for live in self._series.values():
+            for live in list(self._series.values()):
                 known = visit in live.visits
                 live.visits.discard(visit)
                 if known and not whole:
                     live.cut_off, live.bystanders = visit, set(live.visits)
                 elif (live.cut_off is visit and whole) or (known and visit not in live.bystanders):
                     live.cut_off = None  # an end may be told twice, and the better one be told last
+                    self._end_well(live)
 
     def quiet(self, quiet_s: float, cut_off_s: float) -> list[SeriesRow]:
         """The open series to which nothing has come for so long, the oldest first.
@@ -138,6 +121,11 @@ class Arrivals:
             live = [one for one in self._series.values() if one.is_open]
             found = [one.row for one in live if now - one.last >= (cut_off_s if one.cut_off is not None else quiet_s)]
         return sorted(found, key=lambda row: row.first_s)
+
+    def is_cut_off(self, series: str) -> bool:
+        """Whether who brought the series was cut off, or something of it was refused, and nobody has come back."""
+        with self._lock:
+            return self._series[series].cut_off is not None
 
     def rows(self, *states: SeriesState) -> list[SeriesRow]:
         """The series in these states to which nothing has come since; all series where none is given."""
@@ -183,7 +171,7 @@ class Arrivals:
         return len(old)
 
     def _keep(self, part: Path, head: Head, source: str, visit: object | None) -> Taken:
-        series, study = _digest(head.study, head.series), _digest(head.study)
+        series, study = digest(head.study, head.series), digest(head.study)
         flush_to_disk(part)
         size = part.stat().st_size
         with self._lock:
@@ -192,7 +180,7 @@ class Arrivals:
             folder = self._place(series)
             if live is None:
                 folder.mkdir(0o700, exist_ok=True)
-            taken = _placed(part, head, folder)
+            taken = placed(part, head, folder)
             now = self._clock()
             if live is None:
                 row = SeriesRow(series=series, study=study, source=source, first_s=now, last_s=now)
@@ -201,16 +189,28 @@ class Arrivals:
             if visit is not None:
                 live.visits.add(visit)
             if taken is not Taken.SAME:
+                self._change(live, whole=False)
                 live.files, live.bytes, live.last = live.files + 1, live.bytes + size, time.monotonic()
         flush_to_disk(folder)
         if live.files == 1:
             flush_to_disk(self._folder)
         return taken
 
+    def _end_well(self, live: _Live) -> None:
+        """What waits for its sender's return alone is looked at again, though no file is new."""
+        files = -1 if live.row.state is SeriesState.WAITING else live.row.files
+        self._change(live, whole=True, files=files)
+
+    def _change(self, live: _Live, **columns: Any) -> None:
+        row = replace(live.row, **columns)
+        if row != live.row:
+            self._table.put(row)
+            live.row = row
+
     def _refuse_too_much(self, live: _Live | None, size: int) -> None:
         self.check_room()
         if (live.bytes if live else 0) + size > self._limits.series_gb * 1e9:
-            raise NoRoomError("the series is larger than the settings allow")
+            raise TooMuchError("the series is larger than the settings allow")
         if live is None and sum(one.is_open for one in self._series.values()) >= self._limits.open_series:
             raise NoRoomError("as many series arrive at once as the settings allow")
 
@@ -225,14 +225,15 @@ class Arrivals:
             row = rows.pop(folder.name, None) or self._row_of(folder.name, files)
             if row is not None:
                 sizes = sum(file.stat().st_size for file in files)
-                found[folder.name] = _Live(row, len(files), sizes, time.monotonic(), cut_off=self)
+                found[folder.name] = _Live(row, len(files), sizes, time.monotonic())
+                found[folder.name].cut_off = None if row.whole else self
         for series in rows:
             self._table.forget(series)
         return found
 
     def _row_of(self, series: str, files: list[Path]) -> SeriesRow | None:
         try:
-            study = _digest(read_head(files[0]).study)
+            study = digest(read_head(files[0]).study)
         except InputError:  # nothing of ours
             return None
         now = self._clock()
@@ -242,36 +243,3 @@ class Arrivals:
 
     def _place(self, series: str) -> Path:
         return self._folder / series
-
-
-def _placed(part: Path, head: Head, folder: Path) -> Taken:
-    """Moves the part to its name in the folder, unless the same instance with the same content is there."""
-    name = _digest(head.instance)
-    for number in range(1, _MOST_VARIANTS + 1):
-        path = folder / (f"{name}.dcm" if number == 1 else f"{name}-{number}.dcm")
-        if not path.exists():
-            part.replace(path)
-            return Taken.NEW if number == 1 else Taken.OTHER
-        if _same(part, head, path):
-            return Taken.SAME
-    raise NoRoomError("the same instance came with other content too often")
-
-
-def _same(part: Path, head: Head, path: Path) -> bool:
-    """Whether both hold one data set in one transfer syntax; who wrote the file's meta header does not count."""
-    other = read_head(path)
-    if other.transfer_syntax != head.transfer_syntax:
-        return False
-    with part.open("rb") as one, path.open("rb") as two:
-        one.seek(head.starts)
-        two.seek(other.starts)
-        while True:
-            left, right = one.read(_PIECE), two.read(_PIECE)
-            if left != right:
-                return False
-            if not left:
-                return True
-
-
-def _digest(*uids: str) -> str:
-    return hashlib.sha256("\n".join(uids).encode()).hexdigest()[:_DIGITS]

@@ -19,11 +19,11 @@ _IS_COMMAND = 1
 
 
 class Bounds:
-    """Those of one association. most_piece, most_object: bytes."""
+    """Those of one association. most_piece, most_object: bytes. refused: whether an object of it was."""
 
     def __init__(self, association: Any, most_piece: int, most_object: int) -> None:
         self._association, self._most_piece, self._most_object = association, most_piece, most_object
-        self._read, self._no_room = 0, False
+        self._read, self._no_room, self.refused = 0, False, False
         self._recv: Callable[[int], bytearray] = association.dul.socket.recv
         self._receive: Callable[[Any], None] = association.dimse.receive_primitive
         association.dul.socket.recv = self.recv

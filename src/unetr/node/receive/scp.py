@@ -19,10 +19,11 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.events import Event
 
 from unetr.errors import InputError, MachineError
-from unetr.node.receive.arriving import Arrivals, NotAsSaidError
+from unetr.node.receive.arriving import Arrivals
 from unetr.node.receive.bounds import bound, bounds_of
 from unetr.node.receive.classes import DERIVED_CLASSES, contexts
 from unetr.node.receive.door import Door
+from unetr.node.receive.place import NotAsSaidError
 from unetr.node.settings import Limits, Listen, Tls
 
 _SUCCESS = 0x0000
@@ -30,6 +31,7 @@ _OUT_OF_RESOURCES = 0xA700
 _NOT_AS_SAID = 0xA900
 _CANNOT_UNDERSTAND = 0xC000
 _NO_TITLE = "?"
+_FIRST_WORD_S = 15.0
 
 
 class Receiver:
@@ -44,12 +46,13 @@ class Receiver:
         # What pynetdicom says could name a person, and it says it to whoever runs the node.
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
         # pynetdicom writes objects to the folder for temporary files while they arrive: it has to be on the same disk.
-        tempfile.tempdir = str(arrivals.parts)
-        _config.STORE_RECV_CHUNKED_DATASET = True
+        self._before = tempfile.tempdir, _config.STORE_RECV_CHUNKED_DATASET
+        tempfile.tempdir, _config.STORE_RECV_CHUNKED_DATASET = str(arrivals.parts), True
         self._ae = _entity(listen)
         try:
             self._server = self._started()
         except OSError as error:
+            self._give_back()
             raise MachineError(
                 f"{listen.address} port {listen.port}: cannot be listened at: {error.strerror or error}; "
                 "choose another port, or end what uses it"
@@ -64,6 +67,10 @@ class Receiver:
     def close(self) -> None:
         """Ends all associations; what was not acknowledged is not kept."""
         self._server.stop()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        tempfile.tempdir, _config.STORE_RECV_CHUNKED_DATASET = self._before
 
     def __enter__(self) -> Receiver:
         return self
@@ -108,19 +115,20 @@ class Receiver:
             self.counts["derived"] += 1
             return _SUCCESS
         if not is_whole:
-            return self._refused("no room", _OUT_OF_RESOURCES)
+            return self._refused(event, "no room", _OUT_OF_RESOURCES)
         try:
             self._arrivals.take(path, event.assoc.requestor.ae_title.strip() or _NO_TITLE, said, event.assoc)
         except NotAsSaidError:
-            return self._refused("not as announced", _NOT_AS_SAID)
+            return self._refused(event, "not as announced", _NOT_AS_SAID)
         except InputError:
-            return self._refused("damaged", _CANNOT_UNDERSTAND)
+            return self._refused(event, "damaged", _CANNOT_UNDERSTAND)
         except MachineError:
-            return self._refused("no room", _OUT_OF_RESOURCES)
+            return self._refused(event, "no room", _OUT_OF_RESOURCES)
         return _SUCCESS
 
     def _released(self, event: Event) -> None:
-        self._arrivals.left(event.assoc, whole=True)
+        with suppress(MachineError):  # the database cannot be written, now: then it waits for longer
+            self._arrivals.left(event.assoc, whole=not bounds_of(event.assoc).refused)
 
     def _cut_off(self, event: Event) -> None:
         """Of an association that was not released before, or is not just now being released."""
@@ -128,7 +136,8 @@ class Receiver:
         if not event.assoc.is_released:
             self._arrivals.left(event.assoc, whole=False)
 
-    def _refused(self, why: str, status: int) -> int:
+    def _refused(self, event: Event, why: str, status: int) -> int:
+        bounds_of(event.assoc).refused = True
         self.counts[why] += 1
         return status
 
@@ -140,7 +149,8 @@ def _entity(listen: Listen) -> AE:
     entity.require_calling_aet = list(listen.callers)
     entity.maximum_associations = listen.associations
     entity.maximum_pdu_size = listen.pdu_bytes
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = listen.silent_s
+    entity.dimse_timeout = entity.network_timeout = listen.silent_s
+    entity.acse_timeout = min(listen.silent_s, _FIRST_WORD_S)
     return entity
 
 

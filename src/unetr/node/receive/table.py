@@ -12,7 +12,8 @@ from unetr.queue.store import JobStore
 _TABLE = """
 CREATE TABLE IF NOT EXISTS arriving (
   series TEXT PRIMARY KEY, study TEXT NOT NULL, source TEXT NOT NULL, state TEXT NOT NULL, files INTEGER NOT NULL,
-  first_s REAL NOT NULL, last_s REAL NOT NULL, jobs TEXT NOT NULL DEFAULT '[]', said TEXT
+  first_s REAL NOT NULL, last_s REAL NOT NULL, jobs TEXT NOT NULL DEFAULT '[]', said TEXT,
+  whole INTEGER NOT NULL DEFAULT 0
 ) STRICT
 """
 
@@ -35,8 +36,9 @@ class SeriesState(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesRow:
     """A series. series, study: digests of their UIDs. source: who brought it first. files: how many it had when its
-    state was decided. first_s, last_s: when files came. jobs: those made of it, the newest last. said: why it waits or
-    has failed, without what could name somebody."""
+    state was decided, -1 where that counts no more. first_s, last_s: when files came. jobs: those made of it, the
+    newest last. said: why it waits or has failed, without what could name somebody. whole: who brought its last files
+    has ended as meant, and none of them was refused."""
 
     series: str
     study: str
@@ -47,6 +49,7 @@ class SeriesRow:
     last_s: float
     jobs: tuple[str, ...] = ()
     said: str | None = None
+    whole: bool = False
 
 
 class ArrivingTable:
@@ -66,10 +69,10 @@ class ArrivingTable:
         """Keeps the row, in place of the one that was there."""
         with self._store.changing() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO arriving VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO arriving VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(row.series, row.study, row.source, row.state, row.files, row.first_s, row.last_s),
-                    *(json.dumps(row.jobs), row.said),
+                    *(json.dumps(row.jobs), row.said, row.whole),
                 ),
             )
 
@@ -90,4 +93,5 @@ def _row(row: sqlite3.Row) -> SeriesRow:
         last_s=row["last_s"],
         jobs=tuple(json.loads(row["jobs"])),
         said=row["said"],
+        whole=bool(row["whole"]),
     )
