@@ -75,15 +75,14 @@ class Datastore:
         """The labels of an image, numbered by position: what they mean is in `/datastore/label/info`."""
         threads = self.scans.serving.threads
         job = await self._job(await self.scans.find(label))
-        numbered = await threads.reader(self._numbered, job, tag)
-        path = await threads.reader(self._written, numbered, job)
+        path = await threads.reader(self._written, job, tag)
         return FileResponse(path, 200, None, _GZIP, removing(path.parent), path.name)
 
     async def label_info(self, label: str, tag: str = ORIGINAL) -> dict[str, Any]:
         """What the numbers of the label mean, and what is known of the job."""
         job = await self._job(await self.scans.find(label))
-        numbered = await self.scans.serving.threads.reader(self._numbered, job, tag)
-        return {"ts": int(job.updated_s), "model": job.spec.model, "params": {"label_names": numbered.names}}
+        names = await self.scans.serving.threads.reader(self._names, job, tag)
+        return {"ts": int(job.updated_s), "model": job.spec.model, "params": {"label_names": names}}
 
     async def _job(self, named: Named) -> JobRecord:
         """The job for whoever named the image, or else the last one that was written of it. Raises WrongStateError."""
@@ -112,22 +111,26 @@ class Datastore:
         """The number of the last one, 0 where there is none."""
         return max(self.scans.serving.service.corrections(job.id), default=0)
 
-    def _numbered(self, job: JobRecord, tag: str) -> labels.Numbered:
+    def _labels(self, job: JobRecord, tag: str) -> Path:
+        """The file of the queue. Raises NotFoundError."""
         service = self.scans.serving.service
         if tag == FINAL:
             number = self._corrections(job)
             if not number:
                 raise NotFoundError("nobody has corrected this label")
-            path = service.correction(job.id, number, "labels")
-        elif tag == ORIGINAL:
-            path = service.result(job.id, "labels")
-        else:
-            raise NotFoundError(f"there is no such label; expected {ORIGINAL} or {FINAL}")
-        return labels.that_occur(labels.read(path), names_of(self._model(job)))
+            return service.correction(job.id, number, "labels")
+        if tag == ORIGINAL:
+            return service.result(job.id, "labels")
+        raise NotFoundError(f"there is no such label; expected {ORIGINAL} or {FINAL}")
 
-    def _written(self, numbered: labels.Numbered, job: JobRecord) -> Path:
+    def _names(self, job: JobRecord, tag: str) -> labels.Names:
+        return labels.names_in(self._labels(job, tag), names_of(self._model(job)))
+
+    def _written(self, job: JobRecord, tag: str) -> Path:
+        """The file for a client, in a folder of its own."""
+        found, values = self._labels(job, tag), names_of(self._model(job))
         path: Path = self.scans.serving.service.new_incoming() / f"{job.id}{labels.DEFAULT_ENDING}"
-        labels.write(path, numbered.volume, compressed=True)
+        labels.write_for_client(found, path, values, gapless=True, compressed=True)
         return path
 
     def _object(self, job: JobRecord) -> dict[str, Any]:

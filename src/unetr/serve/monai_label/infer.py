@@ -125,12 +125,10 @@ class Infer:
 
     def _labels(self, job: str, model: OfferedModel, asked: Asked) -> tuple[Path, dict[str, int]]:
         """The file for a client, in a folder of its own, and what its numbers mean."""
-        found = labels.read(self.serving.service.result(job, "labels"))
-        number = labels.renumbered if asked.as_offered else labels.that_occur
-        numbered = number(found, names_of(model))
+        found = self.serving.service.result(job, "labels")
         path = self.serving.service.new_incoming() / f"{job}{asked.ending}"
-        labels.write(path, numbered.volume, compressed=asked.compressed)
-        return path, numbered.names
+        gapless, values = not asked.as_offered, names_of(model)
+        return path, labels.write_for_client(found, path, values, gapless=gapless, compressed=asked.compressed)
 
     def _deliver(self, job: str) -> None:
         store = self.serving.service.store

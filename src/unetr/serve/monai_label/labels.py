@@ -6,6 +6,7 @@ no gaps, also where a label does not occur: otherwise the next one would bear it
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ NRRD = ".nrrd"
 # Of a file that a client may ask for. Slicer and OHIF ask for .nrrd; MONAI Label sends .nii.gz unless asked.
 ENDINGS = (NRRD, ".nii.gz", ".nii")
 DEFAULT_ENDING = ".nii.gz"
+# Name -> number.
+Names = dict[str, int]
+_ONE_AT_A_TIME = threading.Lock()
+_TOP = 65536
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +35,7 @@ class Numbered:
     """Labels whose numbers are not those of the model. names: what each number means, by number."""
 
     volume: Volume
-    names: dict[str, int]
+    names: Names
 
 
 def that_occur(labels: Volume, values: Mapping[str, int]) -> Numbered:
@@ -57,9 +62,22 @@ def write(path: Path, labels: Volume, *, compressed: bool) -> None:
         write_volume(path, labels)
 
 
-def read(path: Path) -> Volume:
-    """The labels of a job, which this program wrote."""
-    return read_label(path)
+def write_for_client(labels: Path, out: Path, values: Mapping[str, int], *, gapless: bool, compressed: bool) -> Names:
+    """Writes a job's labels, a file of this program, numbered anew; what the numbers mean.
+
+    gapless: labels that do not occur have no number. One file at a time, since its voxels are in memory.
+    """
+    with _ONE_AT_A_TIME:
+        number = that_occur if gapless else renumbered
+        numbered = number(read_label(labels), values)
+        write(out, numbered.volume, compressed=compressed)
+    return numbered.names
+
+
+def names_in(labels: Path, values: Mapping[str, int]) -> Names:
+    """What the numbers mean that a client gets of these labels."""
+    with _ONE_AT_A_TIME:
+        return that_occur(read_label(labels), values).names
 
 
 def meant_values(label_info: Sequence[Mapping[str, Any]], values: Mapping[str, int]) -> tuple[int, ...]:
@@ -75,9 +93,6 @@ def meant_values(label_info: Sequence[Mapping[str, Any]], values: Mapping[str, i
             raise InputError(f"the label file has a segment that the model lacks; expected {', '.join(values)}")
         meant.append(values[name])
     return tuple(meant)
-
-
-_TOP = 65536
 
 
 def _occurring(data: Array) -> Array:
