@@ -25,14 +25,14 @@ def test_is_there_once_after_a_kill(tmp_path: Path, orthanc: Orthanc) -> None:
         node.start()
         try:
             assert node.send(study.folder)
-            until(proxy.asked_back.is_set, "sent")
+            until(proxy.asked_back.is_set, "sent", 120)
             (letter,) = node.rows("SELECT * FROM deliveries")
             assert letter["state"] == "sent"
             node.kill()
             proxy.fault = ""
             proxy.released.set()
             node.start()
-            until(node.in_state(study, "delivered"), "delivered")
+            until(node.in_state(study, "delivered"), "delivered", 120)
             assert problems(node, orthanc, study) == []
             assert [one for one in proxy.seen if one.startswith("POST")] == ["POST 200"]
             routed_back(orthanc, node)

@@ -58,7 +58,7 @@ def test_every_form_arrives(tmp_path: Path, orthanc: Orthanc, dicom_errors: Call
         settings = Settings(forms=FORMS)
         job = service.submit(scan.id, "hippocampus", settings, wanted({"pacs": FORMS}))
         with Outbox(service, open_senders([destination])) as outbox:
-            end = time.monotonic() + 60
+            end = time.monotonic() + 240
             while service.store.job(job.id).state in (JobState.RECEIVED, JobState.READY, JobState.RUNNING):
                 assert time.monotonic() < end
                 time.sleep(0.05)
