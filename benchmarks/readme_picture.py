@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from unetr.core.colours import class_colour, rgb
 from unetr.core.observer import Observer
-from unetr.draw.colours import class_colour, rgb
 from unetr.draw.drawing import Axes, Figure, FigureCanvasAgg
 from unetr.draw.overlay import VIEWS, busiest_slices, grey_range, ras_view, view_slice
 from unetr.io import read_volume

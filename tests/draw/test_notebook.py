@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import unetr
+from unetr.core.colours import CLASS_COLOURS
 from unetr.core.space.volume import Volume
-from unetr.draw.colours import CLASS_COLOURS
 from unetr.draw.notebook import view
 from unetr.jobs.demo import __file__ as demo
 

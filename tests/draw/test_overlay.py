@@ -6,8 +6,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from unetr.core.colours import class_colour, rgb
 from unetr.core.space.volume import Volume
-from unetr.draw.colours import class_colour, rgb
 from unetr.draw.overlay import VIEWS, busiest_slices, outline, overlay_png, ras_view, view_slice
 
 SHAPE = (40, 60, 50)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from unetr.core.colours import class_colour, rgb
 from unetr.core.space.volume import Volume
-from unetr.draw.colours import class_colour, rgb
 from unetr.draw.sheet import Sheet, sheet_pixels
 
 

@@ -113,6 +113,8 @@ def test_results_in_dicom_are_the_same_whenever_they_are_asked_for(service: Serv
         found = [pydicom.dcmread(path) for path in paths]
         assert str(found[0].PatientName) == maker.PATIENT_NAME
         assert found[0].SOPInstanceUID != found[1].SOPInstanceUID, "two jobs are two objects"
+    colours = [tuple(map(int, roi.ROIDisplayColor)) for roi in found[0].ROIContourSequence]
+    assert colours == list(service.models[MODEL].colours.values()), "as the page shows them"
     one = next(one for one in service.store.job(late.id).results if one.form == "dicom-seg")
     assert hashlib.sha256(service.result(late.id, "dicom-seg").read_bytes()).hexdigest() == one.sha256
     segments = pydicom.dcmread(service.result(early.id, "dicom-seg"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from unetr.core.colours import label_colours, rgb
 from unetr.core.space.volume import Volume
-from unetr.draw.colours import label_colours, rgb
 from unetr.draw.overlay import grey_range
 from unetr.errors import expected_error
 from unetr.printable import printable

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetr.core.colours import label_colours, rgb
 from unetr.core.space.geometry import orientation_of, place
 from unetr.core.space.volume import Array, Volume
-from unetr.draw.colours import label_colours, rgb
 from unetr.draw.drawing import Axes, Figure, FigureCanvasAgg, Patch, withStroke
 from unetr.printable import printable
 

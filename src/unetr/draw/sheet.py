@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from unetr.core.colours import class_colour
 from unetr.core.space.volume import Array, Volume
-from unetr.draw.colours import class_colour
 from unetr.draw.drawing import Figure, FigureCanvasAgg
 from unetr.draw.overlay import DPI, GROUND, WIDTH_INCHES, overlay_figure, ras_view
 from unetr.printable import printable

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from unetr.core.colours import class_colour
 from unetr.core.text.numbers import number, with_interval
-from unetr.draw.colours import class_colour
 from unetr.evaluation.results import Results
 from unetr.evaluation.summary import PairedDifference, Statistic, paired_difference
 from unetr.report.plots import figure_with_panels, legend, png_of

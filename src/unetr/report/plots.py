@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from unetr.core.colours import class_colour
 from unetr.core.text.untrusted import untrusted
-from unetr.draw.colours import class_colour
 from unetr.draw.drawing import Axes, Figure, FigureCanvasAgg, FuncFormatter, MaxNLocator
 from unetr.evaluation.results import Results
 from unetr.printable import printable

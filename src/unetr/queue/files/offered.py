@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unetr.core.colours import class_colour, rgb255
 from unetr.core.space.frames import Transform
 from unetr.errors import InputError
 from unetr.queue.tasks.segment import joined_sha256
@@ -24,7 +25,7 @@ class OfferedModel:
     """A model by the name under which it is asked for.
 
     title: what it was trained on, by its own word. labels: name -> value in the label file, the background left out.
-    colours: name -> red, green, blue 0..255, as in previews. regions: name -> values of labels, where the
+    colours: name -> red, green, blue 0..255, as in previews and DICOM. regions: name -> values of labels, where the
     targets are regions. transform: which affine of a NIfTI counts where its two disagree. metrics: numbers alone.
     """
 
@@ -83,15 +84,8 @@ def _offered(given: str | Path, taken: set[str]) -> OfferedModel:
 
 
 def _colours(plan: Plan) -> dict[str, tuple[int, int, int]]:
-    from unetr.draw.colours import class_colour
-
     names = sorted(plan.written_values, key=plan.written_values.__getitem__)
-    return {name: _rgb(class_colour(position)) for position, name in enumerate(names)}
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
-    return red, green, blue
+    return {name: rgb255(class_colour(position)) for position, name in enumerate(names)}
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

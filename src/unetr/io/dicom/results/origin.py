@@ -7,7 +7,6 @@ identity: then the UIDs follow from that alone, so that a job has one object in 
 
 from __future__ import annotations
 
-import colorsys
 import hashlib
 import io
 import re
@@ -21,6 +20,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
+from unetr.core.colours import class_colour, rgb255
 from unetr.core.files.atomic import atomic_path
 from unetr.core.space.grids import grid_tolerance_mm
 from unetr.core.space.volume import Array, Volume, grid_distance_mm
@@ -45,7 +45,6 @@ _DATES = ("Content", "Acquisition", "Series", "Study")
 _UNKNOWN_DATE, _UNKNOWN_TIME = "19000101", "000000"
 _LONGEST_TEXT = 64
 _LARGEST_LABEL = 65535
-_GOLDEN_RATIO = 0.618034
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +179,8 @@ def short_text(text_: str, length: int = _LONGEST_TEXT) -> str:
 
 
 def colour(index: int) -> tuple[int, int, int]:
-    """RGB 0..255 of the index-th label, neighbours in the list being unlike."""
-    red, green, blue = colorsys.hsv_to_rgb((index * _GOLDEN_RATIO) % 1.0, 0.65, 0.95)
-    return round(red * 255), round(green * 255), round(blue * 255)
+    """RGB 0..255 of the index-th label, as in pictures of it."""
+    return rgb255(class_colour(index))
 
 
 def _source(path: Path, labels: Volume) -> DicomSource:

@@ -1,4 +1,4 @@
-"""The colours of classes and series: the same in every picture and on the page."""
+"""The colours of classes and series: the same in every picture, on the page and in DICOM."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ def class_colour(position: int) -> str:
 def label_colours(values: Iterable[int]) -> dict[int, str]:
     """Label value -> its colour, #RRGGBB, by its place among the values. The background, 0, has none."""
     return {value: class_colour(position) for position, value in enumerate(sorted(set(values) - {0}))}
+
+
+def rgb255(colour: str) -> tuple[int, int, int]:
+    """#RRGGBB as three numbers 0..255."""
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return red, green, blue
 
 
 def rgb(colour: str) -> tuple[float, float, float]:
