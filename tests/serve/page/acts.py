@@ -16,7 +16,7 @@ def drop(page: Page, *paths: Path) -> None:
     data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": _COPY}
     session = page.context.new_cdp_session(page)
     for kind in ("dragEnter", "dragOver", "drop"):
-        session.send("Input.dispatchDragEvent", {"type": kind, "x": 500, "y": 300, "data": data})
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 240, "data": data})
     session.detach()
 
 

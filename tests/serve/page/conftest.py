@@ -34,7 +34,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     with ExitStack() as closing:
         complaints: list[str] = []
 
-        def opened(stub: Stub, *, allowed: str | None = None, width: int = 900, height: int = 560, **more: Any) -> Page:
+        def opened(stub: Stub, *, allowed: str | None = None, width: int = 800, height: int = 480, **more: Any) -> Page:
             """allowed: what the console may say, such as of a request that the stub refuses."""
             context = browser.new_context(viewport={"width": width, "height": height}, **more)
             closing.callback(context.close)

@@ -1,0 +1,168 @@
+"""The server's page in a real Chromium: how soon a dropped scan is seen with labels, and whether corrections are exact.
+
+    uv run python benchmarks/page.py [--pictures FOLDER]
+
+First view: from the drop of the hippocampus scan onto the page of a real server until its labels are drawn, 1280 x 800,
+WebGL2 in software. The first scan also waits for the model to be loaded. Orders: a scan and labels whose axes point in
+six ways, oblique and anisotropic, are corrected with one stroke; the saved file is compared voxel by voxel. --pictures
+also writes the page's states as PNG files, 1280 and 390 pixels wide.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+from tests.serve.page.acts import draw, drop, wait_for_result
+from tests.serve.page.scans import gunzipped, oriented, voxels
+from tests.serve.page.stub import ORIGIN, SUMMARY, Stub, demo_stub
+from tests.serve.running import running
+
+import unetr
+
+SCAN = Path(unetr.__file__).parent / "jobs" / "demo" / "scan" / "scan.nii.gz"
+ORDERS = ("RAS", "LPS", "LAS", "AIR", "SPL", "PRI")
+_COLOURS = 128
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pictures", type=Path)
+    pictures = parser.parse_args().pictures
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        program = shutil.which("chromium")
+        if program is None:
+            raise SystemExit("chromium is not installed: apt-get install chromium")
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        if pictures is not None:
+            pictures.mkdir(parents=True, exist_ok=True)
+            take_pictures(browser, pictures)
+        print("| order of the file | changed by the stroke | wrong elsewhere | header kept |\n|---|---|---|---|")
+        for order in ORDERS:
+            print(f"| {order} | " + " | ".join(map(str, corrected(browser, order))) + " |", flush=True)
+        print("\n| first view of the hippocampus scan | s |\n|---|---|")
+        for what, seconds in first_views(browser, Path(folder)):
+            print(f"| {what} | {seconds:.1f} |", flush=True)
+        browser.close()
+
+
+def corrected(browser: Browser, order: str) -> tuple[int, int, str]:
+    """Voxels that one stroke changed, those that are wrong besides, and whether the header came back.
+
+    A stroke of one label lies in one slice of the axial plane, and gives that label; anything else is wrong.
+    """
+    view, labels = oriented(order)
+    stub = Stub(view=view, labels=labels)
+    with stubbed(browser, stub, 800, 480) as page:
+        page.set_input_files("#files", SCAN)
+        wait_for_result(page)
+        page.keyboard.press("2")
+        page.keyboard.press("b")
+        draw(page, (0.42, 0.42), (0.58, 0.55))
+        with page.expect_response("**/corrections"):
+            page.click("#save-correction")
+    before, after = voxels(labels), voxels(stub.corrections[0])
+    affine = nibabel.Nifti1Image.from_bytes(gunzipped(labels)).affine
+    upright = int(np.abs(affine[2, :3] / np.linalg.norm(affine[:3, :3], axis=0)).argmax())
+    changed = before != after
+    slices = np.unique(np.argwhere(changed)[:, upright])
+    wrong = int((after[changed] != 1).sum())
+    if len(slices) > 1:
+        wrong += int(changed.sum())
+    kept = gunzipped(stub.corrections[0])[:352] == gunzipped(labels)[:352]
+    return int(changed.sum()), wrong, "yes" if kept else "no"
+
+
+def first_views(browser: Browser, folder: Path) -> Iterator[tuple[str, float]]:
+    """The first scan of a server that has just started, and others after it."""
+    with running(folder / "queue") as served:
+        for what in ("the first after the start", "another", "a third"):
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            page.goto(str(served.client.base_url))
+            page.wait_for_selector("body[data-phase=empty] .front-card")
+            other = folder / f"{what.replace(' ', '-')}.nii.gz"
+            image = nibabel.load(SCAN)
+            # The same voxels would be the same job: each has a corner of its own.
+            data = np.asarray(image.dataobj).copy()
+            data[0, 0, 0] += len(what)
+            nibabel.save(nibabel.Nifti1Image(data, image.affine), other)
+            started = time.monotonic()
+            drop(page, other)
+            wait_for_result(page)
+            # Two pictures of the screen later, the labels have been drawn.
+            page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            yield what, time.monotonic() - started
+            page.close()
+
+
+@contextmanager
+def stubbed(browser: Browser, stub: Stub, width: int, height: int, scheme: str = "dark") -> Iterator[Page]:
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme="light" if scheme == "light" else "dark"
+    )
+    page = context.new_page()
+    page.route("**/*", stub.answer)
+    page.goto(f"{ORIGIN}/")
+    page.wait_for_selector("body[data-phase=empty] .front-card")
+    yield page
+    context.close()
+
+
+def take_pictures(browser: Browser, folder: Path) -> None:
+    """The states that pages about the server show."""
+    for name, (prepare, width, height) in _states().items():
+        stub = demo_stub()
+        with stubbed(browser, stub, width, height) as page:
+            prepare(page, stub)
+            page.wait_for_timeout(1000)
+            shot = Image.open(BytesIO(page.screenshot())).convert("RGB")
+            path = folder / f"page-{name}.png"
+            shot.quantize(_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+            print(f"{path}: {path.stat().st_size} bytes", flush=True)
+
+
+def _states() -> dict[str, tuple[Callable[[Page, Stub], None], int, int]]:
+    def result(page: Page, stub: Stub) -> None:
+        page.set_input_files("#files", SCAN)
+        wait_for_result(page)
+
+    def warned(page: Page, stub: Stub) -> None:
+        reason = "voxel spacing: 3.6 mm up-down (training scans 1 mm, expected 0.33 to 1.5 mm)"
+        stub.summary = {**SUMMARY, "verdict": {"state": "warned", "warnings": [reason], "notes": []}}
+        result(page, stub)
+
+    def correcting(page: Page, stub: Stub) -> None:
+        stub.kind = "dicom"
+        result(page, stub)
+        page.keyboard.press("b")
+        draw(page, (0.15, 0.7), (0.24, 0.74))
+
+    def running_job(page: Page, stub: Stub) -> None:
+        stub.state = "running"
+        told = ('state\ndata: {"state":"running"}', 'progress\ndata: {"done":11,"of":27}')
+        stub.events = "retry: 100000\n" + "".join(f"event: {one}\n\n" for one in told)
+        page.set_input_files("#files", SCAN)
+        page.wait_for_selector("#front:has-text('11 of 27')")
+        page.wait_for_selector("#toolbar:not([hidden])")
+
+    return {
+        "result": (result, 1280, 800),
+        "warned": (warned, 1280, 800),
+        "correcting": (correcting, 1280, 800),
+        "running": (running_job, 1280, 800),
+        "narrow": (result, 390, 844),
+    }
+
+
+if __name__ == "__main__":
+    main()
