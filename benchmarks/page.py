@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,16 +24,20 @@ import nibabel
 import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
-from tests.serve.page.acts import draw, drop, wait_for_result
-from tests.serve.page.scans import gunzipped, oriented, voxels
-from tests.serve.page.stub import ORIGIN, SUMMARY, Stub, demo_stub
-from tests.serve.running import running
 
 import unetr
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.serve.page.acts import draw, drop, wait_for_result  # noqa: E402
+from tests.serve.page.scans import gunzipped, oriented, voxels  # noqa: E402
+from tests.serve.page.stub import ORIGIN, SUMMARY, Stub, demo_stub  # noqa: E402
+from tests.serve.running import running  # noqa: E402
+
 SCAN = Path(unetr.__file__).parent / "jobs" / "demo" / "scan" / "scan.nii.gz"
 ORDERS = ("RAS", "LPS", "LAS", "AIR", "SPL", "PRI")
-_COLOURS = 128
+_COLOURS = 160
 
 
 def main() -> None:
@@ -44,15 +49,15 @@ def main() -> None:
         if program is None:
             raise SystemExit("chromium is not installed: apt-get install chromium")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        print("\n| first view of the hippocampus scan | s |\n|---|---|")
+        for what, seconds in first_views(browser, Path(folder)):
+            print(f"| {what} | {seconds:.1f} |", flush=True)
         if pictures is not None:
             pictures.mkdir(parents=True, exist_ok=True)
             take_pictures(browser, pictures)
         print("| order of the file | changed by the stroke | wrong elsewhere | header kept |\n|---|---|---|---|")
         for order in ORDERS:
             print(f"| {order} | " + " | ".join(map(str, corrected(browser, order))) + " |", flush=True)
-        print("\n| first view of the hippocampus scan | s |\n|---|---|")
-        for what, seconds in first_views(browser, Path(folder)):
-            print(f"| {what} | {seconds:.1f} |", flush=True)
         browser.close()
 
 
@@ -127,7 +132,7 @@ def take_pictures(browser: Browser, folder: Path) -> None:
             page.wait_for_timeout(1000)
             shot = Image.open(BytesIO(page.screenshot())).convert("RGB")
             path = folder / f"page-{name}.png"
-            shot.quantize(_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+            shot.quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
             print(f"{path}: {path.stat().st_size} bytes", flush=True)
 
 
