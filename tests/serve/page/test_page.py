@@ -148,7 +148,8 @@ def test_what_goes_wrong_is_told_with_what_to_do(open_page: OpenPage, scan: Path
     stub.refuse.clear()
     wait_for_result(page)
     asked = [json.loads(body) for method, path, body in stub.asked if (method, path) == ("POST", "/api/jobs")]
-    assert [job["settings"]["assume_affine"] for job in asked] == [True, True], "it was asked again"
+    assert len(asked) > 1, "it was asked again"
+    assert all(job["settings"]["assume_affine"] for job in asked)
 
 
 def test_a_narrow_screen_has_all_of_it(open_page: OpenPage, scan: Path) -> None:
