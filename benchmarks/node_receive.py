@@ -68,10 +68,10 @@ class Node:
     def sender(self, files: Sequence[Path]) -> list[str]:
         return [dcmtk("storescu"), "-R", "-v", "-aec", "UNETR", "127.0.0.1", str(self.port), *map(str, files)]
 
-    def kept(self) -> set[str]:
-        """SOPInstanceUIDs of whole files."""
-        files = (self.queue / "arriving").glob("*/*.dcm")
-        return {str(pydicom.dcmread(file).SOPInstanceUID) for file in files if len(pydicom.dcmread(file).PixelData)}
+    def kept(self) -> dict[str, bytes]:
+        """SOPInstanceUID -> pixels of the files that are there."""
+        found = map(pydicom.dcmread, (self.queue / "arriving").glob("*/*.dcm"))
+        return {str(one.SOPInstanceUID): one.PixelData for one in found}
 
     def jobs(self) -> int:
         with sqlite3.connect(self.queue / "jobs.sqlite3") as connection:
@@ -132,11 +132,11 @@ def speed(work: Path, slices: int) -> list[tuple[str, str, str]]:
 def kills(work: Path, count: int) -> tuple[str, str, str]:
     """The receiver is killed at random while storescu sends; what it was told is kept must be there, and whole."""
     node, chance = Node(work / "kills"), random.Random(0)
-    acknowledged: set[str] = set()
+    acknowledged: dict[str, bytes] = {}
     interrupted = 0
     for turn in range(count):
         files = write(work / f"kill {turn}", 80, 256)
-        uids = {file: str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID) for file in files}
+        sent = {file: pydicom.dcmread(file) for file in files}
         node.start()
         sender = subprocess.Popen(node.sender(files), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         timer = threading.Timer(chance.uniform(0.1, 1.2), node.kill)
@@ -148,9 +148,10 @@ def kills(work: Path, count: int) -> tuple[str, str, str]:
             if found := re.search(r"Sending file: (.*)$", line):
                 current = Path(found[1])
             elif "Received Store Response (Success)" in line and current is not None:
-                acknowledged.add(uids[current])
+                acknowledged[str(sent[current].SOPInstanceUID)] = sent[current].PixelData
         interrupted += said.count("Received Store Response (Success)") < len(files)
-    lost = acknowledged - node.kept()
+    kept = node.kept()
+    lost = [uid for uid, pixels in acknowledged.items() if kept.get(uid) != pixels]
     told = f"{len(acknowledged)} acknowledged, {len(lost)} lost; {interrupted} of {count} kills while sending"
     return f"kill -9 of the receiver × {count}", told, "0 lost"
 

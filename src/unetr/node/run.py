@@ -40,6 +40,8 @@ class Node:
         self._settings, self._note = settings, note
         self._stop = threading.Event()
         with ExitStack() as undo:
+            undo.callback(setattr, threading, "excepthook", threading.excepthook)
+            threading.excepthook = self._ended
             self.service = undo.enter_context(Service(folder, settings.models, _options(settings), _is_wanted))
             _check_models(settings, self.service.models)
             table = ArrivingTable(self.service.store)
@@ -77,6 +79,10 @@ class Node:
     def _end(self) -> None:
         self._stop.set()
         self._thread.join()
+
+    def _ended(self, told: threading.ExceptHookArgs) -> None:
+        """A thread has ended by a defect, such as a connection's. The error's own words may name a patient."""
+        self._note(f"a thread of the node ended: {told.exc_type.__name__}")
 
     def _work(self) -> None:
         cleaned, failing = 0.0, False
