@@ -65,10 +65,12 @@ def uvicorn_config(app: ASGIApp, options: ServeOptions) -> uvicorn.Config:
 
 
 def _most_connections() -> int:
-    allowed = allow_open_files(MOST_CONNECTIONS + _AT_ONCE + _OWN_FILES)
-    most = min(MOST_CONNECTIONS, allowed - _AT_ONCE - _OWN_FILES)
+    """Each connection may have a file open as well: what it uploads or downloads."""
+    own = _AT_ONCE + _OWN_FILES
+    allowed = allow_open_files(2 * MOST_CONNECTIONS + own)
+    most = min(MOST_CONNECTIONS, (allowed - own) // 2)
     if most < _LEAST_CONNECTIONS:
-        least = _LEAST_CONNECTIONS + _AT_ONCE + _OWN_FILES
+        least = 2 * _LEAST_CONNECTIONS + own
         raise InputError(f"this process may open {allowed} files; a server needs {least}: raise the limit (ulimit -n)")
     return most
 
