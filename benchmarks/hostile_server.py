@@ -208,6 +208,8 @@ def slow(server: Server, table: Table, connections: int, hold_s: float) -> None:
     )
     # No more than the server's limit are held, whatever comes; as many again may still wait to be taken.
     table.add(f"{connections} slow connections", [open_then <= 2048 and left == 0], note)
+    counts = Counter(code for code, _ in asked)
+    others = ", ".join(f"{number} times {code}" for code, number in counts.items() if code != 200)
     table.add("/healthz meanwhile answered", [code == 200 for code, _ in asked], others)
 
 
