@@ -22,13 +22,13 @@ Save = Callable[..., Path]
 
 @pytest.fixture
 def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Exception]], None]:
-    """poison(error): reading a NIfTI file with "bad" in its name raises it."""
+    """poison(error): reading a NIfTI file whose name begins with "bad" raises it."""
     from unetr.io import formats
     from unetr.io.formats import nifti
 
     def arm(error: type[Exception]) -> None:
         def read(path: Path) -> Any:
-            if "bad" in path.name:
+            if path.name.startswith("bad"):  # a temporary name of random digits may have it within
                 raise error("a secret of the file")
             return nifti.read(path)
 
