@@ -242,3 +242,34 @@ def test_channels_of_other_studies_do_not_count_and_time_ends(door: Make) -> Non
     node.bring(make_series(VOXELS, SeriesDescription="T2", StudyInstanceUID="9.9"))
     node.intake.step()
     assert node.queue.jobs == {} and node.states() == [SeriesState.FAILED] * 2
+
+
+def test_a_job_of_the_series_alone_stands_beside_the_one_of_the_study(door: Make) -> None:
+    alone = {"name": "alone", "model": "a", "when": {"description": "T1*"}, "go_on": True}
+    node = door(alone, CHANNELS | {"name": "both", "model": "b"})
+    first, second = _study("T1", "T2")
+    node.bring(first[:5])
+    node.intake.step()
+    node.bring(second)
+    node.intake.step()
+    before = {job.spec.model: job for job in node.queue.jobs.values()}
+    assert set(before) == {"a", "b"} and node.queue.cancelled == []
+    assert before["b"].origin["supersedes"] == []
+    # A late slice makes both anew.
+    node.bring(first[5:])
+    node.intake.step()
+    assert set(node.queue.cancelled) == {job.id for job in before.values()}
+    assert len(node.queue.jobs) == 4
+
+
+def test_a_series_that_was_taken_for_all_its_doubts_keeps_no_other_back(door: Make) -> None:
+    node = door({"name": "all", "when": {"description": "odd"}}, CHANNELS, wait_s=1e-9, then="predict")
+    odd, first, second = _study("odd", "T1", "T2")
+    node.bring(odd[1:])
+    node.intake.step()
+    node.intake.step()
+    assert node.states() == [SeriesState.SUBMITTED]
+    for series in (first, second):
+        node.bring(series)
+    node.intake.step()
+    assert node.states() == [SeriesState.SUBMITTED] * 3 and len(node.queue.jobs) == 2

@@ -162,7 +162,7 @@ def test_after_a_kill_what_was_decided_is_known_and_what_came_since_is_open(tmp_
     node = Node(tmp_path)
     assert node.send(files[:4]).returncode == 0
     (row,) = node.arrivals.rows()
-    node.arrivals.decide(row.series, 4, SeriesState.SUBMITTED, jobs=["a" * 32])
+    node.arrivals.decide(row.series, 4, SeriesState.SUBMITTED, jobs={"r": "a" * 32})
     assert node.arrivals.quiet(0, 0) == []
     assert node.send(files[4:]).returncode == 0
     node.close()
@@ -170,7 +170,7 @@ def test_after_a_kill_what_was_decided_is_known_and_what_came_since_is_open(tmp_
     again = Node(tmp_path)
     try:
         (found,) = again.arrivals.quiet(0, 0)
-        assert (found.files, found.jobs) == (4, ("a" * 32,)) and len(again.kept()) == 5
+        assert (found.files, found.jobs) == (4, {"r": "a" * 32}) and len(again.kept()) == 5
         with again.store.changing() as connection:
             connection.execute("DELETE FROM arriving")
     finally:

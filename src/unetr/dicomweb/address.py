@@ -15,6 +15,10 @@ class PacsError(MachineError):
     """The PACS does not answer, or answers with an error of its own; what was asked may succeed later."""
 
 
+class BeyondLimitsError(InputError):
+    """The PACS would send more than may come; to ask again would be no better."""
+
+
 class NotInPacsError(InputError):
     """The PACS has no such study, series or instance."""
 

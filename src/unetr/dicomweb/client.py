@@ -16,9 +16,8 @@ import httpx
 
 from unetr.core.files.atomic import machine_error
 from unetr.core.text.reading import decode_text, parse_json
-from unetr.dicomweb.address import NotInPacsError, PacsError, is_uid, pacs_place
+from unetr.dicomweb.address import BeyondLimitsError, NotInPacsError, PacsError, is_uid, pacs_place
 from unetr.dicomweb.parts import boundary_of, parts
-from unetr.errors import InputError
 
 _AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _MOST_ANSWER_BYTES = 64_000_000
@@ -41,7 +40,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchLimits:
-    """What one series may take. Beyond it, fetching ends with InputError and leaves nothing."""
+    """What one series may take. Beyond it, fetching ends with BeyondLimitsError and leaves nothing."""
 
     most_bytes: int = 4_000_000_000
     most_files: int = 20_000
@@ -109,8 +108,8 @@ class DicomWeb:
     def fetch(self, study: str, series: str, into: Path, limits: FetchLimits = _LIMITS) -> list[Fetched]:
         """WADO-RS: the instances of a series as they are stored, in the folder `into` as 00001.dcm and so on.
 
-        Each is flushed to the disk. Raises PacsError, NotInPacsError, and InputError beyond the limits; then none of
-        the files is left.
+        Each is flushed to the disk. Raises PacsError, NotInPacsError, BeyondLimitsError, and InputError for an answer
+        that is cut off or is none; then none of the files is left.
         """
         if not (is_uid(study) and is_uid(series)):
             raise NotInPacsError("there is no such series; expected its UIDs")
@@ -120,7 +119,9 @@ class DicomWeb:
                 boundary = boundary_of(answer.headers.get("content-type", ""))
                 for body in parts(_bounded(answer.iter_bytes(), limits.most_bytes), boundary):
                     if len(fetched) >= limits.most_files:
-                        raise InputError(f"the series has more than {limits.most_files} instances, which is the most")
+                        raise BeyondLimitsError(
+                            f"the series has more than {limits.most_files} instances, which is the most"
+                        )
                     path = into / f"{len(fetched) + 1:05d}.dcm"
                     fetched.append(Fetched(path, "", 0))
                     fetched[-1] = _kept(path, body)
@@ -187,7 +188,7 @@ def _bounded(pieces: Iterable[bytes], most: int) -> Iterator[bytes]:
     for piece in pieces:
         size += len(piece)
         if size > most:
-            raise InputError(f"the PACS answers with more than {most} bytes, which is the most")
+            raise BeyondLimitsError(f"the PACS answers with more than {most} bytes, which is the most")
         yield piece
 
 

@@ -1,8 +1,8 @@
 """From series that are quiet to jobs: which rule takes them, whether they are whole, what becomes of late slices.
 
 A series with a gap, or with fewer images than it says that there are, waits for more and in the end has failed; it
-never becomes a job. A slice that comes after the job was made makes another job, of all slices; the one before is
-cancelled where it has not ended, and the new one's origin says which one it supersedes.
+never becomes a job. A slice that comes after jobs were made makes others, of all slices; those before are cancelled
+where they have not ended, and the new one's origin says which ones it supersedes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,11 +117,11 @@ class Intake:
         if self._arrivals.is_cut_off(row.series) and row.series not in self._accepted:
             raise _IncompleteError("who sent it was cut off, or something of it was refused, and it did not come back")
         known = self._read(row.series, files, traits)
-        jobs: list[str] = []
-        held = False
+        jobs: dict[str, str] = {}
+        before, held = set(row.jobs.values()), False  # all of these were made of fewer slices
         for rule in possible:
             if rule.when is not None and mismatch(rule.when, known.traits, known.size) is None:
-                jobs.append(self._submit(rule, known.scan, rule.settings(), [row]))
+                jobs[rule.name] = self._submit(rule, known.scan, rule.settings(), row.source, before)
             elif _channels_of(rule, known):
                 held = True
             else:
@@ -162,7 +162,10 @@ class Intake:
     def _join(self, study: str) -> None:
         """Submits each rule with channels for which this study has them all."""
         rows = [one for one in self._arrivals.rows(SeriesState.HELD, SeriesState.SUBMITTED) if one.study == study]
-        known = {row.series: self._read(row.series, tuple(self._arrivals.files(row.series))) for row in rows}
+        known: dict[str, _Known] = {}
+        for row in rows:
+            with suppress(_IncompleteError):  # one that was taken for all its doubts says nothing against the others
+                known[row.series] = self._read(row.series, tuple(self._arrivals.files(row.series)))
         for rule in self._rules:
             found = _by_channel(rule, known)
             double = [name for name, series in found.items() if len(series) > 1]
@@ -179,9 +182,11 @@ class Intake:
     def _submit_joined(self, rule: Rule, rows: Sequence[SeriesRow], known: Sequence[_Known]) -> None:
         scan, _ = self._kept([file for one in known for file in one.files])
         uids = [read_head(one.files[0]).series for one in known]
-        job = self._submit(rule, scan, rule.settings(uids), rows)
+        # Jobs of other rules on the same series stand for themselves.
+        before = {row.jobs[rule.name] for row in rows if rule.name in row.jobs}
+        job = self._submit(rule, scan, rule.settings(uids), rows[0].source, before)
         for row, one in zip(rows, known, strict=True):
-            self._decide(row, len(one.files), SeriesState.SUBMITTED, jobs=[job])
+            self._decide(row, len(one.files), SeriesState.SUBMITTED, jobs={**row.jobs, rule.name: job})
 
     def _refuse_double(self, rows: Sequence[SeriesRow], rule: Rule, channel: str) -> None:
         said = f"{len(rows)} series of the study meet channel {channel} of rule {rule.name}; expected one"
@@ -189,12 +194,11 @@ class Intake:
             if row.state is SeriesState.HELD:
                 self._decide(row, row.files, SeriesState.FAILED, said)
 
-    def _submit(self, rule: Rule, scan: str, settings: Settings, rows: Sequence[SeriesRow]) -> str:
-        """The job's id. What was made of fewer slices of the same series is cancelled, unless it has ended."""
-        before = {job for row in rows for job in row.jobs}
+    def _submit(self, rule: Rule, scan: str, settings: Settings, source: str, before: Set[str]) -> str:
+        """The job's id. before: jobs of fewer slices, which are cancelled unless they have ended."""
         origin = {
             "actor": _DOOR,
-            "source": rows[0].source,
+            "source": source,
             "rule": rule.name,
             **wanted(dict.fromkeys(rule.destinations, rule.forms)),
         }
@@ -205,7 +209,12 @@ class Intake:
         return job.id
 
     def _decide(
-        self, row: SeriesRow, files: int, state: SeriesState, said: str | None = None, jobs: Sequence[str] = ()
+        self,
+        row: SeriesRow,
+        files: int,
+        state: SeriesState,
+        said: str | None = None,
+        jobs: Mapping[str, str] | None = None,
     ) -> None:
         self._arrivals.decide(row.series, files, state, said, jobs)
         self.counts[state] += 1
@@ -213,7 +222,7 @@ class Intake:
             self._known.pop(row.series, None)
         if state is not SeriesState.WAITING:
             self._accepted.discard(row.series)
-        told = f": {said}" if said else f": {', '.join(job[:8] for job in jobs)}" if jobs else ""
+        told = f": {said}" if said else f": {', '.join(job[:8] for job in jobs.values())}" if jobs else ""
         self._note(f"series {row.series[:8]}, {files} files, {state}{told}")
 
     def _give_up(self, row: SeriesRow) -> None:

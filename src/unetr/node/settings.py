@@ -49,8 +49,9 @@ class Listen(Record):
 
     title: its AE title, by which it must be called. port: 0 takes a free one. callers: AE titles that may send; none
     is all of them. addresses: IP addresses or networks that may connect; none is all of them. insecure: another
-    address than the loopback's may do without TLS. associations, connections: at once. pdu_bytes: the longest piece
-    that is read. silent_s: a connection without a word is closed.
+    address than the loopback's may do without TLS. associations, connections: at once; half of the connections may be
+    of one address. pdu_bytes: the longest piece that is read. silent_s: a connection without a word is closed, and one
+    whose piece is not there whole by then.
     """
 
     title: Title = "UNETR"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from tests.node.delivery.made import MadeResults, results_in, written_job
 
-from unetr.errors import InputError
+from unetr.errors import InputError, MachineError
 from unetr.io.dicom.exchange import ObjectIdentity
 from unetr.node.delivery.letters import Letters, LetterState
 from unetr.node.delivery.outbox import Outbox, OutboxOptions
 from unetr.node.delivery.sender import DeliveryError, Held
-from unetr.queue.record import JobState
+from unetr.queue.record import JobSpec, JobState
 
 
 class Clock:
@@ -144,6 +145,70 @@ def test_what_can_never_be_sent_is_told(results: MadeResults, monkeypatch: pytes
     words = {each.destination: str(each.error) for each in outbox.letters.dead()}
     assert words["pacs"] == "the scan is no DICOM"
     assert "no destination of this name" in words["archive"]
+
+
+def test_what_superseded_and_was_cancelled_supersedes_still(results: MadeResults, tmp_path: Path) -> None:
+    """Of five slices, of six and of seven: the job of six was cancelled by the one of seven before it had a result."""
+    letters, first = Letters(results.store), job_of(results)
+    letters.collect()
+    spec = JobSpec(scan="6" * 32, model="test", model_sha256="0" * 64)
+    second = results.store.submit(spec, origin={"supersedes": [first]}).id
+    results.store.cancel(second)
+    third = written_job(results, tmp_path / "more", {"archive": ("dicom-seg",)}, supersedes=second)
+    letters.collect()
+    assert [each.job for each in letters.open("archive") + letters.open("pacs")] == [third]
+
+
+def test_what_this_machine_refuses_waits_longer_each_time_and_never_long(
+    results: MadeResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: MadeResults, job: str, form: str) -> Path:
+        raise MachineError("labels.seg.dcm: cannot be read")
+
+    clock, sender = Clock(), Scripted(Held.SAME)
+    outbox = Outbox(results, {"pacs": sender, "archive": Scripted()}, OutboxOptions(), clock=clock)
+    waits = []
+    with monkeypatch.context() as patch:
+        patch.setattr(MadeResults, "result", refuse)
+        for _ in range(10):
+            assert outbox.step("pacs")
+            (letter,) = outbox.letters.open("pacs")
+            waits.append(letter.next_s - clock.now)
+            clock.now = letter.next_s
+    assert all(0.75 * most <= wait <= most for wait, most in zip(waits, [1, 2, 4, 8, 16, *[20] * 5], strict=True))
+    assert sender.sent == 0
+    assert outbox.step("pacs")
+    assert outbox.letters.counts()[LetterState.DELIVERED] == 1
+
+
+def test_a_database_that_cannot_be_written_is_tried_less_and_less(
+    results: MadeResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries, options = list[float](), OutboxOptions(poll_s=0.05, longest_here_s=0.4)
+    outbox = Outbox(results, {"pacs": Scripted()}, options)
+
+    def refuse(name: str) -> bool:
+        tries.append(time.monotonic())
+        raise MachineError("the database of jobs cannot be written")
+
+    monkeypatch.setattr(outbox, "step", refuse)
+    with outbox:
+        time.sleep(1.5)
+    assert 4 <= len(tries) <= 7  # after 0.1, 0.2, 0.4, 0.4 s and so on, and not after 0.05 s each
+
+
+def test_a_destination_that_comes_and_goes_has_its_waiting_times_anew(results: MadeResults) -> None:
+    clock = Clock()
+    sender = Scripted(*[DeliveryError("away", away=True) for _ in range(12)], Held.SAME, up=False)
+    outbox = Outbox(results, {"pacs": sender, "archive": Scripted()}, OutboxOptions(), clock=clock)
+    while len(sender.script) > 3:
+        clock.now += 30
+        outbox.step("pacs")
+    sender.up = True
+    clock.now += 30
+    assert outbox.step("pacs")
+    (letter,) = outbox.letters.open("pacs")
+    assert letter.next_s - clock.now <= 2  # it was back, and away again for a moment
 
 
 def test_a_destination_that_is_only_busy_is_not_asked_more_often(results: MadeResults) -> None:

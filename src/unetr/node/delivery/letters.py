@@ -25,6 +25,16 @@ CREATE TABLE IF NOT EXISTS deliveries (
   next_s REAL NOT NULL, sha256 TEXT, error TEXT, UNIQUE (job, destination, form)
 ) STRICT
 """
+# What jobs with a result supersede, and what that superseded in its turn, though it was cancelled and has no result.
+_PAST = """
+WITH RECURSIVE past (job) AS (
+  SELECT older.value FROM jobs, json_each(jobs.origin, '$.supersedes') AS older
+  WHERE jobs.state IN (?, ?) AND older.value != jobs.id
+  UNION
+  SELECT older.value FROM past JOIN jobs ON jobs.id = past.job, json_each(jobs.origin, '$.supersedes') AS older
+  WHERE older.value != jobs.id
+)
+"""
 
 
 class LetterState(StrEnum):
@@ -91,10 +101,9 @@ class Letters:
                         (row["id"], destination, form, now, now),
                     ).rowcount
             connection.execute(
-                f"UPDATE deliveries SET state = ? WHERE state IN {_sql(OPEN)} AND job IN (SELECT older.value FROM jobs,"
-                " json_each(jobs.origin, '$.supersedes') AS older"
-                " WHERE jobs.state IN (?, ?) AND older.value != jobs.id)",
-                (LetterState.SUPERSEDED, *FINISHED),
+                f"{_PAST} UPDATE deliveries SET state = ? WHERE state IN {_sql(OPEN)}"
+                " AND job IN (SELECT job FROM past)",
+                (*FINISHED, LetterState.SUPERSEDED),
             )
         return made
 
@@ -159,10 +168,11 @@ class Letters:
         return count
 
     def hurry(self, destination: str) -> None:
-        """What waits for this destination is due now: it is back."""
+        """What waits for this destination is due now: it is back. Its waiting times begin anew."""
         with self._store.changing() as connection:
             connection.execute(
-                f"UPDATE deliveries SET next_s = ? WHERE destination = ? AND state IN {_sql(OPEN)} AND next_s > ?",
+                "UPDATE deliveries SET next_s = ?, attempts = min(attempts, 1)"
+                f" WHERE destination = ? AND state IN {_sql(OPEN)} AND next_s > ?",
                 (self._clock(), destination, self._clock()),
             )
 

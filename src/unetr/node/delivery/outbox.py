@@ -8,6 +8,7 @@ destination that was away is looked at, and what waits for it is sent as soon as
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -51,11 +52,13 @@ class Results(Protocol):
 class OutboxOptions:
     """first_s, longest_s: the first and the longest time between two tries. give_up_s: after which a letter is dead.
 
+    longest_here_s: the longest where this machine refuses, as with a full disk: to look again costs nobody anything.
     probe_s: how often a destination that is away is looked at. poll_s: how often the database is looked at.
     """
 
     first_s: float = 1.0
     longest_s: float = 3600.0
+    longest_here_s: float = 20.0
     give_up_s: float = 24 * 3600.0
     probe_s: float = 20.0
     poll_s: float = 0.5
@@ -123,12 +126,13 @@ class Outbox:
         except InputError as error:  # the result has no such form, and never will have
             self._note_failure(letter, DeliveryError(str(error), final=True))
         except UnetrError as error:  # the machine refuses, now
-            self._note_failure(letter, DeliveryError(str(error)))
+            self._note_failure(letter, DeliveryError(str(error)), self._options.longest_here_s)
         except Exception as error:  # noqa: BLE001  # a defect must not end the thread, and its words may hold anything
             self._note_failure(letter, DeliveryError(f"sending it failed: {type(error).__name__}"))
         return True
 
     def _try(self, letter: Letter, sender: Sender) -> None:
+        self.letters.begin(letter)
         path = self._results.result(letter.job, letter.form)
         digest = file_sha256(path)
         if letter.sha256 is None:
@@ -136,7 +140,6 @@ class Outbox:
         elif letter.sha256 != digest:
             raise DeliveryError("the file of the result is not what was first sent; it was changed on disk", final=True)
         identity, content = identity_of(path), content_digest(path)
-        self.letters.begin(letter)
         # An earlier try may have got further than anybody noted.
         held = sender.held(identity, content) if letter.attempts else Held.ABSENT
         if held is Held.ABSENT:
@@ -154,14 +157,14 @@ class Outbox:
         self.letters.delivered(letter)
         self._tell(letter, "delivered" if held is Held.SAME else "delivered, by its UID alone")
 
-    def _note_failure(self, letter: Letter, error: DeliveryError) -> None:
+    def _note_failure(self, letter: Letter, error: DeliveryError, longest_s: float = math.inf) -> None:
         now, options = self._clock(), self._options
         if error.away:
             self._away[letter.destination].failed()
         if error.final or now - letter.since_s >= options.give_up_s:
             self._bury(letter, str(error))
             return
-        wait = min(options.longest_s, options.first_s * 2.0 ** min(letter.attempts, _MOST_DOUBLINGS))
+        wait = min(longest_s, options.longest_s, options.first_s * 2.0 ** min(letter.attempts, _MOST_DOUBLINGS))
         wait *= random.uniform(*_JITTER)  # noqa: S311  # no secret
         wait = max(wait, min(error.retry_after_s or 0.0, options.longest_s))
         self.letters.failed(letter, str(error), now + wait)
@@ -179,9 +182,12 @@ class Outbox:
                 self._audit.note("deliver", job=letter.job, outcome=told)
 
     def _deliver_to(self, name: str) -> None:
+        options, failures = self._options, 0
         while not self._stop.is_set():
             busy = False
-            with suppress(UnetrError):  # the database cannot be written, now: nothing was noted, so nothing is lost
-                busy = self.step(name)
+            try:
+                busy, failures = self.step(name), 0
+            except UnetrError:  # the database cannot be written, now: nothing was noted, so nothing is lost
+                failures += 1
             if not busy:
-                self._stop.wait(self._options.poll_s)
+                self._stop.wait(min(options.longest_here_s, options.poll_s * 2.0 ** min(failures, _MOST_DOUBLINGS)))

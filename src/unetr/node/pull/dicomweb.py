@@ -6,10 +6,11 @@ import datetime
 import hashlib
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from unetr.dicomweb.address import NotInPacsError
+from unetr.dicomweb.address import BeyondLimitsError, NotInPacsError, PacsError
 from unetr.dicomweb.client import MODALITY, SERIES_UID, STUDY_UID, DicomWeb, FetchLimits, value_of
 from unetr.errors import InputError, MachineError
 from unetr.node.pull.secrets import headers_of, trusted_by
@@ -31,6 +32,11 @@ class _Series:
     count: str
 
     @property
+    def expected(self) -> int:
+        """How many instances the PACS says that it has, 0 where it says nothing."""
+        return int(self.count) if self.count.isdecimal() else 0
+
+    @property
     def item(self) -> str:
         """As it is noted: a digest."""
         return hashlib.sha256(f"{self.study}\n{self.uid}".encode()).hexdigest()[:_DIGITS]
@@ -45,6 +51,7 @@ class DicomWebSource:
         self._client = DicomWeb(service.url, headers_of(service), pull.timeout_s, trusted_by(service))
         self.place = self._client.place
         self._before: dict[str, str] = {}
+        self._failed: Counter[str] = Counter()
 
     def close(self) -> None:
         """Ends its connections."""
@@ -55,19 +62,27 @@ class DicomWebSource:
 
         Raises PacsError, MachineError; what was fetched stays.
         """
-        fetched, now, failures = 0, {}, list[MachineError]()
-        for series in self._series():
-            now[series.item] = series.count
-            due = self._before.get(series.item) == series.count and self._seen.mark(series.item) != series.count
-            if due and len(failures) < _MOST_FAILURES:
-                try:
-                    fetched += self._fetch(series)
-                except MachineError as error:  # one series that cannot be fetched keeps no other back
-                    failures.append(error)
-        self._before = now
+        fetched, failures = 0, list[MachineError]()
+        found = {series.item: series for series in self._series()}
+        due = [one for one in found.values() if self._is_due(one)]
+        self._before = {item: series.count for item, series in found.items()}
+        # Those that failed before come last, so that they keep no other back.
+        for series in sorted(due, key=lambda one: self._failed[one.item]):
+            if len(failures) >= _MOST_FAILURES:  # it is away as a whole
+                break
+            try:
+                fetched += self._fetch(series)
+                del self._failed[series.item]
+            except MachineError as error:
+                self._failed[series.item] += 1
+                failures.append(error)
         if failures:
             raise failures[0]
         return fetched
+
+    def _is_due(self, series: _Series) -> bool:
+        """Whether it has not grown since the question before, and was not fetched as it stands."""
+        return self._before.get(series.item) == series.count and self._seen.mark(series.item) != series.count
 
     def sweep(self) -> int:
         """Nothing more: each question is for all series of these days."""
@@ -102,16 +117,24 @@ class DicomWebSource:
         folder, visit, whole = self._arrivals.parts / secrets.token_hex(8), object(), False
         try:
             folder.mkdir(0o700)
-            for file in self._client.fetch(series.study, series.uid, folder, self._limits):
+            files = self._client.fetch(series.study, series.uid, folder, self._limits)
+            damaged = 0
+            for file in files:
                 try:
                     self._arrivals.take(file.path, self._pull.name, visit=visit)
-                except InputError:  # one damaged object must not keep the others back
+                except InputError:  # one damaged object must not keep the others back, but the series is not whole
+                    damaged += 1
                     self._arrivals.counts["damaged"] += 1
-            whole = True
+            missing = max(0, series.expected - len(files))
+            if missing and self._failed[series.item] < _MOST_FAILURES:
+                raise PacsError(f"the PACS at {self.place} gives {len(files)} of {series.expected} instances")
+            whole = not damaged and not missing
         except NotInPacsError:
             return False
-        except (InputError, TooMuchError):  # again would be no better; what came of it is never whole
+        except (BeyondLimitsError, TooMuchError):  # again would be no better; what came of it is never whole
             self._arrivals.counts["too much"] += 1
+        except InputError as error:  # cut off on the way, or an answer of something before the PACS
+            raise PacsError(str(error)) from error
         except OSError as error:
             raise MachineError(f"what the PACS sends cannot be kept: {error.strerror or error}") from error
         finally:

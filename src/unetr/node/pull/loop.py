@@ -70,6 +70,7 @@ class PullLoop:
                 self._once()
                 if failures:
                     self._note(f"{self._pull.name}: answers again")
+                    self._swept = float("-inf")  # what it did while it was away, it may not tell
                 failures = 0
             except UnetrError as error:
                 failures = self._failed(failures, str(error))
@@ -80,12 +81,20 @@ class PullLoop:
             )
 
     def _once(self) -> None:
-        found = self._source.ask()
-        if time.monotonic() - self._swept >= self._pull.sweep_s:
-            found += self._source.sweep()
-            self._swept = time.monotonic()
-        if found:
-            self._note(f"{self._pull.name}: {found} series fetched")
+        found, failure = 0, None
+        try:
+            found = self._source.ask()
+        except UnetrError as error:  # of one series, it may be: that keeps no sweep back
+            failure = error
+        try:
+            if time.monotonic() - self._swept >= self._pull.sweep_s:
+                self._swept = time.monotonic()
+                found += self._source.sweep()
+        finally:
+            if found:
+                self._note(f"{self._pull.name}: {found} series fetched")
+        if failure is not None:
+            raise failure
 
     def _failed(self, failures: int, why: str) -> int:
         if not failures and not self._stop.is_set():

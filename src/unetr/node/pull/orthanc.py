@@ -36,9 +36,10 @@ class OrthancSource:
         self._pull, self._arrivals, self._seen = pull, arrivals, seen
         self._most_bytes = int(limits.instance_mb * 1e6)
         self._base, self.place = service.url.rstrip("/"), urlsplit(service.url).netloc
-        # Proxies of the environment are not used and redirects not followed: nobody else learns what is asked.
-        self._again: set[str] = set()
+        # Series to look at again, as they still grew or could not be fetched, and how often that has failed.
+        self._again: dict[str, int] = {}
         self._failure: MachineError | None = None
+        # Proxies of the environment are not used and redirects not followed: nobody else learns what is asked.
         self._client = httpx.Client(
             headers=headers_of(service), timeout=pull.timeout_s, trust_env=False, verify=trusted_by(service)
         )
@@ -49,7 +50,8 @@ class OrthancSource:
 
     def ask(self) -> int:
         """Fetches the series of new events; how many. Raises PacsError, MachineError; what was fetched stays."""
-        fetched, cursor = self._fetch_all(self._again), self._seen.cursor
+        self._failure = None
+        fetched, cursor = self._fetch_all(set(self._again)), self._seen.cursor
         if int(self._json("/changes?last").get("Last", 0)) < cursor:  # another database than before
             cursor = 0
         while True:
@@ -71,23 +73,27 @@ class OrthancSource:
         return fetched
 
     def _fetch_all(self, series: set[str]) -> int:
-        """One series that cannot be fetched keeps no other back; it is tried again with the next question."""
-        fetched, self._failure = 0, None
-        self._again = self._again - series
-        for one in sorted(series):
-            if self._failure is not None and len(self._again) >= _MOST_FAILURES:  # it is away as a whole
-                self._again.add(one)
+        """One series that cannot be fetched keeps no other back; it is tried again with the next question.
+
+        Those that failed before come last, so that they keep no other back, either.
+        """
+        fetched, failures = 0, 0
+        for one in sorted(series, key=lambda each: (self._again.get(each, 0), each)):
+            if failures >= _MOST_FAILURES:  # it is away as a whole
+                self._again.setdefault(one, 0)
                 continue
+            before = self._again.pop(one, 0)
             try:
                 fetched += self._fetch_if_new(one)
             except MachineError as error:
-                self._again.add(one)
-                self._failure = error
+                self._again[one] = before + 1
+                self._failure, failures = error, failures + 1
         return fetched
 
     def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def _all(self) -> Iterator[str]:
         since = 0
@@ -106,8 +112,10 @@ class OrthancSource:
         except _GoneError:
             return False
         tags = told.get("MainDicomTags", {})
-        # An event comes for one that is not stable, too; there will be another when it is, or the sweep finds it.
-        if tags.get("Modality") not in self._pull.modalities or not told.get("IsStable", True):
+        if tags.get("Modality") not in self._pull.modalities:
+            return False
+        if not told.get("IsStable", True):  # an event tells when it is, but a kill of Orthanc swallows that one
+            self._again[series] = 0
             return False
         instances = [str(one) for one in told.get("Instances", [])]
         mark = f"{len(instances)} {told.get('LastUpdate', '')}"
@@ -115,9 +123,8 @@ class OrthancSource:
             return False
         visit, whole = object(), False
         try:
-            for instance in filter(_ID.fullmatch, instances):
-                self._fetch(instance, visit)
-            whole = True
+            sound = [self._fetch(instance, visit) for instance in filter(_ID.fullmatch, instances)]
+            whole = all(sound)
         except TooMuchError:  # again would be no better; what came of it is never whole
             self._arrivals.counts["too much"] += 1
         finally:
@@ -125,19 +132,22 @@ class OrthancSource:
         self._seen.note(series, mark)
         return True
 
-    def _fetch(self, instance: str, visit: object) -> None:
+    def _fetch(self, instance: str, visit: object) -> bool:
+        """Whether it is sound, or gone meanwhile. One damaged object keeps no other back, but is missing."""
         part = self._arrivals.parts / f"{instance}.part"
         try:
             self._write(instance, part)
             self._arrivals.take(part, self._pull.name, visit=visit)
         except _GoneError:
-            return
+            return True
         except OSError as error:
             raise MachineError(f"what the PACS sends cannot be kept: {error.strerror or error}") from error
-        except InputError:  # one damaged object must not keep the others back
+        except InputError:
             self._arrivals.counts["damaged"] += 1
+            return False
         finally:
             part.unlink(missing_ok=True)
+        return True
 
     def _write(self, instance: str, part: Path) -> None:
         with self._answer(f"/instances/{instance}/file") as answer, part.open("wb") as handle:

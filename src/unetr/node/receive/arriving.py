@@ -15,7 +15,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -143,13 +143,18 @@ class Arrivals:
         return sorted(self._place(series).glob("*.dcm"))
 
     def decide(
-        self, series: str, files: int, state: SeriesState, said: str | None = None, jobs: Sequence[str] = ()
+        self,
+        series: str,
+        files: int,
+        state: SeriesState,
+        said: str | None = None,
+        jobs: Mapping[str, str] | None = None,
     ) -> SeriesRow:
-        """Notes what was made of the series' first `files` files; with more, it stays open. jobs: in place of those
-        that were noted before, if any."""
+        """Notes what was made of the series' first `files` files; with more, it stays open. jobs: by rule, in place of
+        those that were noted before; those stay where there are none."""
         with self._lock:
             live = self._series[series]
-            kept = tuple(jobs) or live.row.jobs
+            kept = dict(jobs or live.row.jobs)
             row = replace(live.row, state=state, files=files, said=said, jobs=kept, last_s=self._clock())
             self._table.put(row)
             live.row = row

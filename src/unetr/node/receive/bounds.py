@@ -1,11 +1,13 @@
 """What one connection may make this machine hold: the longest piece, the largest object, the room on the disk.
 
-pynetdicom has no such limits: it reads pieces of any length that a header claims, and a disk that is full ends its
-thread. So the two calls in which that happens are watched over, for each association by itself.
+pynetdicom has no such limits: it reads pieces of any length that a header claims, for as long as now and then a byte
+comes, and a disk that is full ends its thread. So the two calls in which that happens are watched over, for each
+association by itself.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,15 +18,18 @@ _HEADERS = 64
 _ATTRIBUTE = "unetr_bounds"
 _INVALID_PIECE = "Evt19"
 _IS_COMMAND = 1
+_AT_ONCE = 4096
+_LEAST_S = 0.001
 
 
 class Bounds:
-    """Those of one association. most_piece, most_object: bytes. refused: whether an object of it was."""
+    """Those of one association. most_piece, most_object: bytes. first_s: in which it has to ask for an association;
+    piece_s: in which each piece has to come whole, however slowly. refused: whether an object of it was."""
 
-    def __init__(self, association: Any, most_piece: int, most_object: int) -> None:
+    def __init__(self, association: Any, most_piece: int, most_object: int, first_s: float, piece_s: float) -> None:
         self._association, self._most_piece, self._most_object = association, most_piece, most_object
+        self._first_end, self._piece_s = time.monotonic() + first_s, piece_s
         self._read, self._no_room, self.refused = 0, False, False
-        self._recv: Callable[[int], bytearray] = association.dul.socket.recv
         self._receive: Callable[[Any], None] = association.dimse.receive_primitive
         association.dul.socket.recv = self.recv
         association.dimse.receive_primitive = self.receive
@@ -39,7 +44,18 @@ class Bounds:
         self._read += count
         if count > self._most_piece + _HEADERS or self._read > self._most_object:
             raise OSError("more than the settings allow")
-        return self._recv(count)
+        end = time.monotonic() + self._piece_s if self._association.is_established else self._first_end
+        socket = self._association.dul.socket.socket
+        found = bytearray()
+        try:
+            while len(found) < count:
+                socket.settimeout(max(_LEAST_S, end - time.monotonic()))
+                if time.monotonic() > end or not (more := socket.recv(min(_AT_ONCE, count - len(found)))):
+                    break
+                found += more
+        finally:
+            socket.settimeout(self._piece_s)
+        return found
 
     def receive(self, primitive: Any) -> None:
         """As DIMSE's. Where the disk is full, the rest of the object goes nowhere, so that its sender can be told."""
@@ -69,9 +85,9 @@ class Bounds:
                 Path(held.name).unlink()
 
 
-def bound(association: Any, most_piece: int, most_object: int) -> None:
-    """Watches over an association, before its first byte is read."""
-    setattr(association, _ATTRIBUTE, Bounds(association, most_piece, most_object))
+def bound(association: Any, most_piece: int, most_object: int, first_s: float, piece_s: float) -> None:
+    """Watches over an association, before its first byte is read. See Bounds."""
+    setattr(association, _ATTRIBUTE, Bounds(association, most_piece, most_object, first_s, piece_s))
 
 
 def bounds_of(association: Any) -> Bounds:

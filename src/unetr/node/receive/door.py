@@ -48,11 +48,13 @@ class Door(ThreadedAssociationServer):
         return accepted, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether this address may connect, and not too many are connected."""
+        """Whether this address may connect, and not too many are connected, of which half may be of one address."""
         if self._networks and not any(ipaddress.ip_address(client_address[0]) in one for one in self._networks):
             self._counts["address"] += 1
             return False
-        if len(self.active_associations) >= self._most:
+        there = self.active_associations
+        of_this = sum(one.requestor.address == client_address[0] for one in there)
+        if len(there) >= self._most or of_this >= max(1, self._most // 2):
             self._counts["connections"] += 1
             return False
         return True

@@ -100,7 +100,8 @@ class Receiver:
 
     def _opened(self, event: Event) -> None:
         """Bounds what this connection may make us hold, before its first byte is read."""
-        bound(event.assoc, self._listen.pdu_bytes, int(self._limits.instance_mb * 1e6))
+        most, silent_s = int(self._limits.instance_mb * 1e6), self._listen.silent_s
+        bound(event.assoc, self._listen.pdu_bytes, most, min(silent_s, _FIRST_WORD_S), silent_s)
 
     def _stored(self, event: Event) -> int:
         """The status that the sender is told."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from unetr.queue.store import JobStore
@@ -12,7 +13,7 @@ from unetr.queue.store import JobStore
 _TABLE = """
 CREATE TABLE IF NOT EXISTS arriving (
   series TEXT PRIMARY KEY, study TEXT NOT NULL, source TEXT NOT NULL, state TEXT NOT NULL, files INTEGER NOT NULL,
-  first_s REAL NOT NULL, last_s REAL NOT NULL, jobs TEXT NOT NULL DEFAULT '[]', said TEXT,
+  first_s REAL NOT NULL, last_s REAL NOT NULL, jobs TEXT NOT NULL DEFAULT '{}', said TEXT,
   whole INTEGER NOT NULL DEFAULT 0
 ) STRICT
 """
@@ -36,9 +37,9 @@ class SeriesState(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesRow:
     """A series. series, study: digests of their UIDs. source: who brought it first. files: how many it had when its
-    state was decided, -1 where that counts no more. first_s, last_s: when files came. jobs: those made of it, the
-    newest last. said: why it waits or has failed, without what could name somebody. whole: who brought its last files
-    has ended as meant, and none of them was refused."""
+    state was decided, -1 where that counts no more. first_s, last_s: when files came. jobs: the newest made of it, by
+    rule. said: why it waits or has failed, without what could name somebody. whole: who brought its last files has
+    ended as meant, and none of them was refused."""
 
     series: str
     study: str
@@ -47,7 +48,7 @@ class SeriesRow:
     files: int = 0
     first_s: float
     last_s: float
-    jobs: tuple[str, ...] = ()
+    jobs: Mapping[str, str] = field(default_factory=dict)
     said: str | None = None
     whole: bool = False
 
@@ -72,7 +73,7 @@ class ArrivingTable:
                 "INSERT OR REPLACE INTO arriving VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(row.series, row.study, row.source, row.state, row.files, row.first_s, row.last_s),
-                    *(json.dumps(row.jobs), row.said, row.whole),
+                    *(json.dumps(dict(row.jobs)), row.said, row.whole),
                 ),
             )
 
@@ -91,7 +92,7 @@ def _row(row: sqlite3.Row) -> SeriesRow:
         files=row["files"],
         first_s=row["first_s"],
         last_s=row["last_s"],
-        jobs=tuple(json.loads(row["jobs"])),
+        jobs=json.loads(row["jobs"]),
         said=row["said"],
         whole=bool(row["whole"]),
     )

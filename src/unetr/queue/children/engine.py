@@ -15,9 +15,9 @@ from unetr.queue.files.offered import OfferedModel
 from unetr.queue.record import JobError, JobRecord, ResultFile
 
 # With nothing to do, for leases that a full disk kept from being given back.
-_IDLE_S = 60.0
+_IDLE_S = 10.0
 # After an engine that could not be started, or a database that could not be written; doubles up to the last.
-_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 # A limit that the child reckons with itself is exceeded by this before it is ended.
 _BEYOND = 1.1
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from unetr.errors import InputError, MachineError
 
 _BUSY_MS = 10_000
+# Of all tables in the file, a node's as well. To be raised with every change of one of them.
+LAYOUT = 1
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS scans (
@@ -42,9 +44,22 @@ class Database:
             self._connection.row_factory = sqlite3.Row
             for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {_BUSY_MS}"):
                 self._connection.execute(f"PRAGMA {pragma}")
-            self._connection.executescript(_TABLES)
+            self._lay_out(path)
         except sqlite3.Error as error:
             raise MachineError(f"{path}: cannot be opened as the database of jobs: {error}") from error
+
+    def _lay_out(self, path: Path) -> None:
+        """Makes the tables of a new file. Raises InputError for a file of another layout, which it leaves as it is."""
+        with self.changing() as connection:
+            found = connection.execute("PRAGMA user_version").fetchone()[0]
+            if found != LAYOUT and connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+                raise InputError(
+                    f"{path}: was written by {'a newer' if found > LAYOUT else 'an older'} version of unetr "
+                    f"(layout {found}); expected layout {LAYOUT}: use that version, or another folder"
+                )
+            for statement in _TABLES.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {LAYOUT}")
 
     def close(self) -> None:
         """Ends the connection."""

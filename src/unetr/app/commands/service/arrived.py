@@ -33,7 +33,7 @@ def show_arrived(place: Path) -> None:
             row.source,
             row.state,
             str(row.files),
-            ", ".join(row.jobs) or row.said or "-",
+            ", ".join(row.jobs.values()) or row.said or "-",
         )
         for row in found
     ]
