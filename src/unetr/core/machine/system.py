@@ -6,6 +6,7 @@ The rest of the package is the same on Linux, macOS and Windows, and uses nothin
 from __future__ import annotations
 
 import os
+import select
 import signal
 import stat
 import sys
@@ -146,6 +147,15 @@ def flush_to_disk(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def has_unread(handle: int) -> bool:
+    """Whether bytes have come to a socket that nobody has read yet. Windows is not asked: it says no."""
+    if sys.platform == "win32":
+        return False
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024

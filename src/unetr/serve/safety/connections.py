@@ -9,13 +9,14 @@ out.
 from __future__ import annotations
 
 import asyncio
-import select
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
+
+from unetr.core.machine.system import has_unread
 
 # Seconds from the connection, or the end of the last answer, to the end of a request's head.
 HEAD_S = 20.0
@@ -175,11 +176,7 @@ class SteadyProtocol(H11Protocol):
 
     def _has_unread(self) -> bool:
         """Whether more of the request has come already, and only this process has not read it yet."""
-        if not hasattr(select, "poll"):  # Windows
-            return False
-        poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        return has_unread(self.transport.get_extra_info("socket").fileno())
 
     def _look(self, now: float) -> None:
         """Notes what the connection waits for, and since when. What waits for this server is no fault of the client."""
