@@ -60,7 +60,8 @@ class Queue:
         job = JobRecord(id=spec.id, spec=spec, state=JobState.READY, created_s=0, updated_s=0, origin=origin or {})
         return self.jobs.setdefault(job.id, job)
 
-    def cancel(self, job: str) -> JobRecord:
+    def cancel(self, job: str, actor: str = "") -> JobRecord:
+        assert actor == "node"
         self.cancelled.append(job)
         return self.jobs[job]
 

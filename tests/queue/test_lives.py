@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +18,16 @@ import pytest
 from tests.queue.conftest import MODEL, SCAN, ended, kept, until
 from tests.systems import POSIX
 
+from unetr.core.machine.child import python_module, start_talking
+from unetr.errors import MachineError
 from unetr.queue import store
-from unetr.queue.children import child
+from unetr.queue.children import child, reader
 from unetr.queue.record import JobState, Settings
 from unetr.queue.service import Service, ServiceOptions
+from unetr.queue.store import JobStore
 from unetr.queue.tasks.reading import Source
 
-pytestmark = pytest.mark.skipif(not POSIX, reason="needs POSIX signals")
+pytestmark = POSIX
 QUICK = ServiceOptions(cancel_s=1.0, lease_s=3.0)
 
 
@@ -95,10 +100,11 @@ def test_a_job_outlives_its_engine_until_its_attempts_are_used_up(
     monkeypatch.setattr(store, "MOST_ATTEMPTS", 2)
     small = service.submit(kept(service, [SCAN]).id, MODEL)
     job = running(service, slow_scan)
-    for attempt in (1, 2):
+    for attempt, end in ((1, signal.SIGSTOP), (2, signal.SIGKILL)):
         until(lambda: (found := service.progress(job)) is not None and found.done > 0)
         assert service.store.job(job).attempts == attempt
-        os.kill(service.engine_pid, signal.SIGKILL)
+        monkeypatch.setattr(child, "_SILENT_S", 2.0 if end == signal.SIGSTOP else 60.0)
+        os.kill(service.engine_pid, end)  # one that is stopped gives no sign of life
         until(lambda: service.progress(job) is None)
     failed = service.store.job(job)
     assert failed.state == JobState.FAILED and failed.error is not None
@@ -106,15 +112,6 @@ def test_a_job_outlives_its_engine_until_its_attempts_are_used_up(
     assert ended(service, small).attempts == 1
     states = [event.state for event in service.store.events(job)]
     assert states.count(JobState.RUNNING) == 2 and states[-1] == JobState.FAILED
-
-
-def test_an_engine_that_gives_no_sign_of_life_is_replaced(
-    service: Service, slow_scan: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = running(service, slow_scan)
-    monkeypatch.setattr(child, "_SILENT_S", 2.0)
-    os.kill(service.engine_pid, signal.SIGSTOP)
-    until(lambda: service.store.job(job).attempts == 2, 20)
 
 
 def test_a_reader_that_dies_takes_one_description_with_it(service: Service, tmp_path: Path) -> None:
@@ -163,8 +160,64 @@ def test_a_killed_server_leaves_no_process_and_no_job_behind(tmp_path: Path, slo
     with Service(tmp_path / "q", [MODEL]) as service:
         until(lambda: service.progress(job) is not None)
         assert service.store.job(job).attempts == 2
-    with Service(tmp_path / "q", [MODEL]) as service:  # a service that is closed gives its job back, as no attempt
-        until(lambda: service.progress(job) is not None)
-        assert service.store.job(job).attempts == 2
-        service.cancel(job)
-        until(lambda: service.store.job(job).state == JobState.CANCELLED)
+    store = JobStore(service.folder.database)  # a service that is closed gives its job back, as no attempt
+    assert (store.job(job).state, store.job(job).attempts) == (JobState.READY, 1)
+    store.close()
+
+
+def test_a_child_ends_with_its_parent_also_in_the_middle_of_a_line() -> None:
+    talking = start_talking(python_module(child.MODULE))
+    assert talking.stdin is not None
+    talking.stdin.write(b'{"number": 1, "task"')
+    talking.stdin.close()
+    try:
+        talking.wait(20)
+    finally:
+        talking.kill()
+
+
+def test_a_machine_that_starts_no_process_now_does_so_later(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "scan.nii"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)), other)
+    with monkeypatch.context() as patch:
+
+        def none(*_: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        patch.setattr(child, "start_talking", none)
+        for pid in (service.engine_pid, service.reader_pid):
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: not service.health().engine)
+        with pytest.raises(MachineError, match="Too many open files"):
+            service.describe(kept(service, [other]).id)
+        job = service.submit(kept(service, [SCAN]).id, MODEL)  # its scan's facts are known
+        until(lambda: service.health().last_error == "MachineError")
+    assert ended(service, job).state == JobState.WRITTEN
+
+
+def test_whoever_asks_while_another_scan_is_read_is_told_so(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, other = kept(service, [SCAN]), tmp_path / "scan.nii"
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 5, 6), np.int16), np.eye(4)), other)
+    scan = kept(service, [other])
+    made = service.view(known.id)
+    monkeypatch.setattr(reader, "_PATIENCE_S", 0.2)
+    os.kill(service.reader_pid, signal.SIGSTOP)
+    slow = threading.Thread(target=lambda: service.view(scan.id))
+    slow.start()
+    try:
+        until(lambda: service._forms._making.locked() and service._reader._turn.locked())
+        for asks in (service.describe, service.view):
+            with pytest.raises(reader.ReaderBusyError, match="another scan is being read still; try again"):
+                asks(scan.id)
+        assert service.view(known.id) == made, "what is there already waits for nobody"
+        job = service.submit(scan.id, MODEL)
+        time.sleep(0.5)
+        assert service.store.job(job.id).state == JobState.RECEIVED, "a job waits for its turn"
+    finally:
+        os.kill(service.reader_pid, signal.SIGCONT)
+        slow.join(30)
+    assert ended(service, job).error is None or service.store.job(job.id).error.kind == "InputError"

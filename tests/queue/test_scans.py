@@ -152,6 +152,29 @@ def test_a_correction_is_checked_and_numbered(service: Service, dicom: list[Path
         service.correction(job.id, 3, "labels")
 
 
+def test_a_list_of_series_has_all_of_them_and_none_of_their_names(service: Service, tmp_path: Path) -> None:
+    uids = ["1.2.840.1", "1.2.840.2", "1.2.840.3"]
+    described = {"CT": f'{NAME}") (CT "', "MR": f"a ({NAME}", "": NAME}
+    for uid, (modality, words) in zip(uids, described.items(), strict=True):
+        tags = {"SeriesInstanceUID": uid, "SeriesDescription": words, "Modality": modality}
+        maker.write_series(tmp_path / uid, VOXELS[:8, :8, :6], **tags)
+    scan = kept(service, sorted(path for path in tmp_path.rglob("*.dcm")))
+    with pytest.raises(InputError) as asked:
+        service.view(scan.id)
+    assert NAME not in str(asked.value)
+    assert all(f"{uid} ({name}), 6 slices" in str(asked.value) for uid, name in zip(uids, described, strict=True))
+
+
+def test_a_scan_that_is_being_removed_is_kept_whole_when_it_comes_again(service: Service, tmp_path: Path) -> None:
+    path = volume(tmp_path, ".nii")
+    scan = kept(service, [path])
+    service.folder.view(scan.id).touch()
+    (service.folder.source(scan.id) / "scan.nii").unlink()  # and then there was a power cut
+    again = kept(service, [path])
+    assert again.id == scan.id
+    assert (service.folder.source(scan.id) / "scan.nii").read_bytes() == path.read_bytes()
+
+
 def test_no_name_is_outside_of_dicom(service: Service, dicom: list[Path], archive: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_bytes(archive.read_bytes().replace(b"Erika", b"Erikb", 1))

@@ -139,7 +139,10 @@ class StoreMachine(RuleBasedStateMachine):
             self.time_out()
         else:
             self.store.give_back(spec(number).id, owner)
-            self.became(number, S.READY, owner="", attempts=known.attempts - 1, cancelling=False)
+            if known.cancelling:
+                self.became(number, S.CANCELLED, owner="", cancelling=False)
+            else:
+                self.became(number, S.READY, owner="", attempts=known.attempts - 1)
 
     @rule(number=JOBS)
     def cancel(self, number: int) -> None:
@@ -257,6 +260,28 @@ def test_who_listens_hears_after_the_commit_and_never_of_what_was_undone(tmp_pat
         store.make_ready(job.id)
         assert len(seen) == 1
     assert seen[1:] == [(job.id, S.READY)]
+    store.close()
+
+
+def test_the_same_work_for_two_goes_to_the_places_of_both(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs")
+    first = store.submit(spec(1), origin={"actor": "a", "deliver": {"x": ["dicom-seg"], "y": ["rtstruct"]}})
+    both = {"actor": "a", "rule": "b", "deliver": {"x": ["dicom-seg", "capture"], "y": ["rtstruct"], "z": ["capture"]}}
+    again = store.submit(
+        spec(1), origin={"actor": "b", "rule": "b", "deliver": {"x": ["capture", "dicom-seg"], "z": ["capture"]}}
+    )
+    assert (again.id, again.origin) == (first.id, both) and store.job(first.id).origin == both
+    assert store.submit(spec(1)).origin == both
+    store.close()
+
+
+def test_a_stop_that_was_asked_for_outlasts_the_end_of_the_server(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs")
+    job = store.submit(spec(1), state=S.READY).id
+    store.claim("a", 60)
+    assert store.cancel(job).cancelling
+    store.give_back(job, "a")
+    assert store.job(job).state == S.CANCELLED
     store.close()
 
 

@@ -18,6 +18,7 @@ from tests.queue.conftest import MODEL, SCAN, ended, kept, until
 from unetr.errors import InputError, MachineError, UnetrError
 from unetr.queue.children import orders
 from unetr.queue.files.audit import Audit
+from unetr.queue.files.removal import remove_unknown
 from unetr.queue.record import JobRecord, JobState, Settings
 from unetr.queue.service import QueueFullError, Service, ServiceOptions
 
@@ -45,9 +46,14 @@ def test_after_its_time_no_file_is_left(tmp_path: Path) -> None:
         for gone in (service.store.job, lambda _: service.store.scan(scan.id)):
             with pytest.raises(InputError, match="no such"):
                 gone(job.id)
+        service.options = replace(service.options, retention_s=3600.0)
         service.new_incoming()
-        (service.folder.path / "scans" / ("f" * 32)).mkdir()
-    with Service(tmp_path / "q", [MODEL]) as service:
+        late = service.folder.view("f" * 32)
+        late.parent.mkdir()
+        late.touch()
+        service.remove_old()
+        assert left(service) != [] and not late.parent.exists(), "nobody knows the scan any more that it is a view of"
+        remove_unknown(service.folder, service.store)
         assert left(service) == [], "what was never acknowledged is removed at the start"
         with pytest.raises(InputError, match="another process"), Service(tmp_path / "q", [MODEL]):
             pass
@@ -162,6 +168,26 @@ def test_waiting_takes_no_processor(service: Service) -> None:
     seen = service.wait(job.id, 0, 0.1)
     assert service.wait(job.id, seen, 1.0) == seen
     assert sum(os.times()[:2]) - before < 0.3
+
+
+def test_the_log_of_actions_names_who_asks_now(service: Service) -> None:
+    scan, before = kept(service, [SCAN]), service.folder.audit.stat().st_size
+    settings = Settings(strict=True, tta=True)
+    job = ended(service, service.submit(scan.id, MODEL, settings, {"actor": "ward"}))
+    service.submit(scan.id, MODEL, settings, {"actor": "office"})
+    service.cancel(job.id, "night shift")
+    labels = service.new_incoming() / "labels"
+    labels.write_bytes(service.result(job.id, "labels").read_bytes())
+    service.correct(job.id, labels, actor="reader 2")
+    lines = service.folder.audit.read_bytes()[before:].splitlines()
+    told = [(one["action"], one.get("actor")) for one in map(json.loads, lines) if one.get("job") == job.id]
+    asked = [("submit", "ward"), ("submit", "office"), ("cancel", "night shift"), ("correct", "reader 2")]
+    assert sorted(told, key=str) == sorted([*asked, ("run", None)], key=str)
+    wrong = service.new_incoming() / "labels"
+    wrong.write_bytes(SCAN.read_bytes())
+    with pytest.raises(InputError):
+        service.correct(job.id, wrong)
+    assert not wrong.parent.exists(), "what is refused is taken away as well"
 
 
 def test_the_log_of_actions_is_set_aside_when_it_has_grown(tmp_path: Path) -> None:

@@ -1,20 +1,32 @@
 """What the tools answer: plain data, from which the protocol's schemas are made.
 
-Answers hold what a person sees at the command line. Of DICOM headers, only what tells how a series lies and is read.
+Answers hold what a person sees at the command line. Of DICOM headers, only what tells how a series lies and is read:
+not what a series is called, which may be a patient's name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unetr.core.text.records import Record
 from unetr.errors import InputError
+from unetr.queue.tasks.words import Plain
 
 if TYPE_CHECKING:
     from unetr.jobs.models.describe import ModelFacts
     from unetr.jobs.predict.report import CaseRecord
+
+
+# Of no files: paths stay, as a person has named the folders.
+_PLAIN = Plain(())
+
+
+def undescribed_errors() -> AbstractContextManager[None]:
+    """Errors from within do not tell what a series is called."""
+    return _PLAIN.errors()
 
 
 class ModelAnswer(Record):
@@ -113,14 +125,14 @@ def scan_answer(path: Path) -> ScanAnswer:
                 slices=each.slices,
                 shape=each.shape,
                 spacing_mm=each.spacing_mm,
-                remarks=each.remarks,
+                remarks=_PLAIN.texts(each.remarks),
             )
             for each in facts.series
         ]
         return ScanAnswer(kind="dicom", series=series)
     if isinstance(facts, FolderFacts):
         found = [str(first.relative_to(path)) for _, first in facts.scans]
-        return ScanAnswer(kind="folder", scans=found, problems=list(facts.problems.values()))
+        return ScanAnswer(kind="folder", scans=found, problems=_PLAIN.texts(list(facts.problems.values())))
     if not isinstance(facts, ScanFacts):
         raise InputError(f"{path}: is no scan; expected a scan, DICOM, or a folder of these")
     return ScanAnswer(
@@ -132,7 +144,7 @@ def scan_answer(path: Path) -> ScanAnswer:
         type=facts.type,
         minimum=facts.minimum,
         maximum=facts.maximum,
-        notes=facts.notes,
+        notes=_PLAIN.texts(facts.notes),
         label_names={name: value for value, name in facts.label_names.items()},
     )
 
@@ -141,8 +153,8 @@ def verdict_answer(record: CaseRecord, unchanged: bool) -> VerdictAnswer:
     """Of a finished case. unchanged: whether its result has the bytes that were written."""
     return VerdictAnswer(
         state=record.verdict or "unknown",
-        warnings=record.warnings,
-        notes=record.notes,
+        warnings=_PLAIN.texts(record.warnings),
+        notes=_PLAIN.texts(record.notes),
         confidence=record.confidence,
         unchanged=unchanged,
     )

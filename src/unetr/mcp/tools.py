@@ -18,6 +18,7 @@ from unetr.mcp.answers import (
     VolumesAnswer,
     model_answer,
     scan_answer,
+    undescribed_errors,
     verdict_answer,
 )
 from unetr.mcp.folders import Folders, plain_name
@@ -69,7 +70,8 @@ class Tools:
             self._folders.check_below(found)
         if not (found.is_dir() or is_scan(found) or is_dicom(found)):
             raise InputError(f"{path}: is no scan; expected a scan, DICOM, or a folder of these")
-        return scan_answer(found)
+        with undescribed_errors():
+            return scan_answer(found)
 
     def segment(self, ask: Ask, observer: PredictObserver) -> SegmentAnswer:
         """Segments one scan into the folder for results. Raises InputError, MachineError, StoppedError."""
@@ -80,20 +82,22 @@ class Tools:
         known_result_format(ask.format)
         ending = RESULT_FORMATS[ask.format].ending or ".nii.gz"
         scan = self._folders.find(ask.scan)
-        target = self._target(ask, scan, ending)
+        self._target(ask, scan, ending)  # before the model is opened, which takes longer
         segmenter = self._segmenter(ask.model)
-        self._check_one(scan, ask, segmenter)
-        request = PredictRequest(
-            scans=scan,
-            out=target,
-            format=ask.format,
-            report=target.with_name(target.name.removesuffix(ending) + _REPORT),
-            series=ask.series,
-            strict=ask.strict,
-            assume_affine=ask.assume_affine,
-        )
-        with self._alone, _without_report_of_nothing(request):
-            outcome = predict_scans(segmenter, request, observer)
+        with undescribed_errors(), self._alone:
+            self._check_one(scan, ask, segmenter)
+            target = self._target(ask, scan, ending)  # what was free may have been taken while another one segmented
+            request = PredictRequest(
+                scans=scan,
+                out=target,
+                format=ask.format,
+                report=_report_of(target, ending),
+                series=ask.series,
+                strict=ask.strict,
+                assume_affine=ask.assume_affine,
+            )
+            with _without_report_of_nothing(request):
+                outcome = predict_scans(segmenter, request, observer)
         record = next(iter(outcome.finished.values()))
         return SegmentAnswer(
             result=str(target), model=ask.model, volumes_ml=record.volumes_ml, verdict=verdict_answer(record, True)
@@ -140,21 +144,24 @@ class Tools:
             self._folders.find(str(path))
 
     def _target(self, ask: Ask, scan: Path, ending: str) -> Path:
-        """The file of the result, which is not there yet. Raises InputError."""
+        """The file of the result, of which neither it nor a report is there yet. Raises InputError."""
         if ask.name:
-            return self._new(self._folders.result(ask.name), ending, ask.name)
+            target = self._result(ask.name, ending)
+            if not _is_free(target, ending):
+                raise InputError(
+                    f"{ask.name}: there is a result of this name; give another, or none for one that is free"
+                )
+            return target
         stem = plain_name(Path(_stem(scan)))
         for number in range(1, _MOST_TRIED):
-            target = self._folders.result(stem if number == 1 else f"{stem}-{number}")
-            if not target.with_name(target.name + ending).exists():
-                return target.with_name(target.name + ending)
+            target = self._result(stem if number == 1 else f"{stem}-{number}", ending)
+            if _is_free(target, ending):
+                return target
         raise InputError(f"{stem}: there are {_MOST_TRIED} results of this name; give another")
 
-    def _new(self, target: Path, ending: str, name: str) -> Path:
-        path = target.with_name(target.name + ending)
-        if path.exists():
-            raise InputError(f"{name}: there is a result of this name; give another, or none for one that is free")
-        return path
+    def _result(self, name: str, ending: str) -> Path:
+        target = self._folders.result(name)
+        return target.with_name(target.name + ending)
 
     def _record(self, path: Path) -> tuple[CaseRecord | None, bool]:
         """What was noted when a result was written, and whether its bytes are still the same."""
@@ -164,7 +171,7 @@ class Tools:
 
         endings = [form.ending or ".nii.gz" for form in RESULT_FORMATS.values()]
         ending = next((end for end in endings if path.name.endswith(end)), None)
-        report = None if ending is None else path.with_name(path.name.removesuffix(ending) + _REPORT)
+        report = None if ending is None else _report_of(path, ending)
         if report is None or not report.is_file() or report.is_symlink():
             return None, False
         noted = read_report(report)
@@ -173,6 +180,15 @@ class Tools:
                 if output.file == path.name:
                     return record, output.sha256 == file_sha256(path)
         return None, False
+
+
+def _report_of(result: Path, ending: str) -> Path:
+    return result.with_name(result.name.removesuffix(ending) + _REPORT)
+
+
+def _is_free(result: Path, ending: str) -> bool:
+    """Whether a result may have this name: results of two formats would share one report."""
+    return not (result.exists() or _report_of(result, ending).exists())
 
 
 @contextmanager

@@ -50,8 +50,8 @@ class Jobs(Protocol):
     ) -> JobRecord:
         """The job that does what is asked for."""
 
-    def cancel(self, job_id: str) -> JobRecord:
-        """Ends a job that has not ended."""
+    def cancel(self, job_id: str, actor: str = ...) -> JobRecord:
+        """Ends a job that has not ended. actor: who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class Intake:
         job = self._jobs.submit(scan, rule.model, settings, origin | {"supersedes": sorted(before)})
         for other in before - {job.id}:
             with suppress(InputError):
-                self._jobs.cancel(other)
+                self._jobs.cancel(other, _DOOR)
         return job.id
 
     def _decide(

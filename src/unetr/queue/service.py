@@ -158,8 +158,8 @@ class Service:
     ) -> JobRecord:
         """The job that does what is asked for, one that is there already or a new one.
 
-        origin: see JobRecord; its "actor" is named in the audit log. Raises QueueFullError, InputError for an unknown
-        scan or model and for settings that cannot work on the scan.
+        origin: see JobRecord; its "actor" is who asks now. Raises QueueFullError, InputError for an unknown scan or
+        model and for settings that cannot work on the scan.
         """
         offered = self._orders.model(model)
         forms = tuple(sorted({known_form(form) for form in settings.forms if form != _OF_VOLUMES}))
@@ -171,7 +171,7 @@ class Service:
             spec = JobSpec(scan=scan.id, model=model, model_sha256=offered.sha256, settings=settings)
             state = JobState.READY if scan.facts else JobState.RECEIVED
             job = self.store.submit(spec, state=state, origin=origin, most_waiting=self.options.most_waiting)
-        self._note("submit", job)
+        self._note("submit", job, str((origin or {}).get("actor", "")))
         return job
 
     def progress(self, job_id: str) -> Progress | None:
@@ -185,11 +185,11 @@ class Service:
         """
         return self._changes.wait(job_id, seen, timeout_s)
 
-    def cancel(self, job_id: str) -> JobRecord:
-        """One that waits is cancelled at once, one that runs as soon as its engine has stopped."""
+    def cancel(self, job_id: str, actor: str = "") -> JobRecord:
+        """One that waits is cancelled at once, one that runs as soon as its engine has stopped. actor: who asks."""
         job = self.store.cancel(job_id)
         self._engine.stop(job_id)
-        self._note("cancel", job)
+        self._note("cancel", job, actor)
         return job
 
     def result(self, job_id: str, form: str) -> Path:
@@ -201,15 +201,16 @@ class Service:
         """
         return self._forms.result(self.store.job(job_id), form)
 
-    def correct(self, job_id: str, labels: Path, meant: Sequence[int] = ()) -> int:
+    def correct(self, job_id: str, labels: Path, meant: Sequence[int] = (), actor: str = "") -> int:
         """Keeps corrected labels, a volume in `incoming/` that it takes away; returns the correction's number.
 
-        meant: the model's value for each number in the file, from 0 on; empty where the numbers are the values.
+        meant: the model's value for each number in the file, from 0 on; empty where the numbers are the values. actor:
+        who asks.
         Raises InputError unless they are on the result's grid and hold its values alone.
         """
         job = self.store.job(job_id)
         number = self._forms.correct(job, labels, meant)
-        self._note("correct", job)
+        self._note("correct", job, actor)
         self._changes.note(job_id)
         return number
 
@@ -263,8 +264,7 @@ class Service:
         with suppress(InputError):
             self._note("run", self.store.job(job_id))
 
-    def _note(self, action: str, job: JobRecord) -> None:
-        """A log that cannot be written keeps no result back."""
+    def _note(self, action: str, job: JobRecord, actor: str = "") -> None:
+        """A log that cannot be written keeps no result back. actor: nobody for what the queue does by itself."""
         with suppress(MachineError):
-            actor = str(job.origin.get("actor", ""))
             self.audit.note(action, job=job.id, model=job.spec.model, actor=actor, outcome=job.state)

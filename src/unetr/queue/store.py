@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from unetr.errors import InputError
 from unetr.queue.record import ENDED, WAITING, JobError, JobEvent, JobRecord, JobSpec, JobState, ResultFile
-from unetr.queue.tables.rows import event_of, job_of, states_sql
+from unetr.queue.tables.rows import event_of, job_of, joined_origin, states_sql
 from unetr.queue.tables.scans import ScanStore
 
 MOST_WAITING = 32
@@ -39,13 +39,17 @@ class JobStore(ScanStore):
     ) -> JobRecord:
         """The job that does what is asked for: one that is there, or a new one in `state`, received or ready.
 
-        One that failed or was cancelled is tried again. Raises QueueFullError where `most_waiting` jobs wait already.
+        One that failed or was cancelled is tried again. One that is there has in its `origin` what both ask for. Raises
+        QueueFullError where `most_waiting` jobs wait already.
         """
         now = self._clock()
         with self.changing() as connection:
             row = connection.execute("SELECT * FROM jobs WHERE id = ?", (spec.id,)).fetchone()
             if row is not None and row["state"] not in (JobState.FAILED, JobState.CANCELLED):
-                return job_of(row)
+                known = job_of(row)
+                both = joined_origin(known.origin, origin or {})
+                connection.execute("UPDATE jobs SET origin = ? WHERE id = ?", (json.dumps(both), spec.id))
+                return replace(known, origin=both)
             waiting = connection.execute(f"SELECT count(*) FROM jobs WHERE state IN {states_sql(WAITING)}").fetchone()[
                 0
             ]
@@ -152,9 +156,11 @@ class JobStore(ScanStore):
             self._take_back(connection, self._clock(), reason)
 
     def give_back(self, job: str, owner: str) -> None:
-        """Gives a running job back, as its engine is stopped; that is no attempt."""
+        """Gives a running job back, as its engine is stopped; that is no attempt. One that was to stop is cancelled."""
         with self.changing() as connection:
-            if self._move(job, (JobState.RUNNING,), JobState.READY, owner=owner):
+            if self.job(job).cancelling:
+                self._move(job, (JobState.RUNNING,), JobState.CANCELLED, owner=owner)
+            elif self._move(job, (JobState.RUNNING,), JobState.READY, owner=owner):
                 connection.execute("UPDATE jobs SET attempts = attempts - 1 WHERE id = ?", (job,))
 
     def make_ready(self, job: str) -> bool:

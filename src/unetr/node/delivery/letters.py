@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from unetr.node.delivery.destination import DELIVER, wanted_of
-from unetr.queue.record import FINISHED, JobState
+from unetr.queue.record import FINISHED
 from unetr.queue.store import JobStore
 
 _TABLE = """
@@ -80,8 +80,8 @@ class Letters:
             connection.execute(_TABLE)
 
     def collect(self) -> int:
-        """Makes the letters of written jobs that have none yet, and forgets those of jobs that are gone. What a newer
-        job supersedes is not sent any more.
+        """Makes the letters of written jobs that are not there yet, and forgets those of jobs that are gone. What a
+        newer job supersedes is not sent any more.
 
         Returns how many are new. Done twice, it does nothing the second time.
         """
@@ -89,9 +89,10 @@ class Letters:
         with self._store.changing() as connection:
             connection.execute("DELETE FROM deliveries WHERE job NOT IN (SELECT id FROM jobs)")
             rows = connection.execute(
-                f"SELECT id, origin FROM jobs WHERE state = ? AND json_extract(origin, '$.{DELIVER}') IS NOT NULL"
-                " AND id NOT IN (SELECT job FROM deliveries)",
-                (JobState.WRITTEN,),
+                f"SELECT id, origin FROM jobs WHERE state IN (?, ?) AND json_extract(origin, '$.{DELIVER}') IS NOT NULL"
+                " AND (SELECT count(*) FROM deliveries WHERE job = jobs.id) <"
+                f" (SELECT total(json_array_length(value)) FROM json_each(jobs.origin, '$.{DELIVER}'))",
+                FINISHED,
             ).fetchall()
             for row in rows:
                 for destination, form in wanted_of(json.loads(row["origin"])):

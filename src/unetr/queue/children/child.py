@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from subprocess import TimeoutExpired
 from typing import IO, Any
 
 from unetr.core.machine.child import python_module, start_talking
@@ -56,10 +57,15 @@ class Watch:
 
 
 class Child:
-    """A process that does the tasks of `unetr.queue.tasks`, started at once. `ask` is for one thread at a time."""
+    """A process that does the tasks of `unetr.queue.tasks`, started at once. `ask` is for one thread at a time.
+
+    Raises MachineError where the machine starts none."""
 
     def __init__(self) -> None:
-        self._process = start_talking(python_module(MODULE))
+        try:
+            self._process = start_talking(python_module(MODULE))
+        except OSError as error:
+            raise MachineError(f"no process can be started: {error.strerror or error}; end others") from error
         self._said: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
         self._number = 0
         self._resident = 0
@@ -144,7 +150,10 @@ class Child:
         except Empty:
             return {}
         if "ended" in said:
-            code = self._process.wait(_WAIT_S)
+            try:
+                code = self._process.wait(_WAIT_S)
+            except TimeoutExpired:
+                raise ChildLostError("says nothing any more", begun=self._begun) from None
             raise ChildLostError(f"ended with {code} before it had answered", begun=self._begun)
         return said
 

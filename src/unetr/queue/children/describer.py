@@ -13,6 +13,8 @@ from unetr.queue.record import JobError, JobState, ScanRecord, Settings
 
 DESCRIBE_S = 60.0
 _READ_S = 600.0
+# A job waits for the reader as long as it takes: until the longest task has ended, many times over.
+_PATIENCE_S = 24 * 3600.0
 _PAUSE_S = 5.0
 
 
@@ -39,12 +41,15 @@ class Describer:
         self._wake.set()
         self._thread.join()
 
-    def describe(self, scan: str, timeout_s: float = DESCRIBE_S) -> Mapping[str, Any]:
-        """The scan's facts, read when they are first asked for. Raises InputError for what is no scan."""
+    def describe(self, scan: str, timeout_s: float = DESCRIBE_S, patience_s: float | None = None) -> Mapping[str, Any]:
+        """The scan's facts, read when they are first asked for. patience_s: see `turn`.
+
+        Raises InputError for what is no scan, ReaderBusyError.
+        """
         found = self._store.scan(scan)
         if found.facts:
             return found.facts
-        facts = self._reader.ask("describe", self._orders.source(scan, Settings()), timeout_s)
+        facts = self._reader.ask("describe", self._orders.source(scan, Settings()), timeout_s, patience_s)
         self._store.describe_scan(scan, facts)
         return facts
 
@@ -55,7 +60,7 @@ class Describer:
             try:
                 while not self._closing.is_set() and self._next():
                     pass
-            except UnetrError:  # the database cannot be written
+            except Exception:  # noqa: BLE001  # the database cannot be written; nor may a defect end the thread
                 self._closing.wait(_PAUSE_S)
                 self._wake.set()
 
@@ -66,7 +71,7 @@ class Describer:
             return False
         job = received[-1]
         try:
-            facts = self.describe(job.spec.scan, _READ_S)
+            facts = self.describe(job.spec.scan, _READ_S, _PATIENCE_S)
             check_settings(self._store.scan(job.spec.scan), facts, job.spec.settings)
         except ClosedError:
             return False

@@ -89,7 +89,7 @@ class Engine:
                 self._wake.clear()
             except _ClosingError:
                 return
-            except UnetrError as error:  # the database, or an engine that cannot be started
+            except Exception as error:  # noqa: BLE001  # the database, no process; nor may a defect end the thread
                 self.last_error = type(error).__name__
                 self._closing.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)

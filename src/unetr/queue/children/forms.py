@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unetr.core.files.atomic import machine_error
 from unetr.errors import InputError
 from unetr.queue.children.orders import Orders
-from unetr.queue.children.reader import Reader
+from unetr.queue.children.reader import Reader, turn
 from unetr.queue.files.sniff import ARCHIVE, DICOM, suffix_of
 from unetr.queue.record import FINISHED, JobRecord, ResultFile, Settings
 from unetr.queue.tasks.dicom_forms import DICOM_FORMS, known_form
@@ -38,9 +38,10 @@ class Forms:
         if series or source.transform:
             told = "\n".join((*series, source.transform or ""))
             out = out.with_stem(f"{out.stem}-{hashlib.sha256(told.encode()).hexdigest()[:12]}")
-        with self._making:
-            if not out.exists():
-                self._reader.ask("view", ViewRequest(source=source, out=out), _READ_S)
+        if not out.exists():
+            with turn(self._making):
+                if not out.exists():
+                    self._reader.ask("view", ViewRequest(source=source, out=out), _READ_S)
         return out
 
     def result(self, job: JobRecord, form: str) -> Path:
@@ -48,7 +49,7 @@ class Forms:
         folder = self._orders.folder.job(job.id)
         found = _named(job, form)
         if found is None and form in DICOM_FORMS:
-            with self._making:
+            with turn(self._making):
                 found = _named(self._orders.store.job(job.id), form)
                 if found is None:
                     name = f"{_LABELS}{DICOM_FORMS[form].ending}"
@@ -76,15 +77,12 @@ class Forms:
             given = labels.replace(labels.with_name(f"correction{suffix}"))
         except OSError as error:
             raise machine_error(Path("the correction"), error) from error
-        with self._making:
+        with _taking_away(given), turn(self._making):
             number = max(self.corrections(job.id), default=0) + 1
             out = folder / "corrections" / f"{number:04}.nii.gz"
             like = folder / "labels.nii.gz"
             check = CheckRequest(given=given, like=like, names=model.labels, out=out, meant=tuple(meant))
             self._reader.ask("check", check, _READ_S)
-        given.unlink(missing_ok=True)
-        with suppress(OSError):  # something else lies there still
-            given.parent.rmdir()
         return number
 
     def correction(self, job: JobRecord, number: int, form: str) -> Path:
@@ -95,9 +93,10 @@ class Forms:
         if form == _LABELS:
             return labels
         out = labels.with_name(f"{number:04}{DICOM_FORMS[known_form(form)].ending}")
-        with self._making:
-            if not out.exists():
-                self._made(job, labels, out, form, correction=number)
+        if not out.exists():
+            with turn(self._making):
+                if not out.exists():
+                    self._made(job, labels, out, form, correction=number)
         return out
 
     def _made(self, job: JobRecord, labels: Path, out: Path, form: str, *, correction: int = 0) -> ResultFile:
@@ -121,6 +120,17 @@ class Forms:
     def _needs(self, scan: str) -> Sequence[str]:
         needs: Sequence[str] = self._orders.store.scan(scan).facts.get("needs", ())
         return needs
+
+
+@contextmanager
+def _taking_away(given: Path) -> Iterator[None]:
+    """Whatever comes of it, the file is gone in the end, and its folder with it."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # something else lies there still
+            given.unlink(missing_ok=True)
+            given.parent.rmdir()
 
 
 def _named(job: JobRecord, form: str) -> ResultFile | None:

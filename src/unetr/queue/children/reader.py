@@ -6,15 +6,36 @@ What damages it is that scan's error, in words, and the next one finds a fresh r
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from unetr.errors import InputError, MachineError
 from unetr.queue.children.child import Child, ChildLostError, Watch
 
+# Whoever asks over a door waits so long for what another one asked for before.
+_PATIENCE_S = 30.0
+
 
 class ClosedError(MachineError):
     """The service is being closed."""
+
+
+class ReaderBusyError(MachineError):
+    """The reader has a scan of somebody else still; the caller tries again later."""
+
+
+@contextmanager
+def turn(lock: threading.Lock, patience_s: float | None = None) -> Iterator[None]:
+    """Holds the lock. patience_s: at most so long is waited for it, as long as a person does where it is not told.
+
+    Raises ReaderBusyError."""
+    if not lock.acquire(timeout=_PATIENCE_S if patience_s is None else patience_s):
+        raise ReaderBusyError("another scan is being read still; try again in a minute")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Reader:
@@ -27,13 +48,14 @@ class Reader:
         self._closed = False
         self.restarts = 0
 
-    def ask(self, task: str, request: object, timeout_s: float) -> Mapping[str, Any]:
-        """The answer of the task. timeout_s: from when it begins.
+    def ask(self, task: str, request: object, timeout_s: float, patience_s: float | None = None) -> Mapping[str, Any]:
+        """The answer of the task. timeout_s: from when it begins. patience_s: until it begins, see `turn`.
 
-        Raises InputError where the scan is at fault, also where reading it ended the process; MachineError.
+        Raises InputError where the scan is at fault, also where reading it ended the process; ReaderBusyError,
+        MachineError.
         """
         watch = Watch(timeout_s=timeout_s, memory_limit_bytes=self._limit)
-        with self._turn:
+        with turn(self._turn, patience_s):
             try:
                 return self._asked_once_more(task, request, watch)
             except ChildLostError as error:

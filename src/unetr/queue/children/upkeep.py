@@ -6,8 +6,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from unetr.errors import UnetrError
-
 _EVERY_S = 60.0
 
 
@@ -28,7 +26,7 @@ class Upkeep:
 
     def _work(self) -> None:
         while True:
-            with suppress(UnetrError):  # a full disk, say
+            with suppress(Exception):  # a full disk, say; nor may a defect end the thread
                 self._work_once()
             if self._closing.wait(self._every_s):
                 return

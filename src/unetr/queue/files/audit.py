@@ -23,7 +23,8 @@ class Audit:
         self._guard = threading.Lock()
 
     def note(self, action: str, *, job: str = "", model: str = "", actor: str = "", outcome: str = "") -> None:
-        """Returns when the line would outlast a power cut. actor: who, such as a token's name. Raises MachineError."""
+        """Returns when the line would outlast a power cut. actor: who asked for it, such as a token's
+        name; nobody for what the queue does by itself. Raises MachineError."""
         told = {"at": round(time.time(), 3), "action": action, "job": job, "model": model, "actor": actor}
         line = json.dumps({name: value for name, value in (told | {"outcome": outcome}).items() if value != ""})
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_FOLLOW | BINARY

@@ -16,11 +16,8 @@ from unetr.queue.store import JobStore
 
 def remove_unknown(folder: QueueFolder, store: JobStore) -> None:
     """Whatever lies in `incoming/`, and scans and jobs that the database does not know. For the start alone."""
-    _remove(*folder.incoming.iterdir())
-    scans = store.scan_ids()
-    jobs = store.job_ids()
-    _remove(*(path for path in (folder.path / "scans").iterdir() if path.name not in scans))
-    _remove(*(path for path in (folder.path / "jobs").iterdir() if path.name not in jobs))
+    _remove(*_in(folder.incoming))
+    _remove_without_record(folder, store)
 
 
 def remove_old(
@@ -38,12 +35,14 @@ def remove_old(
                 _remove(folder.job(job.id))
                 store.forget(job.id)
             gone.append(job)
-    _remove(*(path for path in folder.incoming.iterdir() if _changed_s(path) < before_s))
+    _remove(*(path for path in _in(folder.incoming) if _changed_s(path) < before_s))
     for scan in store.idle_scans(before_s):
         with scans.guard:
             if any(each.id == scan.id for each in store.idle_scans(before_s)):
                 _remove(folder.scan(scan.id))
                 store.forget_scan(scan.id)
+    with scans.guard:  # a view or a form that was being made of what has just gone
+        _remove_without_record(folder, store)
     return gone
 
 
@@ -55,6 +54,18 @@ def emptied(folder: Path) -> Path:
     except OSError as error:
         raise machine_error(Path("the result"), error) from error
     return folder
+
+
+def _remove_without_record(folder: QueueFolder, store: JobStore) -> None:
+    for room, known in (("scans", store.scan_ids()), ("jobs", store.job_ids())):
+        _remove(*(path for path in _in(folder.path / room) if path.name not in known))
+
+
+def _in(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise machine_error(Path(folder.name), error) from error
 
 
 def _changed_s(path: Path) -> float:

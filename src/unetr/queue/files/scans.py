@@ -47,7 +47,7 @@ class Scans:
             created_s=time.time(),
         )
         with self.guard:
-            if not self._is_known(scan.id):
+            if not self._is_whole(scan):
                 self._move(scan, [file for file, _ in named])
             kept = self._store.add_scan(scan)
         for file in files:
@@ -64,12 +64,12 @@ class Scans:
             return (folder,)
         return tuple(folder / name for name in scan.files)
 
-    def _is_known(self, scan: str) -> bool:
-        try:
-            self._store.scan(scan)
-        except InputError:
+    def _is_whole(self, scan: ScanRecord) -> bool:
+        """Whether the scan is known and its files are there: removing it may have begun, and not come to its end."""
+        if scan.id not in self._store.scan_ids():
             return False
-        return True
+        files = [self._folder.source(scan.id) / name for name in scan.files]
+        return all(path.is_file() for path in files) and sum(path.stat().st_size for path in files) == scan.bytes
 
     def _move(self, scan: ScanRecord, files: Sequence[Received]) -> None:
         """All files flushed and under their names before the database knows of the scan."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unetr.queue.record import JobError, JobEvent, JobRecord, JobSpec, JobState, ResultFile, ScanRecord, Settings
@@ -18,6 +18,20 @@ def states_sql(states: Sequence[JobState]) -> str:
 def _settings_of(told: dict[str, Any]) -> Settings:
     told["series"], told["forms"] = tuple(told["series"]), tuple(told["forms"])
     return Settings(**told)
+
+
+def joined_origin(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """What two who ask for the same work note of it: the first one's word counts, lists in mappings are of both.
+
+    So a result that two rules want goes to the places of both.
+    """
+    both = {**second, **first}
+    for name, told in first.items():
+        other = second.get(name)
+        if isinstance(told, Mapping) and isinstance(other, Mapping):
+            keys = {**told, **other}
+            both[name] = {key: list(dict.fromkeys((*told.get(key, ()), *other.get(key, ())))) for key in keys}
+    return both
 
 
 def job_of(row: sqlite3.Row) -> JobRecord:

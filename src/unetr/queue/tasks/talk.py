@@ -66,13 +66,15 @@ class Talk(WindowObserver):
             self._out.flush()
 
     def _listen(self) -> None:
-        for line in self._heard:
-            heard = json.loads(line)
-            if "stop" in heard:
-                self._stopped = heard["stop"]
-            else:
-                self.asked.put(heard)
-        os._exit(0)  # nobody is left to answer to
+        try:
+            for line in self._heard:
+                heard = json.loads(line)
+                if "stop" in heard:
+                    self._stopped = heard["stop"]
+                else:
+                    self.asked.put(heard)
+        finally:  # also after half a line, with which a parent that is killed may end
+            os._exit(0)  # nobody is left to answer to
 
     def _live(self) -> None:
         while self._busy.wait():

@@ -13,8 +13,9 @@ from pathlib import Path
 from unetr.errors import UnetrError
 from unetr.printable import printable
 
-# What a series is called, in quotes behind its modality: up to the last such end, as the text may hold one itself.
-_DESCRIPTION = re.compile(r'\(([A-Z]{1,8}) ".*"\)')
+# What a series is called, in quotes behind its modality, whatever a file has there; no quote is within them
+# (`unetr.io.dicom.series.instances.Series.title`).
+_DESCRIPTION = re.compile(r'\(([^"()]*) "[^"]*"\)')
 # A name of which the archive itself does not tell, which may hold any sign: up to the last place where the message can
 # go on behind it.
 _ENTRY = re.compile(r"(\.zip)/(?:.*(?=: )|.*)")

@@ -23,6 +23,7 @@ from unetr.serve.monai_label.answers import removing
 from unetr.serve.monai_label.info import names_of
 from unetr.serve.monai_label.named.scans import Named, Scans, one_file
 from unetr.serve.web.errors import NotFoundError, WrongStateError
+from unetr.serve.web.serving import actor_of
 from unetr.serve.web.uploads import receive
 
 ORIGINAL, FINAL = "original", "final"
@@ -68,7 +69,8 @@ class Datastore:
             file = one_file(upload.of("label"))
             job = await self._job(await self.scans.find(image))
             meant = _meant(upload.fields.get("params"), self._model(job))
-            number = await serving.threads.reader(serving.service.correct, job.id, file.path, meant)
+            actor = actor_of(request)
+            number = await serving.threads.reader(serving.service.correct, job.id, file.path, meant, actor)
         return {"image": image, "label": image, "job": job.id, "correction": number, "tag": tag}
 
     async def read_label(self, label: str, tag: str = ORIGINAL) -> Response:
@@ -129,9 +131,10 @@ class Datastore:
     def _written(self, job: JobRecord, tag: str) -> Path:
         """The file for a client, in a folder of its own."""
         found, values = self._labels(job, tag), names_of(self._model(job))
-        path: Path = self.scans.serving.service.new_incoming() / f"{job.id}{labels.DEFAULT_ENDING}"
-        labels.write_for_client(found, path, values, gapless=True, compressed=True)
-        return path
+        with labels.room(self.scans.serving.service) as folder:
+            path = folder / f"{job.id}{labels.DEFAULT_ENDING}"
+            labels.write_for_client(found, path, values, gapless=True, compressed=True)
+            return path
 
     def _object(self, job: JobRecord) -> dict[str, Any]:
         info = {"ts": int(job.updated_s), "model": job.spec.model}

@@ -23,7 +23,7 @@ from unetr.serve.monai_label.answers import multipart, removing
 from unetr.serve.monai_label.info import names_of
 from unetr.serve.monai_label.named.scans import Named, Scans
 from unetr.serve.web.errors import NotFoundError, WrongStateError
-from unetr.serve.web.serving import Serving
+from unetr.serve.web.serving import Serving, actor_of
 from unetr.serve.web.uploads import receive
 
 Output = Literal["image", "json", "all", "dicom_seg"]
@@ -86,7 +86,7 @@ class Infer:
         """The job once it has ended well. Raises QueueFullError, InputError, MachineError, WrongStateError."""
         service, threads = self.serving.service, self.serving.threads
         began = time.time()
-        origin = DOOR | {"actor": str(getattr(request.state, "actor", ""))}
+        origin = DOOR | {"actor": actor_of(request)}
         job = await threads.reader(service.submit, named.scan, model, asked.settings, origin=origin)
         mine = job.created_s >= began
         seen = 0
@@ -99,7 +99,7 @@ class Infer:
                     raise WrongStateError("the client has gone away")
         except BaseException:
             if mine and self.waiting[job.id] == 1:
-                service.cancel(job.id)
+                service.cancel(job.id, actor_of(request))
             raise
         finally:
             self.waiting[job.id] -= 1
@@ -126,9 +126,10 @@ class Infer:
     def _labels(self, job: str, model: OfferedModel, asked: Asked) -> tuple[Path, dict[str, int]]:
         """The file for a client, in a folder of its own, and what its numbers mean."""
         found = self.serving.service.result(job, "labels")
-        path = self.serving.service.new_incoming() / f"{job}{asked.ending}"
         gapless, values = not asked.as_offered, names_of(model)
-        return path, labels.write_for_client(found, path, values, gapless=gapless, compressed=asked.compressed)
+        with labels.room(self.serving.service) as folder:
+            path = folder / f"{job}{asked.ending}"
+            return path, labels.write_for_client(found, path, values, gapless=gapless, compressed=asked.compressed)
 
     def _deliver(self, job: str) -> None:
         store = self.serving.service.store

@@ -6,8 +6,10 @@ no gaps, also where a label does not occur: otherwise the next one would bear it
 
 from __future__ import annotations
 
+import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from unetr.errors import InputError
 from unetr.io.formats import nrrd
 from unetr.io.scan import read_label, write_volume
 from unetr.io.voxels import smallest_integer
+from unetr.queue.service import Service
 
 NRRD = ".nrrd"
 # Of a file that a client may ask for. Slicer and OHIF ask for .nrrd; MONAI Label sends .nii.gz unless asked.
@@ -60,6 +63,17 @@ def write(path: Path, labels: Volume, *, compressed: bool) -> None:
         nrrd.write(path, labels, "gzip" if compressed else "raw")
     else:
         write_volume(path, labels)
+
+
+@contextmanager
+def room(service: Service) -> Iterator[Path]:
+    """A fresh folder for one answer's file, which goes with an error; otherwise whoever sends the file removes it."""
+    folder = service.new_incoming()
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def write_for_client(labels: Path, out: Path, values: Mapping[str, int], *, gapless: bool, compressed: bool) -> Names:

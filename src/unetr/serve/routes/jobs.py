@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from unetr.queue.record import JobRecord, JobState
 from unetr.serve.schemas import ErrorAnswer, Id, JobAnswer, JobBody, JobsAnswer, job_answer
 from unetr.serve.web.errors import found
-from unetr.serve.web.serving import Here, Serving
+from unetr.serve.web.serving import Here, Serving, actor_of
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"])
 JobId = Annotated[str, Path(pattern=Id, description="The id of a job.")]
@@ -36,7 +36,7 @@ async def submit_job(body: JobBody, request: Request, response: Response, servin
     429 where as many jobs wait as may: `Retry-After` says in how many seconds to ask again.
     """
     await serving.threads.quick(found, serving.service.store.scan, body.scan)
-    origin = DOOR | {"actor": str(getattr(request.state, "actor", ""))}
+    origin = DOOR | {"actor": actor_of(request)}
     began = time.time()
     job = await serving.threads.reader(
         serving.service.submit, body.scan, body.model, body.settings.settings(), origin=origin
@@ -75,10 +75,10 @@ async def read_job(job: JobId, serving: Here) -> JobAnswer:
 
 @router.delete("/{job}", summary="Stop a job", responses={404: {"model": ErrorAnswer}})
 @router.post("/{job}/cancel", summary="Stop a job", responses={404: {"model": ErrorAnswer}})
-async def cancel_job(job: JobId, serving: Here) -> JobAnswer:
+async def cancel_job(job: JobId, request: Request, serving: Here) -> JobAnswer:
     """A job that waits is cancelled; one that runs stops between two windows; one that has ended stays as it is."""
     await job_of(job, serving)
-    await serving.threads.quick(serving.service.cancel, job)
+    await serving.threads.quick(serving.service.cancel, job, actor_of(request))
     return await _told(job, serving)
 
 

@@ -16,7 +16,7 @@ from unetr.serve.routes.jobs import DOOR, JobId, job_of
 from unetr.serve.schemas import CorrectionAnswer, CorrectionForm, CorrectionsAnswer, ErrorAnswer, Form
 from unetr.serve.web.downloads import Sent, download
 from unetr.serve.web.errors import NotFoundError, WrongStateError
-from unetr.serve.web.serving import Here, Serving
+from unetr.serve.web.serving import Here, Serving, actor_of
 from unetr.serve.web.uploads import only_file, receive
 
 router = APIRouter(prefix="/api/jobs/{job}", tags=["results"])
@@ -72,7 +72,8 @@ async def correct_result(job: JobId, request: Request, serving: Here) -> Correct
     """Keep corrected labels beside the result: a NIfTI on the grid of the result, with values that the model knows."""
     await _finished(job, serving)
     async with receive(request, serving) as upload:
-        number = await serving.threads.reader(serving.service.correct, job, only_file(upload).path)
+        path, actor = only_file(upload).path, actor_of(request)
+        number = await serving.threads.reader(serving.service.correct, job, path, actor=actor)
     return CorrectionAnswer(number=number)
 
 
@@ -93,8 +94,9 @@ async def read_correction(
     job: JobId, number: Number, form: CorrectionForm, request: Request, serving: Here
 ) -> Response:
     """The correction as NIfTI or, of a DICOM scan, as a DICOM object."""
-    await _finished(job, serving)
+    record = await _finished(job, serving)
     path = await serving.threads.reader(serving.service.correction, job, number, form)
+    await _note("download", record, request, serving, f"correction {number} {form}")
     digest = await serving.threads.reader(file_sha256, path)
     ending, kind = _KINDS[form]
     return download(request, path, f"{job}.correction-{number}{ending}", kind, digest)
@@ -102,10 +104,14 @@ async def read_correction(
 
 async def _note(action: str, job: JobRecord, request: Request, serving: Serving, form: str) -> None:
     """Who took what. A log that cannot be written keeps no result back."""
-    actor = str(getattr(request.state, "actor", ""))
     with suppress(MachineError):
         await serving.threads.quick(
-            serving.service.audit.note, action, job=job.id, model=job.spec.model, actor=actor, outcome=form
+            serving.service.audit.note,
+            action,
+            job=job.id,
+            model=job.spec.model,
+            actor=actor_of(request),
+            outcome=form,
         )
 
 

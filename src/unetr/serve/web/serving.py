@@ -29,4 +29,9 @@ def serving_of(request: Request) -> Serving:
     return serving
 
 
+def actor_of(request: Request) -> str:
+    """Who asks, for the audit log: the name of a token."""
+    return str(getattr(request.state, "actor", ""))
+
+
 Here = Annotated[Serving, Depends(serving_of)]

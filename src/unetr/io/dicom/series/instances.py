@@ -60,8 +60,10 @@ class Series:
 
     @property
     def title(self) -> str:
-        """For messages: what it is, and the UID to choose it by."""
-        return f'series {self.uid} ({self.modality} "{self.description}")'
+        """For messages: what it is, and the UID to choose it by. In the quotes is no other quote, so that where the
+        description ends is known."""
+        modality, description = re.sub('["()]', "", self.modality), self.description.replace('"', "'")
+        return f'series {self.uid} ({modality} "{description}")'
 
     @property
     def is_multi_frame(self) -> bool:
