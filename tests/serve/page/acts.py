@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -26,13 +29,36 @@ def wait_for_result(page: Page) -> None:
 
 def draw(page: Page, start: tuple[float, float], end: tuple[float, float], steps: int = 5) -> None:
     """One stroke over the canvas; places as shares of its width and height."""
+    page.mouse.move(*on_canvas(page, start))
+    page.mouse.down()
+    page.mouse.move(*on_canvas(page, end), steps=steps)
+    page.mouse.up()
+
+
+def on_canvas(page: Page, place: tuple[float, float]) -> tuple[float, float]:
+    """In pixels of the window; the place is shares of the canvas's width and height."""
     box = page.locator("#canvas").bounding_box()
     assert box is not None
+    return box["x"] + place[0] * box["width"], box["y"] + place[1] * box["height"]
 
-    def at(place: tuple[float, float]) -> tuple[float, float]:
-        return box["x"] + place[0] * box["width"], box["y"] + place[1] * box["height"]
 
-    page.mouse.move(*at(start))
-    page.mouse.down()
-    page.mouse.move(*at(end), steps=steps)
-    page.mouse.up()
+def point(page: Page, place: tuple[float, float]) -> Any:
+    """Puts the crosshair there, and returns where that is: (right, front, up) in millimetres as the page tells it."""
+    page.mouse.click(*on_canvas(page, place))
+    told = re.findall(r"([0-9.]+) ([RLAPSI])(?=,| mm)", page.inner_text("#place"))
+    assert [letter in pair for (_, letter), pair in zip(told, ("RL", "AP", "SI"), strict=True)] == [True] * 3
+    return np.array([float(number) * (1 if letter in "RAS" else -1) for number, letter in told])
+
+
+def touch(page: Page, *steps: list[tuple[float, float]]) -> None:
+    """Fingers on the screen, step by step; places as shares of the canvas. Down with the first, up after the last."""
+    session = page.context.new_cdp_session(page)
+    before = 0
+    for places in [*steps, []]:
+        points = [
+            {"x": x, "y": y, "id": number} for number, (x, y) in enumerate(on_canvas(page, place) for place in places)
+        ]
+        kind = "touchStart" if len(points) > before else "touchMove" if len(points) == before else "touchEnd"
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        before = len(points)
+    session.detach()

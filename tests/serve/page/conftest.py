@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,7 @@ _OF_NO_CONCERN = "GPU stall due to ReadPixels"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Not for the session: while it is there, no other test of the process can run an event loop of its own."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not installed: apt-get install chromium")
@@ -26,6 +28,14 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    """A file to drop, named after a patient; the stub does not look into it."""
+    path = tmp_path / "Doe^Jane.nii.gz"
+    path.write_bytes(b"any scan")
+    return path
 
 
 @pytest.fixture

@@ -45,7 +45,8 @@ class Stub:
     """Answers of a server. Change what it says before the page asks.
 
     view, labels: bytes of NIfTI. events: of the job, as server-sent events. refuse: such as
-    "POST api/jobs" -> (status, headers, body). hang: paths that are never answered.
+    "POST api/jobs" -> (status, headers, body). hang: paths that are never answered. listened: how often events
+    were asked for.
     """
 
     view: bytes = b""
@@ -64,6 +65,7 @@ class Stub:
     refuse: dict[str, tuple[int, dict[str, str], str]] = field(default_factory=dict)
     hang: set[str] = field(default_factory=set)
     asked: list[tuple[str, str, bytes]] = field(default_factory=list)
+    listened: int = 0
     corrections: list[bytes] = field(default_factory=list)
 
     def job(self, **changed: Any) -> dict[str, Any]:
@@ -91,6 +93,8 @@ class Stub:
             return
         path = address.removeprefix(f"{ORIGIN}/")
         self.asked.append((request.method, request.url.removeprefix(ORIGIN), request.post_data_buffer or b""))
+        if path.endswith("/events"):
+            self.listened += 1
         if path in self.hang:
             return  # never answered
         if f"{request.method} {path}" in self.refuse:
@@ -102,6 +106,9 @@ class Stub:
             self._file(route, path)
 
     def _file(self, route: Route, path: str) -> None:
+        if path == "login":
+            route.fulfill(status=200, headers={"Content-Type": "text/html"}, body="<h1>Log in</h1>")
+            return
         file = STATIC / (path or "index.html")
         if not file.is_file():
             route.fulfill(status=404, body="")

@@ -14,6 +14,7 @@ from tests.serve.page.acts import draw, drop, wait_for_result
 from tests.serve.running import Served, running
 
 import unetr
+from unetr.io.scan import read_volume, write_volume
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -71,6 +72,17 @@ def test_a_dropped_file_is_segmented_and_corrected(page: Page, served: Served) -
     assert page.is_visible("text=Correction 1"), "it is found again"
 
 
+@pytest.mark.parametrize("name", ["scan.nrrd", "scan.mha"])
+def test_other_formats_give_the_same_labels(page: Page, served: Served, tmp_path: Path, name: str) -> None:
+    """Whatever the scan came as, it is seen and segmented as the same file in NIfTI is."""
+    write_volume(tmp_path / name, read_volume(SCAN))
+    drop(page, tmp_path / name)
+    wait_for_result(page)
+    ends = served.ended(served.submit(served.upload(SCAN.read_bytes()), tta=False))
+    volumes = [row.split()[1] for row in page.locator("#labels tr").all_inner_texts()]
+    assert [float(one) for one in volumes] == pytest.approx(list(ends["summary"]["volumes_ml"].values()), abs=0.006)
+
+
 def test_a_dicom_folder_gives_a_dicom_segmentation_and_a_zip_works_too(
     page: Page, served: Served, shared_data: Path, tmp_path: Path
 ) -> None:
@@ -83,9 +95,12 @@ def test_a_dicom_folder_gives_a_dicom_segmentation_and_a_zip_works_too(
     page.click("#save-correction")
     page.wait_for_selector("text=Saved as correction 1.")
     (tmp_path / "corrected.dcm").write_bytes(take(page, "DICOM SEG, Correction 1"))
+    (tmp_path / "contours.dcm").write_bytes(take(page, "RTSTRUCT, Correction 1"))
     (tmp_path / "made.dcm").write_bytes(take(page, "DICOM SEG, As the model made it"))
     corrected, made = (pydicom.dcmread(tmp_path / name) for name in ("corrected.dcm", "made.dcm"))
     assert corrected.Modality == made.Modality == "SEG"
+    contours = pydicom.dcmread(tmp_path / "contours.dcm").StructureSetROISequence
+    assert [roi.ROIName.lower() for roi in contours] == ["anterior", "posterior"]
     assert corrected.SOPInstanceUID != made.SOPInstanceUID
     assert np.count_nonzero(corrected.pixel_array) != np.count_nonzero(made.pixel_array)
     zipped = tmp_path / "scan.zip"

@@ -21,7 +21,7 @@ const viewer = new Viewer(byId("canvas"), showPlace);
 const front = new Front(byId("front"));
 const setup = new Setup(() => show(byId("segment"), flow.scan !== null && document.body.dataset.phase !== "running"));
 const table = new LabelTable(byId("labels"), {
-  onLook: () => viewer.colour(viewer.map.labels, table.visible),
+  onLook: () => viewer.map && viewer.colour(viewer.map.labels, table.visible),
   onChoose: () => {
     if (correct.mode === "eraser") correct.use("brush");
     else correct.aim();
@@ -35,7 +35,7 @@ const correct = new Correct(brush, table, {
     if (on) toolbar.giveAway();
     else if (!document.querySelector("#tools [aria-pressed=true]")) toolbar.tool("crosshair");
   },
-  onSave: (bytes) => flow.save(bytes),
+  onSave: (bytes) => flow.showing.save(bytes),
 });
 const downloads = new Downloads((error) => {
   byId("download-note").textContent = `Not downloaded. ${error.message}`;
@@ -80,7 +80,8 @@ async function refreshJobs() {
     if (position >= 0) byId("jobs").children[position]?.querySelector("button").focus();
     online(true);
   } catch (error) {
-    if (error.kind === "login") location.assign("login");
+    // Strokes are not left behind: they can be saved after a login in another window.
+    if (error.kind === "login" && !correct.isUnsaved) location.assign("login");
     if (error.kind === "offline") online(false);
   }
 }
@@ -108,7 +109,7 @@ function listen() {
     });
   }
   byId("segment").addEventListener("click", () => flow.segment());
-  byId("log-out").addEventListener("click", () => engine.logOut().catch((error) => flow.fail(error)));
+  byId("log-out").addEventListener("click", () => flow.logOut());
   byId("opacity").addEventListener("input", () => {
     byId("opacity-value").textContent = `${byId("opacity").value} %`;
     viewer.setOpacity(Number(byId("opacity").value) / 100);

@@ -88,10 +88,13 @@ export function upload(files, progress, signal) {
   });
 }
 
-/** The scan on the grid that it is predicted on, as NIfTI. @returns {Promise<ArrayBuffer>} */
-export async function view(scanId, series = []) {
-  const query = series.map((uid) => `series=${encodeURIComponent(uid)}`).join("&");
-  return (await ask(`scans/${scanId}/view.nii${query ? `?${query}` : ""}`)).arrayBuffer();
+/**
+ * The scan on the grid that it is predicted on, as NIfTI. model: its name, as it has a say in this; null if it is gone.
+ * @returns {Promise<ArrayBuffer>}
+ */
+export async function view(scanId, model, series = []) {
+  const query = new URLSearchParams([...(model ? [["model", model]] : []), ...series.map((uid) => ["series", uid])]);
+  return (await ask(`scans/${scanId}/view.nii?${query}`)).arrayBuffer();
 }
 
 /** Asks for a segmentation. @returns {Promise<Job>} */
@@ -116,6 +119,7 @@ export function previewAddress(id) {
 
 /** Hands in corrected labels, which are checked. @returns {Promise<number>} the correction's number */
 export async function correct(id, bytes) {
+  await start(); // somebody may have logged in again in another window, so that work is not lost
   const sent = { method: "POST", body: bytes, headers: { "Content-Type": "application/octet-stream" } };
   return (await json(`jobs/${id}/corrections`, sent)).number;
 }
@@ -132,47 +136,54 @@ export async function correction(id, number, form) {
 
 /**
  * Tells of a job until it has ended. told: {state}, {done, of} for each window, {offline: true} while the server does
- * not answer, and {end: job} at last. Returns what stops it.
+ * not answer, and at last {end: job}, or {lost: error} where it cannot be asked for. Returns what stops it.
  * @param {string} id @param {(told: Record<string, any>) => void} tell @returns {() => void}
  */
 export function follow(id, tell) {
-  const source = new EventSource(`${API}/jobs/${id}/events`);
-  const hear = (event) => tell(JSON.parse(event.data));
+  let source = null;
   let stopped = false;
-  source.addEventListener("state", hear);
-  source.addEventListener("progress", hear);
-  source.addEventListener("end", (event) => {
-    stopped = true;
-    source.close();
-    tell({ end: asJob(JSON.parse(event.data)) });
-  });
-  // The browser connects again by itself, with Last-Event-ID; a server that is gone for longer is told of.
   let alarm = null;
-  source.onopen = () => clearTimeout(alarm);
-  source.onerror = () => {
+  const calm = () => {
     clearTimeout(alarm);
-    alarm = setTimeout(() => stopped || tell({ offline: true }), PATIENCE_MS);
-    if (source.readyState === EventSource.CLOSED && !stopped) later(id, (told) => stopped || tell(told));
+    alarm = null;
   };
-  return () => {
+  const stop = () => {
     stopped = true;
-    clearTimeout(alarm);
+    calm();
     source.close();
   };
-}
-
-/** The state by asking, where the browser has given up on events. */
-function later(id, tell) {
-  setTimeout(async () => {
+  const end = (told) => {
+    if (stopped) return;
+    stop();
+    tell(told);
+  };
+  const connect = () => {
+    source = new EventSource(`${API}/jobs/${id}/events`);
+    const hear = (event) => stopped || tell(JSON.parse(event.data));
+    source.addEventListener("state", hear);
+    source.addEventListener("progress", hear);
+    source.addEventListener("end", (event) => end({ end: asJob(JSON.parse(event.data)) }));
+    source.onopen = calm;
+    // The browser connects again by itself, with Last-Event-ID, unless the answer was no stream of events.
+    source.onerror = () => {
+      if (stopped) return;
+      alarm ??= setTimeout(() => tell({ offline: true }), PATIENCE_MS);
+      if (source.readyState === EventSource.CLOSED) setTimeout(look, RETRY_MS);
+    };
+  };
+  const look = async () => {
+    if (stopped) return;
     try {
       const now = await job(id);
-      tell(ENDED.includes(now.state) ? { end: now } : { state: now.state });
-      if (!ENDED.includes(now.state)) later(id, tell);
+      if (ENDED.includes(now.state)) end({ end: now });
+      else if (!stopped) connect();
     } catch (error) {
-      if (error.kind === "offline") later(id, tell);
-      else tell({ lost: error });
+      if (error.kind === "offline") setTimeout(look, RETRY_MS);
+      else end({ lost: error });
     }
-  }, RETRY_MS);
+  };
+  connect();
+  return stop;
 }
 
 function post(content) {

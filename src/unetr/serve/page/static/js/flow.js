@@ -1,11 +1,9 @@
-/** From files to labels on the screen: upload, choose, wait, show; and what to do when something fails. */
+/** From files to a finished job: upload, choose, wait; and what to do when something fails. */
 
-import { byId, show, sizeInWords, timeInWords } from "./dom.js";
+import { byId, show, sizeInWords } from "./dom.js";
 import * as engine from "./engine.js";
-import { LabelMap } from "./view/labelmap.js";
-import { readLabels } from "./view/nifti.js";
+import { Showing } from "./showing.js";
 import * as states from "./panels/states.js";
-import { showVerdict } from "./panels/verdict.js";
 
 export class Flow {
   /** @param {Record<string, any>} parts the viewer, the panels, and what app.js lends: changed, online, pane, doubt, say */
@@ -14,12 +12,8 @@ export class Flow {
     /** Grows with each new scan or job, so that late answers to older ones are known. */
     this.turn = 0;
     this.stop = () => {};
-    this.forget();
-  }
-
-  forget() {
-    this.files = this.scan = this.job = this.told = this.seen = this.laid = null;
-    this.corrections = [];
+    this.showing = new Showing(parts);
+    this.files = this.scan = this.job = this.told = null;
   }
 
   phase(name) {
@@ -49,19 +43,18 @@ export class Flow {
   /** Begins a turn: older answers count no more. */
   begin() {
     this.stop();
+    this.stop = () => {};
     this.turn += 1;
-    this.told = this.laid = null;
-    this.parts.correct.open(null);
-    for (const id of ["result", "correct", "downloads"]) show(byId(id), false);
+    this.job = this.told = null;
+    this.showing.forgetResult();
     return this.turn;
   }
 
   /** Lets go of the scan as well. */
   leave() {
     const turn = this.begin();
-    this.forget();
-    this.parts.viewer.clear();
-    this.parts.toolbar.close();
+    this.files = this.scan = null;
+    this.showing.forget();
     this.parts.setup.offerSeries([]);
     return turn;
   }
@@ -86,10 +79,8 @@ export class Flow {
     const control = new AbortController();
     const size = sizeInWords(files.reduce((sum, file) => sum + file.size, 0));
     const what = `${files.length} file${files.length > 1 ? "s" : ""}, ${size}`;
-    const tell = (share) => turn === this.turn && this.front(states.uploading(what, share, () => {
-      control.abort();
-      this.restart();
-    }));
+    this.stop = () => control.abort();
+    const tell = (share) => turn === this.turn && this.front(states.uploading(what, share, () => this.restart()));
     this.phase("uploading");
     this.parts.pane("new");
     tell(0);
@@ -107,7 +98,6 @@ export class Flow {
   async chooseOrSegment() {
     const { setup } = this.parts;
     const needs = this.scan.facts.needs ?? [];
-    const segment = () => this.segment();
     if (needs.includes("assume_affine") && !setup.settings.assume_affine) {
       this.phase("choosing");
       const goOn = () => {
@@ -116,10 +106,16 @@ export class Flow {
       };
       this.front(states.lacksOrientation({ goOn, restart: () => this.restart() }));
     } else if (setup.hasToChoose || setup.models.length > 1) {
-      this.phase("choosing");
-      this.front(states.choosing(setup.hasToChoose ? "series" : "model", segment));
-      byId(setup.hasToChoose ? "series-0" : "model").focus();
+      this.askForChoice();
     } else await this.segment();
+  }
+
+  /** Says what a person has to choose, and why again. @param {string | null} problem */
+  askForChoice(problem = null) {
+    const what = this.parts.setup.hasToChoose ? "series" : "model";
+    this.phase("choosing");
+    this.front(states.choosing(what, problem, () => this.segment()));
+    byId(what === "series" ? "series-0" : "model").focus();
   }
 
   /** Asks for a job and follows it; the scan is shown meanwhile. */
@@ -127,12 +123,16 @@ export class Flow {
     const { setup } = this.parts;
     if (!this.scan || !setup.model || !this.mayLeave()) return;
     const turn = this.begin();
+    if (setup.problem) {
+      this.askForChoice(setup.problem);
+      return;
+    }
     const { settings } = setup;
     this.phase("running");
     this.front(states.busy("Asking for the segmentation"));
     await this.guarded(turn, () => Promise.all([
       engine.submit(this.scan.id, setup.model.name, settings).then((job) => turn === this.turn && this.watch(job)),
-      this.showScan(turn, settings.series),
+      this.showScan(turn, setup.model, settings.series),
     ]));
   }
 
@@ -149,22 +149,27 @@ export class Flow {
       this.scan = scan;
       this.parts.setup.offerSeries(scan.facts.series ?? [], now.settings.series);
       this.watch(now);
-      await this.showScan(turn, now.settings.series ?? []);
+      const model = this.parts.setup.models.find((one) => one.name === now.model) ?? null;
+      await this.showScan(turn, model, now.settings.series ?? []);
     });
   }
 
-  /** Opens the scan in the viewer, unless it is open there, and the result over it if it is made. */
-  async showScan(turn, series) {
-    const name = [this.scan.id, ...series].join();
-    if (this.seen !== name) {
-      const bytes = await engine.view(this.scan.id, series);
-      if (turn !== this.turn) return;
-      await this.parts.viewer.open(bytes);
-      this.parts.toolbar.open(this.parts.setup.model?.channels ?? []);
-      this.seen = name;
-      this.parts.front.dock();
-    } else this.parts.viewer.dropLabels();
+  /** Opens the scan in the viewer, and the result over it if it is made. */
+  async showScan(turn, model, series) {
+    await this.showing.openScan(this.scan.id, model, series);
     await this.showResult(turn);
+  }
+
+  /** Shows the result, if the scan and the labels are both there, and this is still wanted. */
+  async showResult(turn) {
+    if (turn !== this.turn) return;
+    const words = await this.showing.showResult(this.job, this.scan, () => turn === this.turn);
+    if (words === null) return;
+    this.phase("done");
+    if (this.showing.tooLarge) this.front(states.undrawn(this.showing.tooLarge, () => this.restart()));
+    else this.parts.front.hide();
+    this.parts.say(`The segmentation is done. ${words}`);
+    this.parts.pane("result");
   }
 
   /** Follows a job to its end. */
@@ -197,7 +202,7 @@ export class Flow {
   }
 
   async cancel() {
-    this.front(states.busy("Stopping"));
+    this.tell({ stopping: true });
     await this.guarded(this.turn, () => engine.cancel(this.job.id));
   }
 
@@ -212,46 +217,12 @@ export class Flow {
     } else this.guarded(turn, () => this.showResult(turn));
   }
 
-  /** Lays the labels over the scan once both are there, and says what to make of them. */
-  async showResult(turn) {
-    const { viewer, table, correct } = this.parts;
-    const { job } = this;
-    if (!job || !this.seen || this.laid || !engine.FINISHED.includes(job.state)) return;
-    this.laid = job.id;
-    const has = (form) => job.results.some((one) => one.form === form);
-    const [bytes, doubt, corrections] = await Promise.all([
-      engine.result(job.id, "labels"), has("uncertainty") ? engine.result(job.id, "uncertainty") : null,
-      engine.corrections(job.id)]);
-    const file = await readLabels(bytes);
-    if (turn !== this.turn) return;
-    this.corrections = corrections;
-    const model = this.parts.setup.models.find((one) => one.name === job.model);
-    const map = new LabelMap(file, known(model), viewer.grid);
-    table.open(map, job.summary, model?.regions ?? {});
-    viewer.setLabels(map, table.visible);
-    viewer.goToLabels();
-    correct.open(map);
-    await this.parts.doubt(doubt);
-    const words = showVerdict(byId("verdict"), job.summary);
-    byId("result-model").textContent = `${job.model}, ${timeInWords(job.created_s)}`;
-    this.offerDownloads();
-    for (const id of ["result", "correct", "downloads"]) show(byId(id), true);
-    this.phase("done");
-    this.parts.front.hide();
-    this.parts.say(`The segmentation is done. ${words}`);
-    this.parts.pane("result");
-  }
-
-  /** Keeps a correction on the server, which checks it. @returns {Promise<number>} */
-  async save(bytes) {
-    const number = await engine.correct(this.job.id, bytes);
-    this.corrections.push(number);
-    this.offerDownloads();
-    return number;
-  }
-
-  offerDownloads() {
-    this.parts.downloads.open(this.job, this.scan.facts.kind === "dicom", this.corrections);
+  /** Ends a login, after a question where strokes would be lost. */
+  async logOut() {
+    if (!this.mayLeave()) return;
+    const turn = this.leave();
+    this.empty();
+    await this.guarded(turn, () => engine.logOut());
   }
 
   /** Runs a step; an error of an older turn is nobody's concern any more. */
@@ -267,6 +238,7 @@ export class Flow {
   /** Says what went wrong and what to do. */
   fail(error) {
     this.stop();
+    this.turn += 1; // what is still on its way, such as the answer to a request for a job, comes too late
     this.parts.online(error.kind !== "offline");
     if (error.kind === "login") location.assign("login");
     else if (error.kind === "full") this.askAgain(error.retryAfter);
@@ -295,12 +267,4 @@ export class Flow {
     };
     tick();
   }
-}
-
-/** Labels of a model, by their values. */
-function known(model) {
-  return Object.entries(model?.labels ?? {})
-    .filter(([, value]) => value !== 0)
-    .sort(([, a], [, b]) => a - b)
-    .map(([name, value]) => ({ name, value, colour: [...(model.colours?.[name] ?? [230, 159, 0])] }));
 }

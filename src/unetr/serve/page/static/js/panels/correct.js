@@ -15,7 +15,9 @@ export class Correct {
     this.onTool = onTool;
     this.onSave = onSave;
     this.mode = null;
+    /** The version of the labels that the server has, and how that is told. */
     this.saved = 0;
+    this.savedWords = HOW;
     byId("brush").addEventListener("click", () => this.use(this.mode === "brush" ? null : "brush"));
     byId("eraser").addEventListener("click", () => this.use(this.mode === "eraser" ? null : "eraser"));
     byId("undo").addEventListener("click", () => this.step("undo"));
@@ -29,6 +31,7 @@ export class Correct {
   open(map) {
     this.map = map;
     this.saved = 0;
+    this.savedWords = HOW;
     byId("brush-label").replaceChildren(...(map?.labels ?? []).map((label, position) =>
       make("option", { value: position, text: label.name })));
     this.use(null);
@@ -37,7 +40,7 @@ export class Correct {
 
   /** Whether there are strokes that were not saved. */
   get isUnsaved() {
-    return Boolean(this.map) && this.map.done.length !== this.saved;
+    return Boolean(this.map) && this.map.version !== this.saved;
   }
 
   /** @param {"brush" | "eraser" | null} mode */
@@ -76,24 +79,26 @@ export class Correct {
     byId("redo").disabled = !this.map?.canRedo;
     byId("save-correction").disabled = !this.isUnsaved;
     if (this.map) this.table.update();
-    if (this.isUnsaved) byId("correction-state").textContent = "Not saved yet.";
-    else if (this.saved === 0) byId("correction-state").textContent = this.map ? HOW : "";
+    byId("correction-state").textContent = this.isUnsaved ? "Not saved yet." : this.map ? this.savedWords : "";
   }
 
   async save() {
     if (!this.isUnsaved) return;
     const button = byId("save-correction");
     const state = byId("correction-state");
-    const strokes = this.map.done.length;
+    const { map } = this;
+    const { version } = map;
     button.disabled = true;
     button.setAttribute("aria-busy", "true");
     state.textContent = "The correction is being checked and saved …";
     try {
-      const number = await this.onSave(this.map.bytes());
-      this.saved = strokes;
-      state.textContent = `Saved as correction ${number}.`;
+      const number = await this.onSave(map.bytes());
+      if (map !== this.map) return; // another result has been opened meanwhile
+      this.saved = version;
+      this.savedWords = `Saved as correction ${number}.`;
+      this.update();
     } catch (error) {
-      state.textContent = `Not saved. ${error.message}`;
+      if (map === this.map) state.textContent = ["Not saved.", error.message, error.hint].filter(Boolean).join(" ");
     } finally {
       button.removeAttribute("aria-busy");
       button.disabled = !this.isUnsaved;

@@ -34,7 +34,7 @@ export function watchDrops(veil, take) {
     event.preventDefault();
     event.stopPropagation();
     leave();
-    take(await dropped(event.dataTransfer));
+    take(await dropped(event.dataTransfer).catch(() => []));
   });
 }
 

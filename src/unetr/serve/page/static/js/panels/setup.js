@@ -53,6 +53,16 @@ export class Setup {
     return this.series.length > 1;
   }
 
+  /** Why the chosen series cannot be segmented, in words; null where they can. */
+  get problem() {
+    const chosen = this.chosenSeries;
+    if (new Set(chosen).size === chosen.length) return null;
+    if (chosen.length > this.series.length) {
+      return `The model needs ${chosen.length} images, and the scan has ${this.series.length} series.`;
+    }
+    return "One series is chosen for several channels. Choose another for each.";
+  }
+
   /** @param {any[]} series of the scan; with one there is nothing to choose @param {string[]} chosen by channel */
   offerSeries(series, chosen = []) {
     this.series = series;

@@ -2,6 +2,8 @@
 
 import { errorInWords } from "./words.js";
 
+const AWAY = "The server does not answer; trying again …";
+
 /** Nothing is open. */
 export function empty({ files, folder }) {
   return {
@@ -20,11 +22,11 @@ export function uploading(what, share, cancel) {
   };
 }
 
-/** A person has to choose a series or a model. */
-export function choosing(what, segment) {
+/** A person has to choose a series or a model. problem: why what is chosen cannot be segmented, or null. */
+export function choosing(what, problem, segment) {
   return {
     sign: "question", title: what === "series" ? "Which series?" : "Which model?", kind: "choose",
-    text: `${what === "series" ? "The scan has several. " : ""}Choose under “New scan”, then segment.`,
+    text: problem ?? `${what === "series" ? "The scan has several. " : ""}Choose under “New scan”, then segment.`,
     actions: [{ text: "Segment", main: true, call: segment }],
   };
 }
@@ -44,13 +46,14 @@ export function busy(title) {
   return { sign: "spinner", title, share: "busy", silent: true };
 }
 
-/** How far a job is. @param {{state: string, done?: number, of?: number, offline: boolean}} told */
-export function working({ state, done, of, offline }, cancel) {
+/** How far a job is. @param {{state: string, done?: number, of?: number, offline: boolean, stopping?: boolean}} told */
+export function working({ state, done, of, offline, stopping }, cancel) {
+  if (stopping) return { ...busy("Stopping"), silent: false, text: offline ? AWAY : "The window that is being segmented comes to its end." };
   const waits = state !== "running";
   const usual = waits ? "Other scans are before this one." : of ? `${done} of ${of} windows` : "Getting ready";
   return {
     sign: waits ? "clock" : "spinner", kind: "progress", title: waits ? "Waiting for its turn" : "Segmenting",
-    text: offline ? "The server does not answer; trying again …" : usual,
+    text: offline ? AWAY : usual,
     share: waits || !of ? "busy" : done / of,
     actions: [{ text: "Cancel", call: cancel }],
   };
@@ -69,6 +72,15 @@ export function full(left, whole, { now, restart }) {
     sign: "clock", kind: "wait", title: "The server is busy", share: 1 - left / whole, silent: left % 15 !== 0,
     text: `As many scans wait as may. Yours is safe on the server; asking again in ${left} s.`,
     actions: [{ text: "Ask now", main: true, call: now }, { text: "Stop asking", call: restart }],
+  };
+}
+
+/** There is a result, of a scan that this browser cannot draw. error: why not. */
+export function undrawn(error, restart) {
+  return {
+    sign: "warning", kind: "wait", title: "Segmented, but not shown",
+    text: `${errorInWords(error)} Download the labels and look at them in another viewer before you use the volumes.`,
+    actions: [{ text: "New scan", call: restart }],
   };
 }
 

@@ -26,7 +26,7 @@ export class Brush {
     listen("pointercancel", (event) => this.up(event));
     surface.addEventListener("pointerleave", () => (ring.hidden = true));
     // niivue listens to these; while a stroke is drawn they are the brush's.
-    for (const type of ["mousedown", "mousemove", "mouseup", "touchstart", "touchmove", "touchend"]) {
+    for (const type of ["mousedown", "mousemove", "mouseup", "touchstart", "touchmove", "touchend", "touchcancel"]) {
       listen(type, (event) => this.keeps && (event.stopPropagation(), event.preventDefault()));
     }
   }
@@ -36,6 +36,7 @@ export class Brush {
   }
 
   down(event) {
+    if (this.last && !event.isPrimary) this.drop();
     if (!this.isOn || event.button !== 0 || !event.isPrimary) return;
     const found = this.find(event);
     if (!found) return;
@@ -64,9 +65,18 @@ export class Brush {
     event.stopPropagation();
     this.last = null;
     setTimeout(() => (this.keeps = false));
-    const changed = this.viewer.map.commit();
+    const changed = this.viewer.map?.commit() ?? 0;
     this.viewer.refreshLabels();
     this.onStroke(changed);
+  }
+
+  /** A second finger means to move the picture: what the first one drew on its way is taken back. */
+  drop() {
+    this.last = null;
+    this.keeps = false;
+    this.viewer.map?.revert();
+    this.viewer.refreshLabels();
+    this.onStroke(0);
   }
 
   find(event) {

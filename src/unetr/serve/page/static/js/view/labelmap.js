@@ -6,17 +6,20 @@
 import { labelBytes } from "./nifti.js";
 
 const MOST_STROKES = 200;
+/** What single precision makes of millimetres. */
+const MOST_OFF_MM = 0.05;
 
 /**
  * @typedef {{value: number, name: string, colour: number[]}} Label
- * @typedef {{dims: number[], step: number[], start: number[]}} Grid where screen voxel (x, y, z) lies in the file:
- *   the sum over axes of start + position * step
+ * @typedef {{dims: number[], step: number[], start: number[], inFile: number[], affine: number[][]}} Grid where screen
+ *   voxel (x, y, z) lies in the file: the sum over axes of start + position * step. inFile: sizes in the file's order;
+ *   affine: from the file's voxels to millimetres, three rows.
  */
 export class LabelMap {
   /** @param {import("./nifti.js").Labels} file @param {Label[]} known @param {Grid} grid */
   constructor(file, known, grid) {
-    const inFile = grid.dims[0] * grid.dims[1] * grid.dims[2];
-    if (inFile !== file.voxels.length) throw new Error("The labels are not on the grid of the scan.");
+    if (!isSameGrid(file, grid)) throw new Error("The labels are not on the grid of the scan.");
+    const inFile = file.voxels.length;
     this.file = file;
     this.grid = grid;
     this.labels = withUnknown(known, file.voxels);
@@ -33,6 +36,14 @@ export class LabelMap {
     this.done = [];
     this.undone = [];
     this.stroke = null;
+    /** Strokes have numbers from 1 on; `bottom` is that of the last one that can no longer be undone. */
+    this.strokes = 0;
+    this.bottom = 0;
+  }
+
+  /** Names what the labels are now: 0 as they came, and the same number for the same labels. */
+  get version() {
+    return this.done.at(-1)?.number ?? this.bottom;
   }
 
   /** Calls with (index on the screen, index in the file) for every voxel. */
@@ -83,24 +94,31 @@ export class LabelMap {
     const changed = [...(this.stroke ?? [])].map(([index, before]) => [index, before, this.slots[index]]);
     this.stroke = null;
     if (changed.length === 0) return 0;
-    this.done.push(changed);
-    if (this.done.length > MOST_STROKES) this.done.shift();
+    this.strokes += 1;
+    this.done.push({ number: this.strokes, changed });
+    if (this.done.length > MOST_STROKES) this.bottom = this.done.shift().number;
     this.undone = [];
     return changed.length;
   }
 
+  /** Takes a stroke back that has not ended. */
+  revert() {
+    for (const [index, before] of this.stroke ?? []) this.put(index, before);
+    this.stroke = null;
+  }
+
   undo() {
-    const stroke = this.done.pop();
+    const stroke = this.stroke ? null : this.done.pop();
     if (!stroke) return false;
-    for (const [index, before] of stroke) this.put(index, before);
+    for (const [index, before] of stroke.changed) this.put(index, before);
     this.undone.push(stroke);
     return true;
   }
 
   redo() {
-    const stroke = this.undone.pop();
+    const stroke = this.stroke ? null : this.undone.pop();
     if (!stroke) return false;
-    for (const [index, , after] of stroke) this.put(index, after);
+    for (const [index, , after] of stroke.changed) this.put(index, after);
     this.done.push(stroke);
     return true;
   }
@@ -121,6 +139,20 @@ export class LabelMap {
     });
     return labelBytes(this.file, voxels);
   }
+}
+
+/** What a table of labels shows where the labels themselves cannot be drawn. @param {Label[]} labels */
+export function volumesAlone(labels, volumesMl) {
+  return { labels, volumeMl: (position) => volumesMl[labels[position].name] ?? 0, changeMl: () => 0 };
+}
+
+/** Whether labels lie where the scan lies: as many voxels along each axis, and no corner further off than a rounding. */
+function isSameGrid(file, grid) {
+  if (file.dims.some((size, axis) => size !== grid.inFile[axis])) return false;
+  if (file.affine === null) return true;
+  const off = (row, column) => Math.abs(file.affine[row][column] - grid.affine[row][column]);
+  const sizes = [...file.dims, 1];
+  return [0, 1, 2].every((row) => sizes.reduce((sum, size, column) => sum + size * off(row, column), 0) < MOST_OFF_MM);
 }
 
 /** The known labels, and those that the file has besides. */

@@ -11,7 +11,8 @@ const READERS = {
 const HEADER = 348;
 
 /**
- * @typedef {{header: Uint8Array, dims: number[], voxelMl: number, voxels: any, datatype: number, little: boolean}} Labels
+ * @typedef {{header: Uint8Array, dims: number[], affine: number[][] | null, voxelMl: number, voxels: any,
+ *   datatype: number, little: boolean}} Labels affine: three rows, where the file has them; null where it has a qform alone
  * @param {ArrayBuffer} bytes a .nii or .nii.gz @returns {Promise<Labels>}
  */
 export async function readLabels(bytes) {
@@ -34,7 +35,16 @@ export async function readLabels(bytes) {
   const voxels = new Kind(count);
   for (let i = 0; i < count; i += 1) voxels[i] = view[get](start + i * size, little);
   const header = new Uint8Array(whole.slice(0, start));
-  return { header, dims, voxelMl: (pixels[0] * pixels[1] * pixels[2]) / 1000, voxels, datatype, little };
+  const row = (at) => [0, 4, 8, 12].map((more) => view.getFloat32(at + more, little));
+  const affine = view.getInt16(254, little) > 0 ? [280, 296, 312].map(row) : null;
+  return { header, dims, affine, voxelMl: (pixels[0] * pixels[1] * pixels[2]) / 1000, voxels, datatype, little };
+}
+
+/** Voxels along the longest axis of a NIfTI-1 file. @param {ArrayBuffer} bytes a .nii */
+export function longestSide(bytes) {
+  const view = new DataView(bytes);
+  const little = view.getInt32(0, true) === HEADER;
+  return Math.max(...[42, 44, 46].map((at) => view.getInt16(at, little)));
 }
 
 /** The file with other voxels, in the same order. @param {Labels} labels @returns {Uint8Array} */

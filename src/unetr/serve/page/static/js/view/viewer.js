@@ -1,6 +1,7 @@
 /** The scan in three planes and in 3D, with labels over it. The only module that knows niivue. */
 
 import { NVImage, cmapper } from "../../vendor/niivue.js";
+import { longestSide } from "./nifti.js";
 import { Scene } from "./scene.js";
 
 /** niivue's numbers. */
@@ -13,6 +14,13 @@ const AXES = [
   [0, 2],
   [1, 2],
 ];
+
+/** The scan is longer than what the graphics card takes. */
+export class TooLargeError extends Error {
+  constructor(voxels, most) {
+    super(`This scan is ${voxels} voxels long; this browser draws at most ${most}`);
+  }
+}
 
 export class Viewer {
   /** @param {HTMLCanvasElement} canvas @param {(place: any) => void} onPlace told where the crosshair is */
@@ -42,6 +50,9 @@ export class Viewer {
       smoothDrawing: 1,
     });
     this.nv.onLocationChange = (place) => onPlace(this.describe(place));
+    /** Count volumes that were asked for, so that one that comes late is known and not laid over another scan. */
+    this.opened = 0;
+    this.doubts = 0;
     this.map = null;
     this.layout = "all";
     this.opacity = 0.5;
@@ -57,14 +68,23 @@ export class Viewer {
     }
   }
 
-  /** Shows a scan. @param {ArrayBuffer} bytes NIfTI */
+  /**
+   * Shows a scan. Raises an error in words where it is too large to be drawn.
+   * @param {ArrayBuffer} bytes NIfTI @returns {Promise<boolean>} false where another was asked for, or none, meanwhile
+   */
   async open(bytes) {
     this.clear();
+    const mine = this.opened;
+    const longest = longestSide(bytes);
+    const most = this.nv.uiData.max3D;
+    if (longest > most) throw new TooLargeError(longest, most);
     const volume = await NVImage.new(bytes, "view.nii", "gray", 1);
+    if (mine !== this.opened) return false;
     this.nv.addVolume(volume);
     this.nv.setRenderAzimuthElevation(135, 20);
     this.resetView();
     this.automatic = [volume.cal_min, volume.cal_max];
+    return true;
   }
 
   /** Takes the labels and the uncertainty away. */
@@ -75,6 +95,7 @@ export class Viewer {
   }
 
   clear() {
+    this.opened += 1;
     this.dropLabels();
     for (const volume of [...this.nv.volumes].reverse()) this.nv.removeVolume(volume);
     this.nv.drawScene();
@@ -94,8 +115,9 @@ export class Viewer {
 
   /** Where the voxels on the screen lie in the scan's file. @returns {import("./labelmap.js").Grid} */
   get grid() {
-    const { dimsRAS, img2RASstep, img2RASstart } = this.nv.volumes[0];
-    return { dims: dimsRAS.slice(1, 4), step: [...img2RASstep], start: [...img2RASstart] };
+    const { dimsRAS, img2RASstep, img2RASstart, hdr } = this.nv.volumes[0];
+    return { dims: dimsRAS.slice(1, 4), step: [...img2RASstep], start: [...img2RASstart], inFile: hdr.dims.slice(1, 4),
+      affine: hdr.affine };
   }
 
   /** Millimetres between voxels, in the screen's order. */
@@ -167,9 +189,12 @@ export class Viewer {
 
   /** Lays the uncertainty over the scan, or takes it away. @param {ArrayBuffer | null} bytes NIfTI, 0 to 1 */
   async setUncertainty(bytes) {
+    this.doubts += 1;
+    const mine = this.doubts;
     if (this.nv.volumes.length > 1) this.nv.removeVolume(this.nv.volumes[1]);
     if (!bytes) return;
     const volume = await NVImage.new(bytes, "uncertainty.nii", "inferno", 0.65, null, 0.1, 1);
+    if (mine !== this.doubts) return;
     this.nv.addVolume(volume);
   }
 

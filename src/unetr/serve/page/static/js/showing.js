@@ -1,0 +1,135 @@
+/** The scan on the screen, the labels over it once both are there, and what is made of them. */
+
+import { byId, show, timeInWords } from "./dom.js";
+import * as engine from "./engine.js";
+import { LabelMap, volumesAlone } from "./view/labelmap.js";
+import { readLabels } from "./view/nifti.js";
+import { TooLargeError } from "./view/viewer.js";
+import { showVerdict } from "./panels/verdict.js";
+
+export class Showing {
+  /** @param {Record<string, any>} parts those of Flow */
+  constructor(parts) {
+    this.parts = parts;
+    this.forget();
+  }
+
+  /** Lets go of the scan and of the result. */
+  forget() {
+    /** @type {{name: string, done: Promise<void>, isOpen: boolean, tooLarge: Error | null} | null} */
+    this.scan = null;
+    this.forgetResult();
+    this.parts.viewer.clear();
+    this.parts.toolbar.close();
+  }
+
+  /** Lets go of the result alone. */
+  forgetResult() {
+    this.job = null;
+    this.corrections = [];
+    this.parts.correct.open(null);
+    this.parts.viewer.dropLabels();
+    for (const id of ["result", "correct", "downloads"]) show(byId(id), false);
+  }
+
+  /** Why there is no picture, where this browser cannot draw the scan. */
+  get tooLarge() {
+    return this.scan?.tooLarge ?? null;
+  }
+
+  /** Opens a scan, unless it is open or on its way: a full queue asks several times for the same. model: null if it is gone. */
+  openScan(id, model, series) {
+    const name = [id, model?.name, ...series].join();
+    if (this.scan?.name !== name) {
+      const scan = { name, isOpen: false, tooLarge: null };
+      this.scan = scan;
+      scan.done = this.draw(scan, () => engine.view(id, model?.name ?? null, series), model?.channels ?? []).catch((error) => {
+        if (this.scan === scan) this.scan = null; // the next try asks again
+        throw error;
+      });
+    }
+    return this.scan.done;
+  }
+
+  async draw(scan, ask, channels) {
+    const { viewer, toolbar, front } = this.parts;
+    const bytes = await ask();
+    if (this.scan !== scan) return;
+    try {
+      if (!(await viewer.open(bytes))) return;
+      toolbar.open(channels);
+      front.dock();
+    } catch (error) {
+      if (!(error instanceof TooLargeError)) throw error;
+      scan.tooLarge = error;
+      toolbar.close();
+    }
+    scan.isOpen = true;
+  }
+
+  /**
+   * Shows the result of a finished job, once, when its scan is open. Returns what a reader should hear of it, or null
+   * where nothing was to be done. isWanted: whether the job still is.
+   * @param {any} job @param {any} scan @param {() => boolean} isWanted @returns {Promise<string | null>}
+   */
+  async showResult(job, scan, isWanted) {
+    if (!job || !this.scan?.isOpen || this.job?.id === job.id || !engine.FINISHED.includes(job.state)) return null;
+    this.job = job;
+    const model = this.parts.setup.models.find((one) => one.name === job.model);
+    const lay = this.tooLarge ? this.tell(job, model) : this.lay(job, model, isWanted);
+    const [corrections] = await Promise.all([engine.corrections(job.id), lay]);
+    if (!isWanted()) return null;
+    this.corrections = corrections;
+    this.fromDicom = scan.facts.kind === "dicom";
+    const words = showVerdict(byId("verdict"), job.summary);
+    byId("result-model").textContent = `${job.model}, ${timeInWords(job.created_s)}`;
+    this.offerDownloads();
+    show(byId("correct"), !this.tooLarge);
+    for (const id of ["result", "downloads"]) show(byId(id), true);
+    return words;
+  }
+
+  /** Lays the labels of a job over the scan. */
+  async lay(job, model, isWanted) {
+    const { viewer, table, correct } = this.parts;
+    const doubtful = job.results.some((one) => one.form === "uncertainty");
+    const [bytes, doubt] = await Promise.all([engine.result(job.id, "labels"), doubtful ? engine.result(job.id, "uncertainty") : null]);
+    const file = await readLabels(bytes);
+    if (!isWanted()) return;
+    const map = new LabelMap(file, known(model), viewer.grid);
+    table.open(map, job.summary, model?.regions ?? {});
+    viewer.setLabels(map, table.visible);
+    viewer.goToLabels();
+    correct.open(map);
+    await this.parts.doubt(doubt);
+  }
+
+  /** Tells of labels that cannot be drawn. */
+  async tell(job, model) {
+    this.parts.table.open(volumesAlone(known(model), job.summary.volumes_ml ?? {}), job.summary, model?.regions ?? {});
+    await this.parts.doubt(null);
+  }
+
+  /** Keeps a correction on the server, which checks it. @returns {Promise<number>} */
+  async save(bytes) {
+    const { job } = this;
+    const number = await engine.correct(job.id, bytes);
+    if (this.job === job) {
+      this.corrections.push(number);
+      this.offerDownloads();
+    }
+    return number;
+  }
+
+  offerDownloads() {
+    this.parts.downloads.open(this.job, this.fromDicom, this.corrections);
+  }
+}
+
+/** Labels of a model, by their values. */
+function known(model) {
+  return Object.entries(model?.labels ?? {})
+    .filter(([, value]) => value !== 0)
+    .sort(([, a], [, b]) => a - b)
+    .map(([name, value]) => ({ name, value, colour: [...(model.colours?.[name] ?? [230, 159, 0])] }));
+}
