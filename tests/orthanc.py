@@ -20,7 +20,7 @@ import pytest
 
 _PROGRAMS = ("/usr/sbin/Orthanc", "/usr/local/sbin/Orthanc")
 _PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-_LONGEST_START_S = 30.0
+_LONGEST_START_S = 90.0  # on a machine with much else to do
 
 
 def free_port() -> int:

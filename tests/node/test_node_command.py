@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ import pytest
 from tests.io.dicom.dicom_maker import PATIENT_NAME, write_series
 from tests.orthanc import Orthanc, dcmtk
 from tests.systems import POSIX
+
+from unetr.node.run import Node
+from unetr.node.settings import NodeSettings
 
 VOXELS = np.random.default_rng(0).integers(0, 900, (20, 22, 18)).astype(np.int16)
 
@@ -157,3 +161,19 @@ def test_checking_says_which_rule_takes_a_series(unetr: Callable[..., Any], tmp_
     answers = {line.split()[1]: line for line in outcome.out.splitlines() if line.strip()[:1].isdigit()}
     assert outcome.code == 0 and "modality: expected CT" in answers["ct"] and "takes it" in answers["mr"]
     assert "slices_at_least: expected 19, found 18" in answers["many"]
+
+
+def test_a_thread_that_ends_by_a_defect_names_nobody(
+    tmp_path: Path, tiny_model: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        raise RuntimeError(PATIENT_NAME)
+
+    before, lines = threading.excepthook, list[str]()
+    told = {"models": [str(tiny_model)], "rules": [RULE], "listen": {"port": 0}}
+    with Node(NodeSettings.model_validate(told), tmp_path / "queue", lines.append):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert lines == ["a thread of the node ended: RuntimeError"]
+    assert PATIENT_NAME not in "".join(capfd.readouterr()) and threading.excepthook is before

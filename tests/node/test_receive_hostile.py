@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import struct
@@ -73,6 +74,28 @@ def test_more_connections_than_the_settings_allow_are_turned_away(node: Node) ->
         connection.close()
     time.sleep(1.5)
     assert node.run("echoscu").returncode == 0 and node.receiver.counts["connections"] >= 1
+
+
+def test_one_address_never_holds_all_places(node: Node) -> None:
+    held = [socket.create_connection(node.receiver.address) for _ in range(4)]
+    with socket.create_connection(node.receiver.address, source_address=("127.0.0.2", 0)) as other:
+        assert not _is_closed_within(other, 0.5), "there is a place for another one"
+    assert node.receiver.counts["connections"] == 2
+    for connection in held:
+        connection.close()
+
+
+@pytest.mark.parametrize("said", [b"\x01\x00\x00\x00", b"\x01\x00\x00\x00\x10\x00" + b"\x00" * 10])
+def test_a_byte_now_and_then_holds_no_place_for_long(node: Node, said: bytes) -> None:
+    with socket.create_connection(node.receiver.address) as connection:
+        connection.sendall(said)
+        end = time.monotonic() + 10
+        with contextlib.suppress(OSError):
+            while time.monotonic() < end:
+                connection.sendall(b"\0")
+                time.sleep(0.2)
+        assert time.monotonic() < end
+    assert node.run("echoscu").returncode == 0
 
 
 def test_an_object_beyond_the_limit_ends_its_association_and_leaves_nothing(tmp_path: Path) -> None:

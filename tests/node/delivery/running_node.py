@@ -172,5 +172,5 @@ def until(condition: Callable[[], object], what: str, timeout_s: float = 60.0) -
     while not condition():
         if time.monotonic() > begun + timeout_s:
             raise TimeoutError(f"{what}: not within {timeout_s:g} s")
-        time.sleep(0.02)
+        time.sleep(0.1)  # to look costs a core that the node needs
     return time.monotonic() - begun

@@ -35,7 +35,10 @@ class Door(ThreadedAssociationServer):
         BaseServer.shutdown(self)
         self.server_close()
         for association in self.active_associations:
-            association.abort()
+            if association.is_established:
+                association.abort()
+            else:  # there is nothing to abort yet
+                association.kill()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """A connection that ends by itself when nothing comes. The handshake of TLS is made by its own thread."""
@@ -58,6 +61,10 @@ class Door(ThreadedAssociationServer):
             self._counts["connections"] += 1
             return False
         return True
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Starts the connection's own threads before the next one is accepted, so that each is counted in time."""
+        self.process_request_thread(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """What one connection does wrong is counted, and not printed."""
