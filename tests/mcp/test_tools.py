@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ from tests.systems import POSIX
 
 import unetr
 from mcp import Client
+from unetr.errors import InputError
+from unetr.jobs.predict.observer import PredictObserver
+from unetr.mcp.folders import open_folders
+from unetr.mcp.tools import Ask, Tools, offered
 
+FORMATS = ("nifti", "dicom-seg")
 ASK = {"scan": "scan.nii.gz", "model": "hippocampus"}
 
 
@@ -164,6 +170,38 @@ def test_a_cancelled_segmentation_ends_and_the_next_one_runs(talk: Callable[...,
     took, written, after = talk(conversation)
     assert not after.is_error and not written
     assert took < 10
+
+
+def test_two_at_once_never_share_a_file_nor_two_formats_a_report(room: Path, maker: Any) -> None:
+    (room / "scans" / "other").mkdir()
+    other = unetr.read_volume(room / "scans" / "scan.nii.gz")
+    unetr.write_volume(room / "scans" / "other" / "scan.nii.gz", other.with_data(other.data[:, ::-1]))
+    tools = Tools(open_folders([room / "scans"], room / "results"), offered(["hippocampus"]))
+    asks = [Ask(scan=scan, model="hippocampus") for scan in ("scan.nii.gz", "other/scan.nii.gz")]
+    with ThreadPoolExecutor(2) as threads:
+        done = list(threads.map(lambda ask: tools.segment(ask, PredictObserver()), asks))
+    assert {Path(one.result).name for one in done} == {"scan.nii.gz", "scan-2.nii.gz"}
+    for one in done:
+        assert tools.verdict(one.result).unchanged
+        assert tools.volumes(one.result).volumes_ml == one.volumes_ml
+    maker.write_series(room / "scans" / "study", other.data[0, :20, :20, :12].astype(np.int16))
+    forms = [tools.segment(Ask(scan="study", model="hippocampus", format=each), PredictObserver()) for each in FORMATS]
+    assert [Path(one.result).name for one in forms] == ["study.nii.gz", "study-2.seg.dcm"]
+    assert all(tools.verdict(one.result).unchanged for one in forms)
+
+
+def test_what_a_series_is_called_is_in_no_remark_and_no_error(room: Path, maker: Any) -> None:
+    voxels = np.zeros((8, 8, 6), np.int16)
+    for number in (1, 2):
+        tags = {"SeriesInstanceUID": f"1.2.840.{number}", "SeriesDescription": f'for Zebedee") {number}'}
+        maker.write_series(room / "scans" / "two", voxels, names=[f"{number}{z}.dcm" for z in range(6)], **tags)
+    (room / "scans" / "two" / "12.dcm").unlink()  # a gap, of which there are remarks
+    tools = Tools(open_folders([room / "scans"], room / "results"), offered(["hippocampus"]))
+    told = tools.describe_scan("two")
+    assert any("1.2.840.1" in remark for remark in told.series[0].remarks)
+    with pytest.raises(InputError, match=r"2 series; choose by UID: 1\.2\.840\.1 .*1\.2\.840\.2") as asked:
+        tools.segment(Ask(scan="two", model="hippocampus"), PredictObserver())
+    assert "Zebedee" not in told.model_dump_json() + str(asked.value)
 
 
 def test_nothing_of_a_patient_is_told(talk: Callable[..., Any], room: Path, maker: Any) -> None:

@@ -59,6 +59,9 @@ def test_are_made_once_and_forgotten_with_the_job(results: MadeResults) -> None:
     letters = Letters(results.store)
     assert (letters.collect(), letters.collect()) == (3, 0)
     assert [each.form for each in letters.open("archive")] == ["dicom-seg", "rtstruct"]
+    results.store.submit(results.store.job(job_of(results)).spec, origin={"deliver": {"second": ["rtstruct"]}})
+    assert (letters.collect(), letters.collect()) == (1, 0), "another rule wants the same work elsewhere, too"
+    assert [each.form for each in letters.open("second")] == ["rtstruct"]
     results.store.forget(job_of(results))
     letters.collect()
     assert letters.counts() == dict.fromkeys(LetterState, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import http.client
 import json
@@ -22,6 +23,7 @@ from tests.serve.monai_label.serving import serving
 
 from unetr.queue.record import JobState
 from unetr.queue.service import Service, ServiceOptions
+from unetr.serve.monai_label import labels
 from unetr.serve.safety.tokens import new_token
 
 
@@ -53,6 +55,25 @@ def test_a_client_that_goes_away_stops_its_job(service: Service, address: str, t
     _wait_for(service, image, JobState.CANCELLED)
     assert time.monotonic() - left < 5
     assert service.store.job(job).state is JobState.CANCELLED
+    lines = [json.loads(line) for line in service.folder.audit.read_text().splitlines()]
+    told = [(one["action"], one.get("actor")) for one in lines if one.get("job") == job]
+    assert ("submit", "local") in told and ("cancel", "local") in told
+
+
+def test_an_answer_that_cannot_be_written_leaves_no_folder(
+    service: Service, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(labels, "write", full)
+    scan = noise(tmp_path / "scan.nii.gz", 20).read_bytes()
+    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + scan + b"\r\n--x--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(f"{address}/infer/hippocampus", part, headers))
+    assert refused.value.code in (503, 507)
+    assert list(service.folder.incoming.iterdir()) == []
 
 
 def _wait_for(service: Service, scan: str, state: JobState) -> str:
