@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
@@ -12,6 +16,32 @@ BODY = b"POST /api/scans HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10000000
 FIRST = (b"", b"GET / HT", HEAD, BODY)
 # Half of them come from one address, the others from so many.
 _ADDRESSES = 40
+# States of connections in /proc/net/tcp.
+_ESTABLISHED, _TIME_WAIT, _CLOSE_WAIT, _LISTENS = "01", "06", "08", "0A"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Connections to a port, as Linux counts them. taken: those that the server holds. queued: those that only the
+    system knows yet, until the server takes them; their clients believe that they are connected."""
+
+    taken: int
+    queued: int
+
+
+def seen(port: int, pid: int) -> Seen:
+    """Of the process that listens at this port of 127.0.0.1."""
+    own = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            own.add(os.readlink(each))
+    taken = queued = 0
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if int(fields[1].partition(":")[2], 16) == port and fields[3] not in (_LISTENS, _TIME_WAIT):
+            taken += f"socket:[{fields[9]}]" in own
+            queued += fields[9] == "0" and fields[3] in (_ESTABLISHED, _CLOSE_WAIT)
+    return Seen(taken, queued)
 
 
 class Slow:

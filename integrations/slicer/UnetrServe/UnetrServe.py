@@ -128,6 +128,8 @@ def verdict_words(summary: dict) -> str:
     warnings = verdict.get("warnings") or []
     if verdict.get("state") == "warned" or warnings:
         return "The scan is unlike those that the model has learned from: " + "; ".join(warnings)
+    if verdict.get("state") != "ok":
+        return "It is not known whether the model was made for scans like this one."
     return "The scan looks like those that the model has learned from."
 
 
@@ -391,6 +393,9 @@ class UnetrServeTest(ScriptedLoadableModuleTest):
 
     def test_words(self) -> None:
         self.assertIn("unlike", verdict_words({"verdict": {"state": "warned", "warnings": ["it is smaller"]}}))
+        self.assertIn("not known", verdict_words({"verdict": {"state": "unknown", "warnings": []}}))
+        self.assertIn("not known", verdict_words({}))
+        self.assertIn("looks like", verdict_words({"verdict": {"state": "ok"}}))
         self.assertEqual(progress_words({"state": "running", "progress": {"done": 1, "of": 4}})[1], 25)
         with self.assertRaises(ServerError):
             Server("127.0.0.1:8000")

@@ -185,6 +185,13 @@ class Service:
         """
         return self._changes.wait(job_id, seen, timeout_s)
 
+    def listen(self, hear: Callable[[str], None]) -> Callable[[], None]:
+        """From now on, `hear` is called with each job that has changed, for those who wait without a thread.
+
+        It is called from any thread and must not block. Returns what ends that.
+        """
+        return self._changes.listen(hear)
+
     def cancel(self, job_id: str, actor: str = "") -> JobRecord:
         """One that waits is cancelled at once, one that runs as soon as its engine has stopped. actor: who asks."""
         job = self.store.cancel(job_id)

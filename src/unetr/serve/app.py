@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 
 from unetr.core.version import __version__
 from unetr.queue.service import Service
@@ -15,6 +16,7 @@ from unetr.serve.web.bodies import BoundedBodies
 from unetr.serve.web.errors import tell_errors
 from unetr.serve.web.serving import Serving
 from unetr.serve.web.static import static_router
+from unetr.serve.web.threads import Waits
 
 _PAGE = Path(__file__).parent / "page" / "static"
 
@@ -28,11 +30,21 @@ def create_app(service: Service, options: ServeOptions) -> FastAPI:
     """The application without anything around it: no tokens, no checks of hosts, no log."""
     # Swagger's page would fetch its scripts from elsewhere.
     app = FastAPI(title="unetr", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
-    app.state.serving = serving = Serving(service, options)
+    app.state.serving = serving = Serving(service, options, Waits(service))
     app.add_middleware(BoundedBodies)
     tell_errors(app, str(service.folder.path))
-    for routes in (health, models, scans, jobs, events, results):
-        app.include_router(routes.router)
-    app.include_router(monai_label_router(serving))
+    routers = [routes.router for routes in (health, models, scans, jobs, events, results)]
+    for router in (*routers, monai_label_router(serving)):
+        app.include_router(router)
+        app.include_router(_heads(router))
     app.include_router(static_router(_PAGE))
     return app
+
+
+def _heads(router: APIRouter) -> APIRouter:
+    """HEAD of all that GET answers: the same head, of which the server sends no body."""
+    heads = APIRouter(include_in_schema=False)
+    for route in router.routes:
+        if isinstance(route, APIRoute) and "GET" in (route.methods or ()):
+            heads.add_api_route(route.path, route.endpoint, methods=["HEAD"], response_model=route.response_model)
+    return heads

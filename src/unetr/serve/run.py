@@ -29,7 +29,9 @@ def listen(options: ServeOptions) -> socket.socket:
     """The socket that the server answers at; port 0 is any that is free. Raises InputError."""
     check_exposure(options)
     try:
-        family, kind, _, _, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
+        family, kind, _, _, address = socket.getaddrinfo(
+            options.host.strip("[]"), options.port, type=socket.SOCK_STREAM
+        )[0]
         # By its protocol asyncio knows that it is TCP, and sends small answers at once instead of 40 ms later.
         at = socket.socket(family, kind, socket.IPPROTO_TCP)
         try:
@@ -43,7 +45,7 @@ def listen(options: ServeOptions) -> socket.socket:
     except OSError as error:
         what = error.strerror or "refused"
         raise InputError(
-            f"cannot listen at {options.host}, port {options.port}: {what}; choose another port", hint="port"
+            f"cannot listen at {options.host}, port {options.port}: {what}; choose another address or port", hint="port"
         ) from error
     return at
 

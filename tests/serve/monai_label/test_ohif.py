@@ -78,6 +78,26 @@ def test_the_proxy_reads_the_one_pacs_and_nothing_else(service: Service, orthanc
         assert asked.status_code in (400, 415, 503)
 
 
+def test_a_series_that_has_grown_in_the_pacs_is_segmented_anew(
+    service: Service, orthanc: Orthanc, all_series: dict[str, Path]
+) -> None:
+    slices = sorted(all_series["axial"].iterdir())
+    series = pydicom.dcmread(slices[0], stop_before_pixels=True).SeriesInstanceUID
+    with serving(service, pacs=orthanc.dicom_web) as address, httpx.Client(base_url=address, timeout=60) as client:
+
+        def job() -> str:
+            asked = {"image": series, "output": "json"}
+            return str(client.post("/infer/hippocampus", params=asked, files={"params": (None, "{}")}).json()["job"])
+
+        orthanc.store(slices[:-4])
+        first = job()
+        orthanc.store(slices[-4:])
+        second = job()
+        assert job() == second != first
+    scans = [service.store.scan(service.store.job(each).spec.scan) for each in (first, second)]
+    assert [len(each.files) for each in scans] == [len(slices) - 4, len(slices)]
+
+
 def test_the_viewer_gives_its_own_files_alone(service: Service, tmp_path: Path) -> None:
     with serving(service, ohif=ohif()) as address, httpx.Client(base_url=address) as client:
         page = client.get("/ohif/viewer?StudyInstanceUIDs=1.2")
@@ -85,7 +105,7 @@ def test_the_viewer_gives_its_own_files_alone(service: Service, tmp_path: Path) 
         policy = page.headers["content-security-policy"]
         assert "connect-src 'self'" in policy and "unsafe-inline" not in policy.partition("style-src")[0]
         assert "dicomweb" in client.get("/ohif/app-config.js").text
-        for outside in ("../../client/client.py", "%2e%2e/%2e%2e/client/client.py", "missing.js"):
+        for outside in ("../../client/client.py", "%2e%2e/%2e%2e/client/client.py", "missing.js", "a%00.js"):
             assert client.get(f"/ohif/{outside}").status_code == 404
         assert client.get("/ohif/sw.js").text == ""
     (tmp_path / "index.html").write_text("<html></html>")

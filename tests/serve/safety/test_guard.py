@@ -191,6 +191,32 @@ def test_with_tls_the_cookie_is_never_sent_without(tmp_path: Path) -> None:
     assert ask(server, "POST", "/login", plain, data={"token": token}, base="https://localhost:8000").status_code == 403
 
 
+def test_behind_a_proxy_the_browsers_word_counts_and_never_the_proxys(tmp_path: Path) -> None:
+    """A page that came over TLS has a cookie that is sent over TLS only, also where TLS ends before this server."""
+    server, token = with_token(tmp_path, host="0.0.0.0", insecure=True, allowed_hosts=("scans.example.org",))
+    base = "http://scans.example.org"
+    page = {"origin": "https://scans.example.org", "sec-fetch-site": "same-origin"}
+    answer = ask(server, "POST", "/login", page, data={"token": token}, base=base)
+    told = answer.headers["set-cookie"].lower()
+    assert (answer.status_code, "; secure" in told, "httponly" in told) == (303, True, True)
+    cookie = {"cookie": answer.headers["set-cookie"].partition(";")[0]}
+    ended = ask(server, "POST", "/logout", page | cookie, base=base).headers["set-cookie"].lower()
+    assert "; secure" in ended and "max-age=0" in ended
+    assert ask(server, "GET", "/api/jobs/1", cookie, base=base).status_code == 401
+    forged = {"x-forwarded-proto": "https", "forwarded": "proto=https;host=evil.example;for=10.0.0.1"}
+    forged |= {"x-forwarded-host": "evil.example", "x-forwarded-for": "10.0.0.1", "x-forwarded-prefix": "/evil"}
+    forged |= {"x-real-ip": "10.0.0.1", "x-original-url": "/healthz", "x-http-method-override": "DELETE"}
+    answer = ask(server, "POST", "/login", forged, data={"token": token}, base=base)
+    assert "; secure" not in answer.headers["set-cookie"].lower()
+    assert answer.headers["location"] == "/"
+    assert ask(server, "GET", "/api/jobs/1", forged, base=base).status_code == 401
+    assert ask(server, "GET", "/", forged | {"host": "evil.example"}, base=base).status_code == 421
+    for number in range(8):  # another address each time, as far as the headers say
+        wrong = {"authorization": "Bearer wrong", "x-forwarded-for": f"10.0.1.{number}"}
+        answer = ask(server, "GET", "/api/jobs/1", wrong, base=base)
+    assert answer.status_code == 429
+
+
 def test_an_error_reveals_nothing_in_its_answer_or_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     server = Server()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 # Jobs of which versions are kept; one that is forgotten has version 0.
 _MOST = 10_000
@@ -17,6 +18,7 @@ class Changes:
         self._condition = threading.Condition()
         self._versions: OrderedDict[str, int] = OrderedDict()
         self._last = 0
+        self._listeners: dict[object, Callable[[str], None]] = {}
         self._closed = False
 
     def note(self, job: str) -> None:
@@ -28,6 +30,24 @@ class Changes:
             while len(self._versions) > _MOST:
                 self._versions.popitem(last=False)
             self._condition.notify_all()
+            listeners = tuple(self._listeners.values())
+        for hear in listeners:
+            hear(job)
+
+    def listen(self, hear: Callable[[str], None]) -> Callable[[], None]:
+        """From now on, `hear` is called with each job that has changed, from any thread; it must not block.
+
+        Returns what ends that.
+        """
+        key = object()
+        with self._condition:
+            self._listeners[key] = hear
+
+        def leave() -> None:
+            with self._condition:
+                self._listeners.pop(key, None)
+
+        return leave
 
     def forget(self, job: str) -> None:
         """The job is gone."""

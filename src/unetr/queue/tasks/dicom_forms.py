@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _USE = "For research. Not a medical device, not for diagnosis. Not checked by a person."
 _CORRECTED_USE = "For research. Not a medical device, not for diagnosis."
 _LIKE_TRAINING = "The scan looks like the scans that the model was trained on."
+_UNKNOWN = "It is not known whether the model was made for scans like this one."
 _CORRECTED = "A person has corrected these labels."
 
 
@@ -50,6 +51,11 @@ def _write_labels(form: str, path: Path, made: Made) -> None:
     write_result(path, made.labels, form, made.made_by, made.identity)
 
 
+def _words(state: object) -> str:
+    """What a verdict without warnings says."""
+    return _LIKE_TRAINING if state == "ok" else _UNKNOWN
+
+
 def _write_capture(path: Path, made: Made) -> None:
     from unetr.core.version import __version__
     from unetr.draw.sheet import Sheet, sheet_pixels
@@ -63,7 +69,7 @@ def _write_capture(path: Path, made: Made) -> None:
         use=_USE if told else _CORRECTED_USE,
         volumes_ml=told.get("volumes_ml") or _volumes_ml(made.labels),
         confidence=told.get("confidence", {}),
-        words=list(verdict.get("warnings", ())) or [_LIKE_TRAINING if told else _CORRECTED],
+        words=list(verdict.get("warnings", ())) or [_words(verdict.get("state")) if told else _CORRECTED],
         warned=verdict.get("state", "ok") != "ok",
     )
     write_capture(

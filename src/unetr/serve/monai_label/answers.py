@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from starlette.background import BackgroundTask
+from starlette.types import Receive, Scope, Send
+
+from unetr.serve.web.downloads import Sent, noting
 
 _PIECE = 1 << 18
 
 
-def removing(folder: Path, then: Callable[[], Awaitable[object]] | None = None) -> BackgroundTask:
-    """After an answer is sent, removes a folder that was made for it; then does what else is to be done."""
-
-    async def after() -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        if then is not None:
-            await then()
-
-    return BackgroundTask(after)
+def removing(folder: Path) -> BackgroundTask:
+    """After an answer has ended, however that was, removes a folder that was made for it."""
+    return BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
 
 
-def multipart(fields: Mapping[str, str], image: Path, after: BackgroundTask) -> StreamingResponse:
-    """multipart/form-data of JSON fields and the file as `image`, under its own name."""
+def multipart(fields: Mapping[str, str], image: Path, sent: Sent, after: BackgroundTask) -> Response:
+    """multipart/form-data of JSON fields and the file as `image`, under its own name. sent: called once all of it went
+    to the client. after: done at the end, whatever it is."""
     boundary = f"unetr-{secrets.token_hex(16)}"
     head = "".join(
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\nContent-Type: application/json\r\n\r\n'
@@ -47,4 +45,15 @@ def multipart(fields: Mapping[str, str], image: Path, after: BackgroundTask) -> 
 
     size = len(head.encode()) + image.stat().st_size + len(tail)
     kind = f"multipart/form-data; boundary={boundary}"
-    return StreamingResponse(body(), 200, {"Content-Length": str(size)}, kind, after)
+    return _Parts(body(), {"Content-Length": str(size)}, kind, sent, after)
+
+
+class _Parts(StreamingResponse):
+    def __init__(
+        self, body: Iterator[bytes], headers: dict[str, str], kind: str, sent: Sent, after: BackgroundTask
+    ) -> None:
+        super().__init__(body, 200, headers, kind, after)
+        self._sent = sent
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await noting(super().__call__, self._sent, scope, receive, send)

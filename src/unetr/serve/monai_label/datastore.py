@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.responses import FileResponse
 
 from unetr.core.text.reading import parse_json
 from unetr.errors import InputError
@@ -20,8 +19,9 @@ from unetr.queue.record import FINISHED, JobRecord
 from unetr.queue.service import OfferedModel
 from unetr.serve.monai_label import labels
 from unetr.serve.monai_label.answers import removing
-from unetr.serve.monai_label.info import names_of
+from unetr.serve.monai_label.info import names_of, numbers_of
 from unetr.serve.monai_label.named.scans import Named, Scans, one_file
+from unetr.serve.web.downloads import SentFile
 from unetr.serve.web.errors import NotFoundError, WrongStateError
 from unetr.serve.web.serving import actor_of
 from unetr.serve.web.uploads import receive
@@ -39,13 +39,7 @@ class Datastore:
 
     async def listed(self, output: str = "stats") -> Any:
         """How many images there are, or all of them by their ids, with what their labels mean."""
-        serving = self.scans.serving
-        jobs = await serving.threads.quick(self._last_jobs)
-        if output == "train":
-            return []
-        if output != "all":
-            return stats(jobs, self._corrections)
-        return {"name": "unetr", "description": "", "objects": {scan: self._object(job) for scan, job in jobs.items()}}
+        return await self.scans.serving.threads.quick(self._listed, output)
 
     async def add_image(self, request: Request, image: str = "") -> dict[str, str]:
         """Keeps a scan, which the client names as it likes, or as nothing: then by its id in the queue."""
@@ -60,7 +54,7 @@ class Datastore:
         serving = self.scans.serving
         named = await self.scans.find(image)
         path = await serving.threads.reader(serving.service.view, named.scan)
-        return FileResponse(path, media_type=_NII, filename=f"{named.scan}.nii")
+        return SentFile(path, _NII, f"{named.scan}.nii")
 
     async def save_label(self, request: Request, image: str, tag: str = FINAL) -> dict[str, Any]:
         """Keeps a correction of the last result for this image."""
@@ -68,7 +62,7 @@ class Datastore:
         async with receive(request, serving, ("params",)) as upload:
             file = one_file(upload.of("label"))
             job = await self._job(await self.scans.find(image))
-            meant = _meant(upload.fields.get("params"), self._model(job))
+            meant = await serving.threads.reader(self._meant, upload.fields.get("params"), job)
             actor = actor_of(request)
             number = await serving.threads.reader(serving.service.correct, job.id, file.path, meant, actor)
         return {"image": image, "label": image, "job": job.id, "correction": number, "tag": tag}
@@ -78,7 +72,7 @@ class Datastore:
         threads = self.scans.serving.threads
         job = await self._job(await self.scans.find(label))
         path = await threads.reader(self._written, job, tag)
-        return FileResponse(path, 200, None, _GZIP, removing(path.parent), path.name)
+        return SentFile(path, _GZIP, path.name, after=removing(path.parent))
 
     async def label_info(self, label: str, tag: str = ORIGINAL) -> dict[str, Any]:
         """What the numbers of the label mean, and what is known of the job."""
@@ -95,6 +89,14 @@ class Datastore:
         if job is None:
             raise WrongStateError("the image has no result yet; run a model first, then send its correction")
         return job
+
+    def _listed(self, output: str) -> Any:
+        if output == "train":
+            return []
+        jobs = self._last_jobs()
+        if output != "all":
+            return stats(jobs, self._corrections)
+        return {"name": "unetr", "description": "", "objects": {scan: self._object(job) for scan, job in jobs.items()}}
 
     def _last_jobs(self) -> dict[str, JobRecord]:
         """The last written job of each scan."""
@@ -136,6 +138,24 @@ class Datastore:
             labels.write_for_client(found, path, values, gapless=True, compressed=True)
             return path
 
+    def _meant(self, params: str | None, job: JobRecord) -> tuple[int, ...]:
+        """The model's value for each number in the file; empty where the numbers are the values.
+
+        A client that does not say what its numbers mean has them from here. Where a label of the result does not
+        occur, they may be the gapless ones or not; then nobody guesses. Raises InputError.
+        """
+        told = parse_json(params, "params") if params else {}
+        label_info = told.get("label_info") if isinstance(told, dict) else None
+        values = names_of(self._model(job))
+        if label_info is None:
+            given = self._names(job, ORIGINAL)
+            if any(values[name] != number for name, number in given.items()) or numbers_of(values) != values:
+                raise InputError("what the numbers in the label file mean is in doubt; send label_info in params")
+            return ()
+        if not isinstance(label_info, list):
+            raise InputError("label_info: is no list; expected one entry for each segment")
+        return labels.meant_values(label_info, values)
+
     def _object(self, job: JobRecord) -> dict[str, Any]:
         info = {"ts": int(job.updated_s), "model": job.spec.model}
         tags = [ORIGINAL, FINAL] if self._corrections(job) else [ORIGINAL]
@@ -150,14 +170,3 @@ def stats(jobs: Mapping[str, JobRecord], corrections: Any) -> dict[str, Any]:
     completed = sum(bool(corrections(job)) for job in jobs.values())
     tags = {ORIGINAL: len(jobs), FINAL: completed}
     return {"total": len(jobs), "completed": completed, "label_tags": tags, "train": []}
-
-
-def _meant(params: str | None, model: OfferedModel) -> tuple[int, ...]:
-    """The model's value for each number in the file; empty where the client does not say what its numbers mean."""
-    told = parse_json(params, "params") if params else {}
-    label_info = told.get("label_info") if isinstance(told, dict) else None
-    if label_info is None:
-        return ()
-    if not isinstance(label_info, list):
-        raise InputError("label_info: is no list; expected one entry for each segment")
-    return labels.meant_values(label_info, names_of(model))

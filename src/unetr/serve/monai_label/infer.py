@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from fastapi import Request, Response
-from fastapi.responses import FileResponse, JSONResponse
-from starlette.background import BackgroundTask
+from fastapi.responses import JSONResponse
 
 from unetr.core.text.reading import parse_json
 from unetr.errors import InputError, MachineError
@@ -22,6 +21,7 @@ from unetr.serve.monai_label import labels
 from unetr.serve.monai_label.answers import multipart, removing
 from unetr.serve.monai_label.info import names_of
 from unetr.serve.monai_label.named.scans import Named, Scans
+from unetr.serve.web.downloads import SentFile
 from unetr.serve.web.errors import NotFoundError, WrongStateError
 from unetr.serve.web.serving import Serving, actor_of
 from unetr.serve.web.uploads import receive
@@ -77,7 +77,7 @@ class Infer:
         async with receive(request, self.serving, ("params",)) as upload:
             asked = Asked.of(upload.fields.get("params"))
             scan = await self.scans.given(upload.of("file")) if upload.of("file") else None
-        named = scan or await self.scans.find(image, session_id)
+        named = scan or await self.scans.current(image, session_id)
         job = await self._done(request, named, model, asked)
         self.scans.note(image, session_id, named, job.id)
         return await self._answer(job, offered, asked, output)
@@ -93,7 +93,7 @@ class Infer:
         self.waiting[job.id] += 1
         try:
             while job.state not in ENDED:
-                seen = await threads.waiting(service.wait, job.id, seen, _LOOK_S)
+                seen = await self.serving.waits.change(job.id, seen, _LOOK_S)
                 job = await threads.quick(service.store.job, job.id)
                 if job.state not in ENDED and await request.is_disconnected():
                     raise WrongStateError("the client has gone away")
@@ -109,19 +109,18 @@ class Infer:
 
     async def _answer(self, job: JobRecord, model: OfferedModel, asked: Asked, output: Output) -> Response:
         service, threads = self.serving.service, self.serving.threads
-        told = {"job": job.id, **job.summary}
+        sent = partial(threads.quick, self._deliver, job.id)
         if output == "dicom_seg":
             path = await threads.reader(service.result, job.id, "dicom-seg")
-            sent = BackgroundTask(threads.quick, self._deliver, job.id)
-            return FileResponse(path, 200, None, "application/dicom", sent, f"{job.id}.seg.dcm")
+            return SentFile(path, "application/dicom", f"{job.id}.seg.dcm", sent=sent)
         path, names = await threads.reader(self._labels, job.id, model, asked)
-        told["label_names"] = names
+        told = {"job": job.id, **job.summary, "label_names": names}
+        after = removing(path.parent)
         if output == "json":
-            return JSONResponse(told, background=removing(path.parent))
-        after = removing(path.parent, partial(threads.quick, self._deliver, job.id))
+            return JSONResponse(told, background=after)
         if output == "image":
-            return FileResponse(path, 200, None, "application/octet-stream", after, path.name)
-        return multipart({"params": json.dumps(told)}, path, after)
+            return SentFile(path, "application/octet-stream", path.name, sent=sent, after=after)
+        return multipart({"params": json.dumps(told)}, path, sent, after)
 
     def _labels(self, job: str, model: OfferedModel, asked: Asked) -> tuple[Path, dict[str, int]]:
         """The file for a client, in a folder of its own, and what its numbers mean."""

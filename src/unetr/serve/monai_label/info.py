@@ -21,9 +21,12 @@ def names_of(model: OfferedModel) -> dict[str, int]:
     return {name: value for name, value in named if value != 0}
 
 
-def numbers_of(model: OfferedModel) -> dict[str, int]:
-    """Name -> number from 1 without gaps: what clients are told, whatever the values in label files are."""
-    return {name: number for number, name in enumerate(names_of(model), start=1)}
+def numbers_of(values: Mapping[str, int]) -> dict[str, int]:
+    """Name -> number from 1 without gaps: what clients are told, whatever the values in label files are.
+
+    values: name -> value, by value.
+    """
+    return {name: number for number, name in enumerate(values, start=1)}
 
 
 def info(models: Mapping[str, OfferedModel], datastore: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,7 +52,7 @@ def _model(model: OfferedModel) -> dict[str, Any]:
         "dimension": 3,
         "description": model.title,
         "version": model.sha256[:12],
-        "labels": numbers_of(model),
+        "labels": numbers_of(names_of(model)),
         # What a client may choose; it sends it back in the `params` of a request.
         "config": {"tta": False},
     }

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from unetr.queue.record import ENDED, JobEvent
@@ -18,8 +18,8 @@ from unetr.serve.web.serving import Here, Serving
 router = APIRouter(prefix="/api/jobs", tags=["jobs"])
 # A comment in the stream, so that nobody on the way takes it for dead.
 _HEARTBEAT_S = 15
-# Longest time that one listener keeps a thread, so that all have their turn.
-_TURN_S = 1.0
+# Seconds without news after which a listener looks whether the job is still there.
+_LOOK_S = 10.0
 _MOST_LISTENERS = 400
 
 
@@ -31,15 +31,18 @@ _MOST_LISTENERS = 400
 )
 async def job_events(
     job: JobId,
+    request: Request,
     serving: Here,
     last_event_id: Annotated[int | None, Header(ge=0, le=2**62, description="Go on after this event.")] = None,
-) -> EventSourceResponse:
+) -> Response:
     """Server-sent events, from the first or after `Last-Event-ID`.
 
     `state`: the job is in this state now; its id is where to go on. `progress`: windows done, of all. `end`: the job
     as `/api/jobs/{job}` tells it; nothing comes after it.
     """
     await job_of(job, serving)
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream")
     if serving.meters.listeners >= _MOST_LISTENERS:
         raise BusyError(f"{_MOST_LISTENERS} clients listen already, which is the most; ask /api/jobs/{job} instead")
     return EventSourceResponse(_events(job, serving, last_event_id or 0), ping=_HEARTBEAT_S)
@@ -65,7 +68,7 @@ async def _events(job: str, serving: Serving, last: int) -> AsyncIterator[Server
             if progress is not None and progress != told:
                 told = progress
                 yield ServerSentEvent(json.dumps({"done": progress.done, "of": progress.of}), event="progress")
-            seen = await threads.waiting(service.wait, job, seen, _TURN_S)
+            seen = await serving.waits.change(job, seen, _LOOK_S)
     except NotFoundError:
         return
     finally:

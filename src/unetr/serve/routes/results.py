@@ -103,7 +103,9 @@ async def read_correction(
 
 
 async def _note(action: str, job: JobRecord, request: Request, serving: Serving, form: str) -> None:
-    """Who took what. A log that cannot be written keeps no result back."""
+    """Who took what; HEAD takes nothing. A log that cannot be written keeps no result back."""
+    if request.method == "HEAD":
+        return
     with suppress(MachineError):
         await serving.threads.quick(
             serving.service.audit.note,

@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 
 from unetr.queue.record import ScanRecord
 from unetr.serve.schemas import ErrorAnswer, Id, ScanAnswer, scan_answer
+from unetr.serve.web.downloads import SentFile
 from unetr.serve.web.errors import found
 from unetr.serve.web.serving import Here, Serving
 from unetr.serve.web.uploads import receive
@@ -74,7 +75,7 @@ async def view_scan(
     await _scan(scan, serving)
     path = await serving.threads.reader(serving.service.view, scan, tuple(series or ()), model)
     headers = {"Cache-Control": "private, no-cache"}
-    return FileResponse(path, media_type="application/octet-stream", filename=f"{scan}.nii", headers=headers)
+    return SentFile(path, "application/octet-stream", f"{scan}.nii", headers)
 
 
 async def _scan(scan: str, serving: Serving) -> ScanRecord:

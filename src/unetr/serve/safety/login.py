@@ -7,6 +7,7 @@ import hashlib
 import html
 from urllib.parse import parse_qs
 
+from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope
 
@@ -87,10 +88,8 @@ async def log_in(scope: Scope, receive: Receive, keeper: TokenKeeper, sessions: 
     except WrongTokenError:
         return login_page("This token is not known here. Copy it again, to its last letter.", 401)
     answer = RedirectResponse("/", 303)
-    secure = scope["scheme"] == "https"
-    answer.set_cookie(
-        cookie, sessions.begin(known), int(LONGEST_S), path="/", secure=secure, httponly=True, samesite="strict"
-    )
+    session, secure = sessions.begin(known), is_over_tls(scope)
+    answer.set_cookie(cookie, session, int(LONGEST_S), path="/", secure=secure, httponly=True, samesite="strict")
     return answer
 
 
@@ -99,7 +98,7 @@ def log_out(scope: Scope, session: str | None, sessions: Sessions, cookie: str) 
     if session is not None:
         sessions.end(session)
     answer = RedirectResponse("/login", 303)
-    answer.delete_cookie(cookie, path="/", secure=scope["scheme"] == "https", httponly=True, samesite="strict")
+    answer.delete_cookie(cookie, path="/", secure=is_over_tls(scope), httponly=True, samesite="strict")
     return answer
 
 
@@ -109,6 +108,13 @@ def session_answer(actor: str, session: Session | None) -> Response:
         {"actor": actor, "csrf": session.csrf if session else None, "logged_in": actor != LOCAL},
         headers={"Cache-Control": "no-store"},
     )
+
+
+def is_over_tls(scope: Scope) -> bool:
+    """Whether the browser speaks TLS, here or to a proxy in front. Of a proxy only the browser's own word is taken, the
+    origin of its page, and never a proxy's: anybody can send X-Forwarded-Proto."""
+    origin = Headers(scope=scope).get("origin", "")
+    return scope["scheme"] == "https" or origin.startswith("https://")
 
 
 def address_of(scope: Scope) -> str:

@@ -27,7 +27,7 @@ _SHUTDOWN_S = 5
 # Connections that the system keeps for this process until it takes them.
 BACKLOG = 1024
 # Of them, this many are taken before anything is read from any: so few that none loses its place before its first word.
-_AT_ONCE = 32
+AT_ONCE = 32
 # Files that the process needs itself.
 _OWN_FILES = 256
 _LEAST_CONNECTIONS = 32
@@ -50,7 +50,7 @@ def uvicorn_config(app: ASGIApp, options: ServeOptions) -> uvicorn.Config:
         ws="none",
         # The gate bounds connections, of which each has one request at a time.
         limit_concurrency=None,
-        backlog=_AT_ONCE,
+        backlog=AT_ONCE,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_SHUTDOWN_S,
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,
@@ -66,7 +66,7 @@ def uvicorn_config(app: ASGIApp, options: ServeOptions) -> uvicorn.Config:
 
 def _most_connections() -> int:
     """Each connection may have a file open as well: what it uploads or downloads."""
-    own = _AT_ONCE + _OWN_FILES
+    own = AT_ONCE + _OWN_FILES
     allowed = allow_open_files(2 * MOST_CONNECTIONS + own)
     most = min(MOST_CONNECTIONS, (allowed - own) // 2)
     if most < _LEAST_CONNECTIONS:

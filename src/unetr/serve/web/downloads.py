@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
+from anyio import to_thread
 from fastapi import Request, Response
 from fastapi.responses import FileResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.background import BackgroundTask
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from unetr.serve.web.errors import NotFoundError
 
 Sent = Callable[[], Awaitable[object]]
+
+_BYTES = re.compile(r"\s*bytes\s*=(?P<parts>.*)", re.IGNORECASE | re.ASCII)
+_PART = re.compile(r"[ \t]*(?P<first>[0-9]{0,18})-(?P<last>[0-9]{0,18})[ \t]*", re.ASCII)
+_MOST_PARTS = 16
 
 
 def download(request: Request, path: Path, name: str, kind: str, sha256: str, sent: Sent | None = None) -> Response:
@@ -22,7 +34,7 @@ def download(request: Request, path: Path, name: str, kind: str, sha256: str, se
     headers = {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache"}
     if _has(request.headers.get("if-none-match", ""), sha256):
         return Response(status_code=304, headers=headers)
-    return _Download(path, name, kind, headers, sent)
+    return SentFile(path, kind, name, headers, sent)
 
 
 def page_file(request: Request, path: Path, kind: str, sha256: str) -> Response:
@@ -30,32 +42,102 @@ def page_file(request: Request, path: Path, kind: str, sha256: str) -> Response:
     headers = {"ETag": f'"{sha256}"', "Cache-Control": "no-cache"}
     if _has(request.headers.get("if-none-match", ""), sha256):
         return Response(status_code=304, headers=headers)
-    return FileResponse(path, media_type=kind, headers=headers)
+    return SentFile(path, kind, None, headers)
 
 
 def _has(told: str, sha256: str) -> bool:
     return any(one.strip().removeprefix("W/") in (f'"{sha256}"', "*") for one in told.split(","))
 
 
-class _Download(FileResponse):
-    def __init__(self, path: Path, name: str, kind: str, headers: dict[str, str], sent: Sent | None) -> None:
-        super().__init__(path, media_type=kind, filename=name, headers=headers)
+def wanted_parts(told: str, size: int) -> list[tuple[int, int]] | None:
+    """The parts of a file that a Range header asks for and that are there: first and last byte of each.
+
+    size: of the file in bytes. None for a header that is not understood, which is to be ignored (RFC 9110, 14.2).
+
+    >>> wanted_parts("bytes=0-9, -5, 700-", 100)
+    [(0, 9), (95, 99)]
+    """
+    header = _BYTES.fullmatch(told)
+    found = [_PART.fullmatch(one) for one in header["parts"].split(",") if one.strip()] if header else []
+    if not 0 < len(found) <= _MOST_PARTS:
+        return None
+    parts = []
+    for one in found:
+        if one is None or not (one["first"] or one["last"]):
+            return None
+        if not one["first"]:
+            first, last = max(0, size - int(one["last"])), size - 1
+        else:
+            first, last = int(one["first"]), int(one["last"]) if one["last"] else size - 1
+            if one["last"] and last < first:
+                return None
+        if first < size:
+            parts.append((first, min(last, size - 1)))
+    return parts
+
+
+class SentFile(FileResponse):
+    """A file, or the parts of it that are asked for. sent: called once all of it went to the client.
+
+    name: that the client may save it under; None for what is shown. after: done at the end, whatever it is.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: str,
+        name: str | None = None,
+        headers: dict[str, str] | None = None,
+        sent: Sent | None = None,
+        after: BackgroundTask | None = None,
+    ) -> None:
+        super().__init__(path, media_type=kind, filename=name, headers=headers, background=after)
         self._sent = sent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        whole = False
+        """See ASGI. Raises NotFoundError, and HTTPException where no part that is asked for is there."""
+        try:
+            self.stat_result = found = await to_thread.run_sync(os.stat, self.path)
+        except FileNotFoundError as error:
+            raise NotFoundError("this file was removed just now") from error
+        self.set_stat_headers(found)
+        await noting(super().__call__, self._sent, self._asked(scope, found.st_size), receive, send)
 
-        async def watched(message: Message) -> None:
-            nonlocal whole
-            if message["type"] == "http.response.start":
-                whole = message["status"] == 200 and scope["method"] == "GET"
-            elif whole and not message.get("more_body") and await _is_gone(receive):
-                whole = False
-            await send(message)
+    def _asked(self, scope: Scope, size: int) -> Scope:
+        """The request with a Range header of parts that are there, or with none where it does not count."""
+        headers = Headers(scope=scope)
+        told, if_range = headers.get("range"), headers.get("if-range")
+        if told is None:
+            return scope
+        parts = None
+        if scope["method"] == "GET" and if_range in (None, self.headers["etag"], self.headers["last-modified"]):
+            parts = wanted_parts(told, size)
+        if parts == []:
+            whole = {"Content-Range": f"bytes */{size}"}
+            raise HTTPException(416, f"the file has {size} bytes, and none of those that are asked for", whole)
+        kept = [(name, value) for name, value in scope["headers"] if name not in (b"range", b"if-range")]
+        if parts:
+            kept.append((b"range", ("bytes=" + ",".join(f"{first}-{last}" for first, last in parts)).encode()))
+        return {**scope, "headers": kept}
 
-        await super().__call__(scope, receive, watched)
-        if whole and self._sent is not None:
-            await self._sent()
+
+async def noting(answer: ASGIApp, sent: Sent | None, scope: Scope, receive: Receive, send: Send) -> None:
+    """Sends an answer, and calls `sent` if all of it went to a client that was still there at its end."""
+    whole = ended = False
+
+    async def watched(message: Message) -> None:
+        nonlocal whole, ended
+        last = message["type"] == "http.response.body" and not message.get("more_body")
+        if message["type"] == "http.response.start":
+            whole = message["status"] == 200 and scope["method"] != "HEAD"
+        elif whole and last and await _is_gone(receive):
+            whole = False
+        await send(message)
+        ended = last
+
+    await answer(scope, receive, watched)
+    if whole and ended and sent is not None:
+        await sent()
 
 
 async def _is_gone(receive: Receive) -> bool:

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from unetr.queue.service import Service
 from unetr.serve.options import ServeOptions
 from unetr.serve.web.meters import Meters
-from unetr.serve.web.threads import Threads
+from unetr.serve.web.threads import Threads, Waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class Serving:
 
     service: Service
     options: ServeOptions
+    waits: Waits
     threads: Threads = field(default_factory=Threads)
     meters: Meters = field(default_factory=Meters)
 

@@ -13,7 +13,7 @@ from unetr.serve.web.downloads import page_file
 from unetr.serve.web.errors import NotFoundError
 
 # Said here, since systems differ in what they take a suffix for.
-_KINDS = {
+KINDS = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".ico": "image/x-icon",
@@ -41,7 +41,7 @@ def files_below(folder: Path) -> Mapping[str, _File]:
     found = {
         path.relative_to(folder).as_posix(): _File(path, file_sha256(path))
         for path in sorted(folder.rglob("*"))
-        if path.suffix in _KINDS and path.is_file()
+        if path.suffix in KINDS and path.is_file()
     }
     return found | ({"": found["index.html"]} if "index.html" in found else {})
 
@@ -57,6 +57,6 @@ def static_router(folder: Path) -> APIRouter:
         found = files.get(path)
         if found is None:
             raise NotFoundError("there is nothing at this address")
-        return page_file(request, found.path, _KINDS[found.path.suffix], found.sha256)
+        return page_file(request, found.path, KINDS[found.path.suffix], found.sha256)
 
     return router

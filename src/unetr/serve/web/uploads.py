@@ -21,6 +21,7 @@ from python_multipart.multipart import parse_options_header
 from unetr.core.machine.system import BINARY
 from unetr.errors import InputError
 from unetr.queue.service import Received
+from unetr.serve.options import ServeOptions
 from unetr.serve.web.bodies import takes_large_body
 from unetr.serve.web.errors import NoRoomError, RefusedError, TooLargeError
 from unetr.serve.web.multipart import Parts
@@ -83,9 +84,12 @@ async def _read(request: Request, serving: Serving, writer: _Writer) -> None:
     else:
         writer.begin_file("")
         feed, finish = writer.data, writer.end
-    piece = bytearray()
+    piece, left = bytearray(), _most_body(serving.options)
     async for chunk in request.stream():
         piece += chunk
+        left -= len(chunk)
+        if left < 0:  # also of what no file has, such as an end that does not end
+            raise _too_large(serving.options.most_upload_bytes)
         if len(piece) >= _PIECE:
             await serving.threads.disk(feed, bytes(piece))
             piece.clear()
@@ -99,10 +103,14 @@ def _refuse_what_cannot_fit(request: Request, serving: Serving) -> None:
     if told is None:
         return
     size = int(told)  # the server has checked that it is a number
-    options = serving.options
-    if size > options.most_upload_bytes + _PART_OVERHEAD * options.most_upload_files:
-        raise _too_large(options.most_upload_bytes)
+    if size > _most_body(serving.options):
+        raise _too_large(serving.options.most_upload_bytes)
     _refuse_without_room(serving.service.folder.path, size)
+
+
+def _most_body(options: ServeOptions) -> int:
+    """Bytes of a body that may still fit."""
+    return options.most_upload_bytes + _PART_OVERHEAD * options.most_upload_files
 
 
 def _refuse_without_room(folder: Path, size: int) -> None:

@@ -20,12 +20,16 @@ MOST = 1000
 
 @dataclass(slots=True)
 class Image:
-    """A scan that a client has named. job: the last one that was done on it for this name. used_s: on the clock."""
+    """A scan that a client has named. job: the last one that was done on it for this name. used_s: on the clock.
+
+    from_pacs: it was not sent by a client; the name is that of a series.
+    """
 
     scan: str
     job: str | None
     created_s: float
     used_s: float
+    from_pacs: bool = False
 
 
 class Images:

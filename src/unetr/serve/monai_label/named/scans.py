@@ -39,7 +39,7 @@ class Scans:
         return Named(record.id)
 
     async def find(self, image: str, session: str = "") -> Named:
-        """The scan of a session or else of a name. Raises NotFoundError, PacsError, InputError."""
+        """The scan of a session or else of a name, as last known. Raises NotFoundError, PacsError, InputError."""
         known = self.images.session(session) if session else self.images.find(image)
         if known is not None:
             return Named(known.scan, known.job)
@@ -48,9 +48,22 @@ class Scans:
         if _SCAN_ID.fullmatch(image):
             record: ScanRecord = await self.serving.threads.quick(found, self.serving.service.store.scan, image)
             return Named(record.id)
-        if self.serving.options.pacs is not None and is_uid(image):
-            return Named(await self.serving.threads.reader(self._from_pacs, self.serving.options.pacs, image))
-        raise NotFoundError("there is no such image here; upload it first")
+        return await self._fetched(image)
+
+    async def current(self, image: str, session: str = "") -> Named:
+        """As `find`; but a series of the PACS is fetched again, as it may have grown."""
+        known = None if session else self.images.find(image)
+        if known is None or not known.from_pacs:
+            return await self.find(image, session)
+        return await self._fetched(image)
+
+    async def _fetched(self, image: str) -> Named:
+        if self.serving.options.pacs is None or not is_uid(image):
+            raise NotFoundError("there is no such image here; upload it first")
+        scan = await self.serving.threads.reader(self._from_pacs, self.serving.options.pacs, image)
+        named = self.images.name(image, scan)
+        named.from_pacs = True
+        return Named(scan, named.job)
 
     def note(self, image: str, session: str, named: Named, job: str) -> None:
         """Remembers the job, so that a correction of the image is known to be one of the job's result."""
@@ -60,7 +73,7 @@ class Scans:
             self.images.name(image, named.scan).job = job
 
     def _from_pacs(self, address: str, series: str) -> str:
-        """Fetches a series, also where it was fetched before: it may have grown."""
+        """Fetches a series and keeps it; the id of its scan."""
         from unetr.dicomweb.client import DicomWeb, FetchLimits
 
         service, options = self.serving.service, self.serving.options

@@ -10,14 +10,17 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from unetr.core.text.reading import read_text
 from unetr.errors import InputError
+from unetr.serve.web.downloads import SentFile
 from unetr.serve.web.errors import NotFoundError
+from unetr.serve.web.static import KINDS
 
 _ELSEWHERE = re.compile(r"<link\b[^>]*https?://[^>]*>")
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
@@ -83,9 +86,10 @@ document.cookie = "MONAILABEL_SERVER_URL=" + escape(location.origin + "/") + "; 
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """A built OHIF. index: its page, without what it would load from elsewhere. policy: what the page may do."""
+    """A built OHIF. files: by their addresses, found once, so that no address leads anywhere else. index: its page,
+    without what it would load from elsewhere. policy: what the page may do."""
 
-    folder: Path
+    files: Mapping[str, Path]
     index: str
     policy: str
 
@@ -96,9 +100,9 @@ class Viewer:
             return Response(_SCRIPT_TEXT % (json.dumps(_CONFIG), _WADO), media_type=_SCRIPT, headers=headers)
         if path in _LEFT_OUT:
             return Response("", media_type=_SCRIPT, headers=headers)
-        found = (self.folder / path).resolve()
-        if path not in ("", "index.html") and found.is_relative_to(self.folder) and found.is_file():
-            return FileResponse(found, headers=headers)
+        found = self.files.get(path)
+        if found is not None:
+            return SentFile(found, KINDS.get(found.suffix, "application/octet-stream"), headers=headers)
         if "." in path.rpartition("/")[2] and path != "index.html":
             raise NotFoundError("the viewer has no such file")
         return Response(self.index, media_type="text/html; charset=utf-8", headers=headers)
@@ -124,4 +128,14 @@ def open_viewer(folder: Path) -> Viewer:
         "form-action 'self'",
         "frame-ancestors 'none'",
     )
-    return Viewer(folder.resolve(), index, "; ".join(policy))
+    return Viewer(_files(folder.resolve()), index, "; ".join(policy))
+
+
+def _files(folder: Path) -> Mapping[str, Path]:
+    """All but the page itself, and no link that leads out of the folder."""
+    found = ((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*"))
+    return {
+        name: path
+        for name, path in found
+        if name != "index.html" and path.is_file() and path.resolve().is_relative_to(folder)
+    }
