@@ -216,11 +216,11 @@ def slow(server: Server, table: Table, connections: int, hold_s: float) -> None:
     ended.set()
     for each in both:
         each.join()
-    most = max(each.taken for each in held)
+    most, queued = max(each.taken for each in held), max(each.queued for each in held)
     seconds = sorted(seconds for _, seconds in asked)
     note = (
-        f"all opened in {opened_s:.1f} s; the server held at most {most}, the system's queue {max(q.queued for q in held)};"
-        f" {believed} clients believed they were connected, {known} once the queue was taken; {left} after "
+        f"all opened in {opened_s:.1f} s; the server held at most {most}, the system's queue {queued}; "
+        f"{believed} clients believed they were connected, {known} once the queue was taken; {left} after "
         f"{hold_s:.0f} s; server +{grown:.0f} MB; /healthz median {1000 * statistics.median(seconds):.0f} ms, "
         f"p99 {1000 * seconds[int(0.99 * len(seconds))]:.0f} ms, longest {1000 * seconds[-1]:.0f} ms"
     )

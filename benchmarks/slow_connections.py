@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import time
 from contextlib import suppress
@@ -34,7 +33,7 @@ def seen(port: int, pid: int) -> Seen:
     own = set()
     for each in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(OSError):  # closed meanwhile
-            own.add(os.readlink(each))
+            own.add(str(each.readlink()))
     taken = queued = 0
     for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
