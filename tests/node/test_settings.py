@@ -11,7 +11,8 @@ import pytest
 from unetr.errors import InputError
 from unetr.node.settings import NodeSettings, read_settings
 
-LEAST = {"models": "hippocampus", "rules": [{"name": "r", "model": "hippocampus", "when": {"modality": "MR"}}]}
+RULE: dict[str, Any] = {"name": "r", "model": "hippocampus", "when": {"modality": "MR"}}
+LEAST: dict[str, Any] = {"models": "hippocampus", "rules": [RULE]}
 
 
 def _read(tmp_path: Path, **given: Any) -> NodeSettings:
@@ -38,6 +39,13 @@ def test_the_least_listens_to_this_machine_alone(tmp_path: Path) -> None:
         ({"models": []}, "at least one of `models`"),
         ({"rules": LEAST["rules"] * 2}, "two of `rules` have one name"),
         ({"listen": None}, "nothing would ever come"),
+        (
+            {
+                "deliver": [{"name": "p", "dicomweb": {"url": "http://pacs"}}],
+                "rules": [RULE | {"go_on": True}, RULE | {"name": "s", "destinations": "p"}],
+            },
+            "rules r and s ask for the same work",
+        ),
         ({"pull": [{"name": "p"}]}, "either `orthanc` or `dicomweb`"),
         ({"pull": [{"name": "p", "orthanc": {"url": "file:///etc"}}]}, "pull.0.orthanc.url"),
         ({"pull": [{"name": "p", "orthanc": {"url": "http://me:secret@pacs"}}]}, "pull.0.orthanc.url"),

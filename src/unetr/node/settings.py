@@ -219,6 +219,14 @@ class NodeSettings(Record):
             for name in rule.destinations:
                 if name not in known:
                     raise ValueError(f"rule {rule.name} sends to {name}, which `deliver` does not name")
+        for at, first in enumerate(self.rules):
+            for other in self.rules[at + 1 :] if first.go_on and first.when is not None else ():
+                same = other.when is not None and (first.model, first.settings()) == (other.model, other.settings())
+                if same and set(first.destinations) != set(other.destinations):
+                    raise ValueError(
+                        f"rules {first.name} and {other.name} ask for the same work, which is done once and sent where "
+                        f"{first.name} says; expected one rule with all `destinations`"
+                    )
         if self.listen is None and not self.pull:
             raise ValueError("nothing would ever come: expected `listen` or `pull`")
         return self
