@@ -11,14 +11,12 @@ brush of nibabel and numpy makes of it. --pictures also writes the page's states
 from __future__ import annotations
 
 import argparse
-import gzip
-import os
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -59,8 +57,6 @@ def main() -> None:
         if pictures is not None:
             pictures.mkdir(parents=True, exist_ok=True)
             take_pictures(browser, pictures)
-        seconds, memory = large(browser)
-        print(f"\nA CT of 512 x 512 x 300: {seconds:.1f} s, {memory:.1f} GB\n", flush=True)
         print("| order of the file | changed by the stroke | wrong voxels | header kept |\n|---|---|---|---|")
         for order in ORDERS:
             print(f"| {order} | " + " | ".join(map(str, corrected(browser, order))) + " |", flush=True)
@@ -88,36 +84,6 @@ def corrected(browser: Browser, order: str) -> tuple[int, int, str]:
     wrong = np.count_nonzero(after != stroked(labels, start, end, BRUSH_MM, 1))
     kept = gunzipped(stub.corrections[0])[:352] == gunzipped(labels)[:352]
     return np.count_nonzero(before != after), wrong, "yes" if kept else "no"
-
-
-def large(browser: Browser) -> tuple[float, float]:
-    """Seconds until a CT of 512 x 512 x 300 is seen with labels, and GB of the browser then."""
-    rng = np.random.default_rng(0)
-    slices = rng.integers(-1000, 1500, (512, 512, 10), dtype=np.int16)
-    affine = np.diag([0.8, 0.8, 1.5, 1.0])
-    labels = np.zeros((512, 512, 300), np.uint8)
-    labels[200:300, 200:300, 100:200] = 1
-    view = nibabel.Nifti1Image(np.tile(slices, (1, 1, 30)), affine).to_bytes()
-    stub = Stub(view=view, labels=gzip.compress(nibabel.Nifti1Image(labels, affine).to_bytes(), 1))
-    with stubbed(browser, stub, 1280, 800) as page:
-        page.set_input_files("#files", SCAN)
-        started = time.monotonic()
-        page.wait_for_selector("body[data-phase=done]", timeout=300_000)
-        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        return time.monotonic() - started, browser_memory_gb()
-
-
-def browser_memory_gb() -> float:
-    """Of all processes that this one started, and theirs; shared parts count once for each."""
-    parents, pages = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            parents[int(folder.name)], pages[int(folder.name)] = int(fields[1]), int(fields[21])
-    ours = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
-        ours |= more
-    return sum(pages[pid] for pid in ours - {os.getpid()}) * os.sysconf("SC_PAGE_SIZE") / 1e9
 
 
 def first_views(browser: Browser, folder: Path) -> Iterator[tuple[str, float]]:
