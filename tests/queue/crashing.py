@@ -57,6 +57,7 @@ def work(path: Path, said: int, dies_at: int) -> None:
             file.write_bytes(data)
             received.append(Received(file, hashlib.sha256(data).hexdigest(), len(data)))
         scan = scans.keep(received)
+        assert [(folder.source(scan.id) / name).read_bytes() for name in scan.files] == FILES
         os.write(said, b"s")
         spec = JobSpec(scan=scan.id, model="m", model_sha256="1" * 64, settings=Settings())
         job = store.submit(spec, state=JobState.READY)
