@@ -29,7 +29,7 @@ BACKLOG = 1024
 # Of them, this many are taken before anything is read from any: so few that none loses its place before its first word.
 AT_ONCE = 32
 # Files that the process needs itself.
-_OWN_FILES = 256
+OWN_FILES = 256
 _LEAST_CONNECTIONS = 32
 
 
@@ -66,7 +66,7 @@ def uvicorn_config(app: ASGIApp, options: ServeOptions) -> uvicorn.Config:
 
 def _most_connections() -> int:
     """Each connection may have a file open as well: what it uploads or downloads."""
-    own = AT_ONCE + _OWN_FILES
+    own = AT_ONCE + OWN_FILES
     allowed = allow_open_files(2 * MOST_CONNECTIONS + own)
     most = min(MOST_CONNECTIONS, (allowed - own) // 2)
     if most < _LEAST_CONNECTIONS:
