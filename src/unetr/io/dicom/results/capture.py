@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from unetr.core.space.volume import Array, Volume
 from unetr.io.dicom.results.origin import (
     Result,
-    copy_patient_and_study,
+    begin_instance,
     prepare_result,
     save_verified,
     short_text,
@@ -52,26 +52,14 @@ def _pixels(path: Path) -> bytes:
 
 
 def _capture(result: Result, picture: Array, algorithm: str, version: str) -> FileDataset:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = UID(result.uid("SC", algorithm, version))
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset = FileDataset(None, {}, preamble=b"\0" * 128, file_meta=meta)  # type: ignore[arg-type]
-    copy_patient_and_study(result.headers[0], dataset)
-    dataset.SOPClassUID = SecondaryCaptureImageStorage
-    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    dataset.SeriesInstanceUID = result.uid("SC series", algorithm, version)
+    dataset = begin_instance(result, "SC", SecondaryCaptureImageStorage, ExplicitVRLittleEndian, algorithm, version)
     dataset.Modality = "OT"
     dataset.ConversionType = "WSD"
     dataset.SeriesNumber = _SERIES_NUMBER
-    dataset.InstanceNumber = 1
     dataset.SeriesDescription = short_text(f"Picture of {algorithm}")
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.PatientOrientation = ""
     dataset.Laterality = ""  # not known
-    dataset.Manufacturer = "unetr"
-    dataset.ManufacturerModelName = algorithm
-    dataset.SoftwareVersions = version
     dataset.SecondaryCaptureDeviceManufacturer = "unetr"
     dataset.SecondaryCaptureDeviceManufacturerModelName = algorithm
     dataset.SecondaryCaptureDeviceSoftwareVersions = version

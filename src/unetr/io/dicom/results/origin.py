@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataelem import DataElement
-from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import UID, generate_uid
 
 from unetr.core.colours import class_colour, rgb255
 from unetr.core.files.atomic import atomic_path
@@ -243,3 +243,24 @@ def _digest(source: DicomSource, planes: Array, names: dict[int, str]) -> str:
     for plane in planes:
         digest.update(plane.astype("<u2").tobytes())
     return digest.hexdigest()
+
+
+def begin_instance(result: Result, kind: str, sop_class: UID, syntax: UID, algorithm: str, version: str) -> FileDataset:
+    """The one instance of a new series in the patient's study, with what each kind of result says of its making.
+
+    kind: what its UIDs follow from beside source, labels and algorithm, such as "RTSTRUCT".
+    """
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = sop_class
+    meta.MediaStorageSOPInstanceUID = UID(result.uid(kind, algorithm, version))
+    meta.TransferSyntaxUID = syntax
+    dataset = FileDataset(None, {}, preamble=b"\0" * 128, file_meta=meta)  # type: ignore[arg-type]
+    copy_patient_and_study(result.headers[0], dataset)
+    dataset.SOPClassUID = sop_class
+    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    dataset.SeriesInstanceUID = result.uid(f"{kind} series", algorithm, version)
+    dataset.InstanceNumber = 1
+    dataset.Manufacturer = "unetr"
+    dataset.ManufacturerModelName = algorithm
+    dataset.SoftwareVersions = version
+    return dataset

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataelem import DataElement
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.tag import Tag
-from pydicom.uid import UID, ImplicitVRLittleEndian, RTStructureSetStorage
+from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 from scipy.ndimage import find_objects
 
 from unetr.core.space.volume import Array, Volume
@@ -27,8 +27,8 @@ from unetr.io.dicom.results.contours import mask_contours
 from unetr.io.dicom.results.origin import (
     Reference,
     Result,
+    begin_instance,
     colour,
-    copy_patient_and_study,
     prepare_result,
     save_verified,
     short_text,
@@ -73,24 +73,13 @@ def _summary(dataset: Dataset) -> list[tuple[int, str, Counter[str], str]]:
 
 
 def _structure_set(result: Result, algorithm: str, version: str) -> FileDataset:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = RTStructureSetStorage
-    meta.MediaStorageSOPInstanceUID = UID(result.uid("RTSTRUCT", algorithm, version))
     # Implicit: the length of a contour's text may exceed the 16 bits that explicit decimal strings have.
-    meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    dataset = FileDataset(None, {}, preamble=b"\0" * 128, file_meta=meta)  # type: ignore[arg-type]
-    copy_patient_and_study(result.headers[0], dataset)
-    dataset.SOPClassUID = RTStructureSetStorage
-    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    dataset.SeriesInstanceUID = result.uid("RTSTRUCT series", algorithm, version)
+    syntax = ImplicitVRLittleEndian
+    dataset = begin_instance(result, "RTSTRUCT", RTStructureSetStorage, syntax, algorithm, version)
     dataset.Modality = "RTSTRUCT"
     dataset.SeriesNumber = _SERIES_NUMBER
-    dataset.InstanceNumber = 1
     dataset.SeriesDescription = short_text(f"Segmentation by {algorithm}")
     dataset.OperatorsName = ""
-    dataset.Manufacturer = "unetr"
-    dataset.ManufacturerModelName = algorithm
-    dataset.SoftwareVersions = version
     dataset.FrameOfReferenceUID = str(result.headers[0].FrameOfReferenceUID)
     dataset.PositionReferenceIndicator = ""
     dataset.StructureSetLabel = "SEGMENTATION"
