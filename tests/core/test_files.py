@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.power_cut import Disk
 
 from unetr.core.files.atomic import atomic_path, remove_leftovers, write_text
 from unetr.core.files.private import private_folder
@@ -31,6 +32,12 @@ def test_the_temporary_file_is_hidden_beside_and_keeps_the_suffixes(tmp_path: Pa
         assert temporary.name.startswith(".") and temporary.name.endswith(".nii.gz")
         temporary.write_bytes(b"x")
     assert names_in(tmp_path) == ["case.v1.nii.gz"]
+
+
+def test_what_was_written_outlasts_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+    write_text(tmp_path / "out.txt", "words")
+    assert disk.has_under_its_name(tmp_path / "out.txt", tmp_path)
 
 
 class Stop(BaseException):

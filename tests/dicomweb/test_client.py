@@ -9,6 +9,7 @@ from pathlib import Path
 import pydicom
 import pytest
 from tests.orthanc import Orthanc, running_orthanc
+from tests.power_cut import Disk
 
 from unetr.dicomweb.address import NotInPacsError, PacsError, is_uid
 from unetr.dicomweb.client import SERIES_UID, DicomWeb, FetchLimits, value_of
@@ -22,7 +23,10 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Iter
         yield made
 
 
-def test_a_series_comes_back_as_it_is_stored(orthanc: Orthanc, shared_data: Path, tmp_path: Path) -> None:
+def test_a_series_comes_back_as_it_is_stored(
+    orthanc: Orthanc, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
     stored = sorted((shared_data / "dicom" / "hippocampus_crop_T1").glob("*.dcm"))
     header = pydicom.dcmread(stored[0], stop_before_pixels=True)
     with DicomWeb(orthanc.dicom_web) as pacs:
@@ -32,6 +36,7 @@ def test_a_series_comes_back_as_it_is_stored(orthanc: Orthanc, shared_data: Path
         found = pacs.search("series", {"Modality": "MR"})
     assert {each.path.read_bytes() for each in fetched} == {path.read_bytes() for path in stored}
     assert all(hashlib.sha256(each.path.read_bytes()).hexdigest() == each.sha256 for each in fetched)
+    assert all(disk.has(each.path) for each in fetched)
     assert [each.path.name for each in fetched][:2] == ["00001.dcm", "00002.dcm"]
     assert [value_of(entry, SERIES_UID) for entry in found] == [header.SeriesInstanceUID]
 

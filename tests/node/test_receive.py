@@ -14,6 +14,7 @@ import pytest
 from pydicom.uid import JPEGLSLossless, RLELossless, SecondaryCaptureImageStorage, SegmentationStorage
 from tests.io.dicom.dicom_maker import make_series, save, write_series
 from tests.orthanc import dcmtk
+from tests.power_cut import Disk
 
 from unetr.node.receive.arriving import Arrivals
 from unetr.node.receive.scp import Receiver
@@ -78,6 +79,16 @@ def test_what_is_sent_is_kept_as_it_came(node: Node, tmp_path: Path, syntax: pyd
         assert before == after and before.PixelData == after.PixelData
     assert [row.state for row in node.arrivals.rows()] == [SeriesState.NEW]
     assert list(node.arrivals.parts.iterdir()) == []
+
+
+def test_what_was_acknowledged_outlasts_a_power_cut(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    assert node.send(_files(tmp_path / "series")).returncode == 0
+    kept = node.kept()
+    assert len(kept) == VOXELS.shape[2]
+    assert all(disk.has_under_its_name(file, tmp_path / "queue" / "arriving") for file in kept)
 
 
 def test_it_answers_an_echo(node: Node) -> None:

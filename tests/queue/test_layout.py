@@ -50,6 +50,13 @@ def test_a_file_of_another_layout_is_refused_and_kept(tmp_path: Path, number: in
     assert layout_of(path) == ["CREATE TABLE arriving (series TEXT PRIMARY KEY)"]
 
 
+def test_what_is_committed_outlasts_a_power_cut(tmp_path: Path) -> None:
+    """SQLite's own words: in WAL mode, a commit is flushed before it returns with FULL (2), and not with NORMAL (1)."""
+    with closing(JobStore(tmp_path / "jobs.sqlite3")) as store, store.changing() as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
+
+
 def test_what_is_opened_again_is_the_same(tmp_path: Path) -> None:
     path = tmp_path / "jobs.sqlite3"
     for _ in range(2):

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.serve.running import Served
+from tests.power_cut import Disk
+from tests.serve.running import Served, nifti_scan
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +36,13 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
 
 def digests(folder: Path) -> list[str]:
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())]
+
+
+def test_what_was_answered_outlasts_a_power_cut(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+    scan = served.upload(nifti_scan(70))
+    (file,) = served.service.folder.source(scan).iterdir()
+    assert disk.has_under_its_name(file, served.service.folder.path / "scans")
 
 
 def test_bytes_arrive_as_they_were_sent(served: Served, scan: bytes) -> None:
