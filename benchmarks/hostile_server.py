@@ -15,7 +15,6 @@ import json
 import re
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,7 +31,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.hostile_browser import REBINDING, attempts, other_site, rebound
 from benchmarks.hostile_zips import KINDS, sound, written
-from benchmarks.slow_connections import Seen, Slow, seen
+from benchmarks.slow_connections import Seen, Slow, asking, seen
 from tests.io.dicom import dicom_maker
 
 from unetr.serve.safety.server import AT_ONCE, MOST_CONNECTIONS, OWN_FILES
@@ -184,7 +183,6 @@ def browser(server: Server, table: Table) -> None:
 
 
 def slow(server: Server, table: Table, connections: int, hold_s: float) -> None:
-    asked: list[tuple[int, float]] = []
     held: list[Seen] = []
     ended = threading.Event()
 
@@ -193,17 +191,10 @@ def slow(server: Server, table: Table, connections: int, hold_s: float) -> None:
             held.append(seen(server.port, server.pid))
             time.sleep(0.1)
 
-    def ask() -> None:
-        while not ended.is_set():
-            code, _, seconds = server.ask("GET", "/healthz")
-            asked.append((code, seconds))
-            time.sleep(0.05)
-
     before = server.memory_mb()
-    both = [threading.Thread(target=each) for each in (ask, look)]
-    for each in both:
-        each.start()
-    with Slow(server.port, connections) as holding:
+    looking = threading.Thread(target=look)
+    looking.start()
+    with asking(server.port) as asked, Slow(server.port, connections) as holding:
         opened_s = holding.open()
         holding.dribble(1)
         believed = holding.alive()
@@ -213,25 +204,26 @@ def slow(server: Server, table: Table, connections: int, hold_s: float) -> None:
         known = holding.alive()
         holding.dribble(hold_s)
         grown, left = server.memory_mb() - before, holding.alive()
-    ended.set()
-    for each in both:
-        each.join()
+        ended.set()
+        looking.join()
     most, queued = max(each.taken for each in held), max(each.queued for each in held)
-    seconds = sorted(seconds for _, seconds in asked)
+    slowest = sorted(asked, key=lambda each: each.seconds)
+    middle, p99, last = (slowest[int(share * (len(asked) - 1))] for share in (0.5, 0.99, 1))
     note = (
         f"all opened in {opened_s:.1f} s; the server held at most {most}, the system's queue {queued}; "
         f"{believed} clients believed they were connected, {known} once the queue was taken; {left} after "
-        f"{hold_s:.0f} s; server +{grown:.0f} MB; /healthz median {1000 * statistics.median(seconds):.0f} ms, "
-        f"p99 {1000 * seconds[int(0.99 * len(seconds))]:.0f} ms, longest {1000 * seconds[-1]:.0f} ms"
+        f"{hold_s:.0f} s; server +{grown:.0f} MB; /healthz median {1000 * middle.seconds:.0f} ms, "
+        f"p99 {1000 * p99.seconds:.0f} ms, longest {1000 * last.seconds:.0f} ms, of which the system took "
+        f"{1000 * last.connect_s:.0f} ms to connect"
     )
     # A connection is counted some turns of the loop after it was taken, 32 a turn, so that the server has more than its
     # limit for a moment, but no more than the limit of open files has room for. What waits in the system's queue is
     # none of its connections, and is taken within seconds; then nobody believes to be connected who is not.
     within = most <= MOST_CONNECTIONS + AT_ONCE + OWN_FILES and now.queued == 0 and known <= MOST_CONNECTIONS
     table.add(f"{connections} slow connections", [within and left == 0], note)
-    counts = Counter(code for code, _ in asked)
+    counts = Counter(each.status for each in asked)
     others = ", ".join(f"{number} times {code}" for code, number in counts.items() if code != 200)
-    table.add("/healthz meanwhile answered", [code == 200 for code, _ in asked], others)
+    table.add("/healthz meanwhile answered", [each.status == 200 for each in asked], others)
 
 
 def no_token(server: Server, table: Table) -> None:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import errno
+import http.client
+import json
 import socket
+import subprocess
+import sys
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -41,6 +47,48 @@ def seen(port: int, pid: int) -> Seen:
             taken += f"socket:[{fields[9]}]" in own
             queued += fields[9] == "0" and fields[3] in (_ESTABLISHED, _CLOSE_WAIT)
     return Seen(taken, queued)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request. status: 0 where there was no answer. connect_s: of `seconds`, until the system had connected."""
+
+    status: int
+    seconds: float
+    connect_s: float
+
+
+@contextmanager
+def asking(port: int, path: str = "/healthz") -> Iterator[list[Asked]]:
+    """Asks on and on; the list is full at the end. By a process of its own: threads of this one would wait for those
+    that open connections, and their waiting would count as the server's."""
+    command = [sys.executable, __file__, str(port), path]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    asked: list[Asked] = []
+    try:
+        yield asked
+    finally:
+        told, _ = process.communicate()  # by the end of its input it knows
+        asked += [Asked(*one) for one in json.loads(told)]
+
+
+def _ask(port: int, path: str) -> None:
+    ended, asked = threading.Event(), []
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    while not ended.is_set():
+        began = connected = time.perf_counter()
+        connection, status = http.client.HTTPConnection("127.0.0.1", port, timeout=60), 0
+        with suppress(OSError, http.client.HTTPException):
+            connection.connect()
+            connected = time.perf_counter()
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+            status = answer.status
+        asked.append((status, time.perf_counter() - began, connected - began))
+        connection.close()
+        time.sleep(0.05)
+    print(json.dumps(asked))
 
 
 class Slow:
@@ -100,3 +148,7 @@ class Slow:
             except OSError as error:
                 count += error.errno == errno.EAGAIN
         return count
+
+
+if __name__ == "__main__":
+    _ask(int(sys.argv[1]), sys.argv[2])

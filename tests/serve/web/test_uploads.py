@@ -7,10 +7,12 @@ import hashlib
 import os
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -126,6 +128,36 @@ def test_whoever_goes_away_leaves_nothing(served: Served) -> None:
         while not list(served.incoming.rglob("*.part")) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert list(served.incoming.rglob("*.part"))
+
+
+def test_the_disk_waits_for_nobody_and_nobody_for_the_disk(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads whose bodies do not come make no file and take no thread; and files are not made where all would wait."""
+    made: list[str] = []
+    new_incoming, open_ = served.service.new_incoming, os.open
+
+    def noting(path: str | Path, *args: int, **more: Any) -> int:
+        if str(path).endswith(".part"):
+            made.append(threading.current_thread().name)
+        return open_(path, *args, **more)
+
+    def noting_folder() -> Path:
+        made.append(threading.current_thread().name)
+        return new_incoming()
+
+    monkeypatch.setattr(os, "open", noting)
+    monkeypatch.setattr(served.service, "new_incoming", noting_folder)
+    address = (served.client.base_url.host, served.client.base_url.port)
+    head = b"POST /api/scans HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"
+    with socket.create_connection(address) as connection:  # type: ignore[arg-type]
+        connection.sendall(head)
+        for _ in range(20):
+            assert served.client.get("/healthz").status_code == 200
+        assert made == []
+        connection.sendall(b"scan?")
+        connection.settimeout(10)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 422 ")
+    assert len(made) == 2
+    assert all(name.startswith("AnyIO worker") for name in made)
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["length told", "in pieces"])

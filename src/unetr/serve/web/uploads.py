@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,14 +63,16 @@ async def receive(request: Request, serving: Serving, fields: tuple[str, ...] = 
     """
     takes_large_body(request)
     _refuse_what_cannot_fit(request, serving)
-    folder = await serving.threads.disk(serving.service.new_incoming)
-    writer = _Writer(folder, serving.options.most_upload_bytes, serving.options.most_upload_files, fields)
+    writer = _Writer(
+        serving.service.new_incoming, serving.options.most_upload_bytes, serving.options.most_upload_files, fields
+    )
     try:
         await _read(request, serving, writer)
         yield writer.upload
     finally:
-        with anyio.CancelScope(shield=True):
-            await serving.threads.disk(writer.close)
+        if writer.has_begun:  # those of whom nothing has come cost neither a thread nor the disk
+            with anyio.CancelScope(shield=True):
+                await serving.threads.disk(writer.close)
 
 
 async def _read(request: Request, serving: Serving, writer: _Writer) -> None:
@@ -82,8 +84,7 @@ async def _read(request: Request, serving: Serving, writer: _Writer) -> None:
         parts = Parts(boundary, writer)
         feed, finish = parts.feed, parts.finish
     else:
-        writer.begin_file("")
-        feed, finish = writer.data, writer.end
+        feed, finish = writer.whole, writer.end
     piece, left = bytearray(), _most_body(serving.options)
     async for chunk in request.stream():
         piece += chunk
@@ -123,11 +124,18 @@ def _too_large(most: int) -> TooLargeError:
 
 
 class _Writer:
-    """Writes files one after the other, with their digests. Used by one thread at a time."""
+    """Writes files one after the other, with their digests. Used by one thread at a time, and never by the event loop.
 
-    def __init__(self, folder: Path, most_bytes: int, most_files: int, fields: tuple[str, ...]) -> None:
+    new_folder: makes a folder for them, once the first file begins. has_begun: whether it did.
+    """
+
+    def __init__(
+        self, new_folder: Callable[[], Path], most_bytes: int, most_files: int, fields: tuple[str, ...]
+    ) -> None:
         self.upload = Upload()
-        self._folder, self._most_bytes, self._most_files, self._known = folder, most_bytes, most_files, fields
+        self._new_folder, self._folder = new_folder, Path()
+        self._most_bytes, self._most_files, self._known = most_bytes, most_files, fields
+        self.has_begun = False
         self._bytes = self._look_again = 0
         self._file: BinaryIO | None = None
         self._field: tuple[str, bytearray] | None = None
@@ -137,6 +145,8 @@ class _Writer:
         if len(self.upload.files) >= self._most_files:
             raise TooLargeError(f"the upload has more than {self._most_files} files, which is the most at once")
         self._digest, self._name = hashlib.sha256(), name
+        if not self.has_begun:
+            self._folder, self.has_begun = self._new_folder(), True
         path = self._folder / f"{len(self.upload.files) + 1:05}.part"
         try:
             self._file = os.fdopen(os.open(path, _NEW_FILE, 0o600), "wb", buffering=0)
@@ -147,6 +157,12 @@ class _Writer:
         if name not in self._known or name in self.upload.fields:
             raise RefusedError("the upload has a field that is not known here; expected files")
         self._field = (name, bytearray())
+
+    def whole(self, data: bytes) -> None:
+        """More of a body that is one file as a whole."""
+        if self._file is None:
+            self.begin_file("")
+        self.data(data)
 
     def data(self, data: bytes) -> None:
         if self._field is not None:
