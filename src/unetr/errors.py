@@ -31,7 +31,8 @@ _INSTALL = {
     "monai": "unetr[peers]",
     "dynamic_network_architectures": "unetr[peers]",
 }
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _BAD_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 # What torch says, as a RuntimeError, when an allocation fails on the CPU or on a GPU.
 _NO_MEMORY = ("can't allocate memory", "out of memory")
@@ -72,6 +73,10 @@ class MachineError(UnetrError):
     exit_code = 4
 
 
+class NoRoomError(MachineError):
+    """A disk is full, a quota is used up, or a file may not grow: where there is room later, the same goes well."""
+
+
 class StoppedError(UnetrError):
     """Stopped by SIGTERM. Exit code 143."""
 
@@ -103,11 +108,16 @@ def expected_error(error: BaseException) -> UnetrError | None:
     return _refused_file(error) if isinstance(error, OSError) else None
 
 
+def machine_kind(number: int | None) -> type[MachineError]:
+    """The kind of error for what the operating system refused with this number (errno)."""
+    return NoRoomError if number in _NO_ROOM else MachineError
+
+
 def _refused_file(error: OSError) -> UnetrError | None:
     """What the operating system refused, outside of the writes that already say it."""
     where = str(error.filename or "a file")
     if error.errno in _BAD_PATH:
         return InputError(f"{where[:80]}: {error.strerror}; expected the path of a file or folder")
-    if error.errno in _NO_ROOM:
-        return MachineError(f"{where}: {error.strerror}; free space or choose another folder")
+    if error.errno in _NO_ROOM | _REFUSED:
+        return machine_kind(error.errno)(f"{where}: {error.strerror}; free space or choose another folder")
     return None

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from unetr.errors import InputError, MachineError, UnetrError, expected_error
+from unetr.errors import InputError, MachineError, NoRoomError, UnetrError, expected_error
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from unetr.errors import InputError, MachineError, UnetrError, expected_error
         (MemoryError(), MachineError, "not enough memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), MachineError, "not enough memory"),
         (RuntimeError("CUDA out of memory. Tried to"), MachineError, "not enough memory"),
-        (OSError(errno.ENOSPC, "No space left on device", "a.nii"), MachineError, "a.nii: No space.*free space"),
+        (OSError(errno.ENOSPC, "No space left on device", "a.nii"), NoRoomError, "a.nii: No space.*free space"),
         (OSError(errno.EACCES, "Permission denied", "b"), MachineError, "b: Permission denied"),
         (OSError(errno.ENAMETOOLONG, "File name too long", "c" * 300), InputError, "c{80}: File name too long"),
     ],

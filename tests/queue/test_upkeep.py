@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sqlite3
-import subprocess
 import threading
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +13,6 @@ import pytest
 from tests.queue.conftest import MODEL, SCAN, ended, kept, until
 
 from unetr.errors import InputError, MachineError, UnetrError
-from unetr.queue.children import orders
 from unetr.queue.files.audit import Audit
 from unetr.queue.files.removal import remove_unknown
 from unetr.queue.record import JobRecord, JobState, Settings
@@ -76,46 +72,6 @@ def test_unknown_things_are_refused(service: Service) -> None:
     for path in ("../x", "0" * 31, "A" * 32):
         with pytest.raises(InputError, match="no such id"):
             service.folder.scan(path)
-
-
-def test_a_full_disk_fails_jobs_in_words_and_the_service_lives(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(folder: Path) -> Path:
-        raise MachineError("the result: cannot be written: the disk is full; free space or choose another output")
-
-    scan = kept(service, [SCAN])
-    with monkeypatch.context() as patch:
-        patch.setattr(orders, "emptied", full)
-        job = ended(service, service.submit(scan.id, MODEL))
-    assert job.state == JobState.FAILED and job.error is not None and "the disk is full" in job.error.message
-    again = ended(service, service.submit(scan.id, MODEL))
-    assert (again.id, again.state) == (job.id, JobState.WRITTEN)
-
-
-def test_a_disk_that_fills_up_is_told_and_survived(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], check=False).returncode:
-        pytest.skip("mounting a small tmpfs is not permitted")
-    try:
-        with Service(disk / "q", [MODEL]) as service:
-            scan = kept(service, [SCAN])
-            service.describe(scan.id)
-            filling = disk / "filling"
-            with suppress(OSError), filling.open("wb", buffering=0) as file:
-                while True:
-                    file.write(bytes(1024))
-            with pytest.raises((MachineError, OSError)):
-                kept(service, [SCAN.with_name("truth.nii.gz")])
-            os.truncate(filling, filling.stat().st_size - 100_000)  # for the database, not for a preview
-            job = ended(service, service.submit(scan.id, MODEL))
-            assert job.state == JobState.FAILED and job.error is not None
-            assert re.fullmatch(r"[a-z.]+: cannot be written: the disk is full; .*", job.error.message)
-            filling.unlink()
-            assert ended(service, service.submit(scan.id, MODEL)).state == JobState.WRITTEN
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_database_that_cannot_be_written_now_is_tried_again(

@@ -98,7 +98,8 @@ class ResultFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobError:
-    """Why a job failed, for people: an UnetrError's kind, message and hint. Files are named as the queue names them."""
+    """Why a job failed, or waits for longer, for people: an UnetrError's kind, message and hint. Files are named as the
+    queue names them."""
 
     kind: str
     message: str
@@ -109,6 +110,7 @@ class JobError:
 class JobRecord:
     """A job. created_s and updated_s: seconds since 1970. attempts: how often an engine has taken it.
 
+    error: of one that failed, and of one that waits until the disk has room.
     cancelling: somebody asked to stop it while it runs. results: of a written job. summary: its volumes in ml,
     confidence and verdict, as `stats.json` has them. origin: what a door notes about where it came from and where the
     result goes, such as the rule of a DICOM node; never a name of a patient.

@@ -237,6 +237,7 @@ class Service:
         oldest = self.store.oldest_waiting_s()
         return Health(
             engine=self._engine.alive,
+            no_room=self._engine.is_short,
             restarts=self._engine.restarts + self._reader.restarts,
             waiting=sum(counts[state] for state in WAITING),
             oldest_waiting_s=0.0 if oldest is None else max(0.0, time.time() - oldest),

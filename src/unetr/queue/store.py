@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -108,22 +108,31 @@ class JobStore(ScanStore):
         found: float | None = self._database.rows(query)[0][0]
         return found
 
-    def claim(self, owner: str, lease_s: float, states: Sequence[JobState] = (JobState.READY,)) -> JobRecord | None:
+    def claim(
+        self,
+        owner: str,
+        lease_s: float,
+        states: Sequence[JobState] = (JobState.READY,),
+        but: Collection[str] = (),
+    ) -> JobRecord | None:
         """The job that waits longest, now running and this owner's for lease_s; None where none waits.
 
-        A running job whose lease has ended is one that waits, until its attempts are used up.
+        but: ids of jobs that are left for later. A running job whose lease has ended is one that waits, until its
+        attempts are used up.
         """
         now = self._clock()
         with self.changing() as connection:
             self._take_back(connection, now)
             row = connection.execute(
-                f"SELECT * FROM jobs WHERE state IN {states_sql(states)} ORDER BY created_s LIMIT 1"
+                f"SELECT id FROM jobs WHERE state IN {states_sql(states)}"
+                f" AND id NOT IN ({', '.join('?' * len(but))}) ORDER BY created_s LIMIT 1",
+                tuple(but),
             ).fetchone()
             if row is None:
                 return None
             connection.execute(
-                "UPDATE jobs SET state = ?, owner = ?, lease_s = ?, attempts = attempts + 1, updated_s = ?"
-                " WHERE id = ?",
+                "UPDATE jobs SET state = ?, owner = ?, lease_s = ?, attempts = attempts + 1, updated_s = ?,"
+                " error = NULL WHERE id = ?",
                 (JobState.RUNNING, owner, now + lease_s, now, row["id"]),
             )
             self._note(connection, row["id"], JobState.RUNNING, now)
@@ -155,12 +164,16 @@ class JobStore(ScanStore):
             )
             self._take_back(connection, self._clock(), reason)
 
-    def give_back(self, job: str, owner: str) -> None:
-        """Gives a running job back, as its engine is stopped; that is no attempt. One that was to stop is cancelled."""
+    def give_back(self, job: str, owner: str, why: JobError | None = None) -> None:
+        """Gives a running job back, as its engine is stopped or the disk is full (why); that is no attempt.
+
+        One that was to stop is cancelled.
+        """
+        told = {} if why is None else {"error": json.dumps(asdict(why))}
         with self.changing() as connection:
             if self.job(job).cancelling:
                 self._move(job, (JobState.RUNNING,), JobState.CANCELLED, owner=owner)
-            elif self._move(job, (JobState.RUNNING,), JobState.READY, owner=owner):
+            elif self._move(job, (JobState.RUNNING,), JobState.READY, owner=owner, **told):
                 connection.execute("UPDATE jobs SET attempts = attempts - 1 WHERE id = ?", (job,))
 
     def make_ready(self, job: str) -> bool:
@@ -216,9 +229,15 @@ class JobStore(ScanStore):
         rows = self._database.rows("SELECT * FROM events WHERE job = ? AND number > ? ORDER BY number", (job, after))
         return [event_of(row) for row in rows]
 
-    def _move(self, job: str, states: Sequence[JobState], to: JobState, owner: str | None = None, **told: str) -> bool:
-        """Changes the state where it is one of `states`, and the owner is the given one; whether it did."""
+    def _move(
+        self, job: str, states: Sequence[JobState], to: JobState, owner: str | None = None, **told: str | None
+    ) -> bool:
+        """Changes the state where it is one of `states`, and the owner is the given one; whether it did.
+
+        told: columns; an `error` of before is forgotten where there is none.
+        """
         now = self._clock()
+        told.setdefault("error", None)
         columns = "".join(f", {name} = ?" for name in told)
         with self.changing() as connection:
             moved = connection.execute(

@@ -111,7 +111,7 @@ class JobAnswer(_Strict):
     progress: ProgressAnswer | None = Field(description="Of a running job.")
     results: list[ResultAnswer] = Field(description="Of a written job; other forms are made when first asked for.")
     summary: dict[str, Any] = Field(description="Volumes in ml, confidence and verdict of a written job.")
-    error: ErrorTold | None = Field(description="Of a failed job.")
+    error: ErrorTold | None = Field(description="Of a failed job, and of one that waits for room on the disk.")
 
 
 class JobsAnswer(_Strict):

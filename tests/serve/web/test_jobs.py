@@ -13,6 +13,8 @@ import pytest
 from tests.serve.running import Served, nifti_scan
 
 import unetr
+from unetr.errors import NoRoomError
+from unetr.queue.children import orders
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +162,26 @@ def test_jobs_are_listed_page_by_page(served: Served, job: str) -> None:
         address = page["next"]
     assert len(found) == len(set(found)) == page["total"]
     assert job in found
+
+
+def test_who_waits_for_room_on_the_disk_is_told_so(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Path) -> Path:
+        raise NoRoomError("the result: cannot be written: the disk is full; free space or choose another output")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(orders, "emptied", full)
+        job = served.submit(served.upload(nifti_scan(11)))
+        told: dict[str, object] = {}
+        for _, kind, told in events(served, job):
+            if kind == "state" and "reason" in told:
+                break
+        assert told["state"] == "ready" and str(told["reason"]).startswith("the server's disk has no room")
+        waiting = served.client.get(f"/api/jobs/{job}").json()
+        assert (waiting["state"], waiting["error"]["kind"], waiting["attempts"]) == ("ready", "NoRoomError", 0)
+        ready = served.client.get("/readyz")
+        assert (ready.status_code, "no room" in ready.json()["reason"]) == (503, True)
+        assert "unetr_disk_short 1\n" in served.client.get("/metrics").text
+        answer = served.client.post(f"/infer/hippocampus?image={waiting['scan']}", files={"params": (None, "{}")})
+        assert (answer.status_code, answer.json()["error"]["kind"]) == (507, "NoRoomError"), "and it goes on"
+    done = served.ended(job)
+    assert (done["state"], done["error"], done["attempts"]) == ("written", None, 1)

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from unetr.core.files.outputs import is_claimed, record
 from unetr.core.machine.system import flush_to_disk
-from unetr.errors import MachineError
+from unetr.errors import MachineError, machine_kind
 
 _MACHINE_ERRORS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than a file may be there",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
@@ -32,11 +33,11 @@ _LEFTOVER = re.compile(r"\.unetr-[0-9a-f]{12}(\.[^/]*)?")
 
 
 def machine_error(path: Path, error: OSError) -> MachineError:
-    """The one-line error for a write that the operating system refused."""
+    """The one-line error for a write that the operating system refused; a NoRoomError where room alone is missing."""
     # numpy reports a short write without error number: "4608 requested and 992 written".
     number = errno.ENOSPC if error.errno is None and str(error).endswith("written") else error.errno or 0
     what = _MACHINE_ERRORS.get(number, error.strerror or str(error))
-    return MachineError(f"{path}: cannot be written: {what}; free space or choose another output")
+    return machine_kind(number)(f"{path}: cannot be written: {what}; free space or choose another output")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from unetr.core.files.atomic import write_text
 from unetr.core.text.reading import read_json
 from unetr.core.text.records import first_problem
-from unetr.errors import BatchError, CancelledError, InputError, MachineError, StoppedError, UnetrError
+from unetr.errors import BatchError, CancelledError, InputError, MachineError, NoRoomError, StoppedError, UnetrError
 from unetr.train.observer import TrainingObserver
 
 RequestT = TypeVar("RequestT")
@@ -21,7 +21,9 @@ ResultT = TypeVar("ResultT")
 
 _REQUEST = "request.json"
 _ANSWER = "answer.json"
-_KINDS = {kind.__name__: kind for kind in (InputError, BatchError, MachineError, StoppedError, CancelledError)}
+_KINDS = {
+    kind.__name__: kind for kind in (InputError, BatchError, NoRoomError, MachineError, StoppedError, CancelledError)
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,9 @@ from typing import Any
 
 from unetr.core.files.atomic import machine_error
 from unetr.core.machine.system import flush_to_disk
-from unetr.errors import InputError
+from unetr.errors import InputError, NoRoomError
 from unetr.io.dicom.series.head import Head, read_head
-from unetr.node.receive.place import NoRoomError, NotAsSaidError, Taken, TooMuchError, digest, placed
+from unetr.node.receive.place import NotAsSaidError, Taken, TooMuchError, digest, placed
 from unetr.node.receive.table import ArrivingTable, SeriesRow, SeriesState
 from unetr.node.settings import Limits
 

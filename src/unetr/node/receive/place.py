@@ -15,11 +15,7 @@ _PIECE = 1 << 20
 _MOST_VARIANTS = 8
 
 
-class NoRoomError(MachineError):
-    """What was sent is not kept, as the disk, the series or the number of series is at its limit."""
-
-
-class TooMuchError(NoRoomError):
+class TooMuchError(MachineError):
     """The series itself is beyond a limit: trying again is of no use."""
 
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from unetr.errors import MachineError, StoppedError, UnetrError
+from unetr.errors import MachineError, NoRoomError, StoppedError, UnetrError
 from unetr.queue.children.child import Child, ChildLostError, Watch
 from unetr.queue.children.orders import Orders
+from unetr.queue.children.room import LOOK_S, Room
 from unetr.queue.files.offered import OfferedModel
-from unetr.queue.record import JobError, JobRecord, ResultFile
+from unetr.queue.record import WAITING, JobError, JobRecord, ResultFile
 
 # With nothing to do, for leases that a full disk kept from being given back.
 _IDLE_S = 10.0
@@ -20,6 +21,10 @@ _IDLE_S = 10.0
 _PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 # A limit that the child reckons with itself is exceeded by this before it is ended.
 _BEYOND = 1.1
+_NO_ROOM = JobError(
+    kind=NoRoomError.__name__,
+    message="the server's disk has no room for the result, which is made as soon as there is some; free space there",
+)
 
 
 class _ClosingError(Exception):
@@ -42,6 +47,7 @@ class Engine:
         self._guard = threading.Lock()
         self._running: str | None = None
         self._stop_asked_s: float | None = None
+        self._room = Room(orders.folder.path)
         self._child = Child()
         self._is_warm = False
         self.restarts = 0
@@ -58,6 +64,11 @@ class Engine:
     def alive(self) -> bool:
         """Whether the child runs."""
         return self._child.alive
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a result, or a word on one, waits for room on the disk."""
+        return self._room.is_short
 
     def wake(self) -> None:
         """A job may be ready."""
@@ -85,7 +96,7 @@ class Engine:
                 self._prepare()
                 while not self._closing.is_set() and self._next():
                     pause = _PAUSE_S
-                self._wake.wait(_IDLE_S)
+                self._wake.wait(LOOK_S if self.is_short else _IDLE_S)
                 self._wake.clear()
             except _ClosingError:
                 return
@@ -115,8 +126,10 @@ class Engine:
         if not self._child.alive:
             self._is_warm = False
             self._prepare()
-        job = self._store.claim(self._owner, self._options.lease_s)
+        later = self._room.later(lambda: [job.id for job in self._store.jobs(WAITING)])
+        job = self._store.claim(self._owner, self._options.lease_s, but=later)
         if job is None:
+            self._room.enough()
             return False
         with self._guard:
             self._running, self._stop_asked_s = job.id, None
@@ -129,26 +142,48 @@ class Engine:
         return True
 
     def _do(self, job: JobRecord) -> None:
-        """Runs a job and notes how it ended."""
-        if self._store.job(job.id).cancelling:  # asked for before `stop` could know of it
-            self._store.make_cancelled(job.id)
+        """Runs a job and notes how it ended; whatever it has written counts for nothing unless it is done."""
+        store, owner = self._store, self._owner
+        if store.job(job.id).cancelling:  # asked for before `stop` could know of it
+            self._settle(lambda: store.make_cancelled(job.id))
             return
         try:
             answer = self._child.ask("segment", self._orders.order(job), self._watch(job))
         except _ClosingError:
-            self._store.give_back(job.id, self._owner)
+            store.give_back(job.id, owner)
             raise
-        except ChildLostError as error:
-            self.last_error = type(error).__name__
-            self._store.release(job.id, self._owner, f"the engine {error}")
-        except StoppedError:
-            self._store.make_cancelled(job.id)
         except UnetrError as error:
-            self.last_error = type(error).__name__
-            self._store.fail(job.id, JobError(kind=type(error).__name__, message=str(error), hint=error.hint))
+            self._orders.discard(job)
+            self._settle(self._ending(job, error))
+            if isinstance(error, NoRoomError):
+                self._room.missing(job.id)
         else:
             results = [ResultFile(**each) for each in answer["results"]]
-            self._store.make_written(job.id, self._owner, results, answer["summary"])
+            self._settle(lambda: store.make_written(job.id, owner, results, answer["summary"]))
+            self._room.enough()
+
+    def _ending(self, job: JobRecord, error: UnetrError) -> Callable[[], object]:
+        """What notes that a job ended with an error."""
+        store, owner = self._store, self._owner
+        if isinstance(error, StoppedError):
+            return lambda: store.make_cancelled(job.id)
+        kind = self.last_error = type(error).__name__
+        if isinstance(error, ChildLostError):
+            return lambda: store.release(job.id, owner, f"the engine {error}")
+        if isinstance(error, NoRoomError):
+            return lambda: store.give_back(job.id, owner, _NO_ROOM)
+        return lambda: store.fail(job.id, JobError(kind=kind, message=str(error), hint=error.hint))
+
+    def _settle(self, note: Callable[[], object]) -> None:
+        """Notes how a job ended, as soon as the disk has room for that: until then its work is not lost."""
+        while True:
+            try:
+                note()
+                return
+            except NoRoomError as error:
+                self.last_error, self._room.is_short = type(error).__name__, True
+                if self._closing.wait(LOOK_S):
+                    raise _ClosingError from None
 
     def _watch(self, job: JobRecord) -> Watch:
         limit = self._options.memory_limit_bytes

@@ -31,10 +31,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """engine: whether its process lives. restarts: of engine and reader. last_error: the kind of the last one that was
-    no scan's fault, "" for none. free_bytes: of the queue's disk."""
+    """engine: whether its process lives. no_room: whether a result waits for room on the disk. restarts: of engine and
+    reader. last_error: the kind of the last one that was no scan's fault, "" for none. free_bytes: of the queue's
+    disk."""
 
     engine: bool
+    no_room: bool
     restarts: int
     waiting: int
     oldest_waiting_s: float

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from unetr.errors import InputError
+from unetr.errors import InputError, MachineError
 from unetr.queue.children.options import Progress, ServiceOptions
 from unetr.queue.files.offered import OfferedModel
-from unetr.queue.files.removal import emptied
+from unetr.queue.files.removal import emptied, removed
 from unetr.queue.files.scans import Scans
 from unetr.queue.folder import QueueFolder
 from unetr.queue.record import JobRecord, Settings
@@ -71,6 +72,11 @@ class Orders:
             forms=settings.forms,
             identity=job.spec.key,
         )
+
+    def discard(self, job: JobRecord) -> None:
+        """Removes what a job had written that counts for nothing, as far as that goes; a next try removes the rest."""
+        with suppress(MachineError):
+            removed(self.folder.job(job.id))
 
     def source(self, scan: str, settings: Settings, model: OfferedModel | None = None) -> Source:
         """The scan for the reader. Raises InputError."""

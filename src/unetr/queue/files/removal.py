@@ -46,9 +46,14 @@ def remove_old(
     return gone
 
 
+def removed(folder: Path) -> None:
+    """The folder and all in it are gone, if they were there. Raises MachineError."""
+    _remove(folder)
+
+
 def emptied(folder: Path) -> Path:
     """The folder, made anew. Raises MachineError."""
-    _remove(folder)
+    removed(folder)
     try:
         folder.mkdir(0o700, parents=True)
     except OSError as error:

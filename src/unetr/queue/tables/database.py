@@ -5,12 +5,14 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from unetr.errors import InputError, MachineError
+from unetr.errors import InputError, MachineError, NoRoomError
 
 _BUSY_MS = 10_000
+# The second is of the file beside the database that its processes share.
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 # Of all tables in the file, a node's as well. To be raised with every change of one of them.
 LAYOUT = 1
 
@@ -45,8 +47,9 @@ class Database:
             for pragma in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {_BUSY_MS}"):
                 self._connection.execute(f"PRAGMA {pragma}")
             self._lay_out(path)
+            self._empty_log()
         except sqlite3.Error as error:
-            raise MachineError(f"{path}: cannot be opened as the database of jobs: {error}") from error
+            raise _kind(error)(f"{path}: cannot be opened as the database of jobs: {error}") from error
 
     def _lay_out(self, path: Path) -> None:
         """Makes the tables of a new file. Raises InputError for a file of another layout, which it leaves as it is."""
@@ -81,8 +84,16 @@ class Database:
                 if not nested and self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error):
-                    raise MachineError(f"the database of jobs cannot be written: {error}; free space") from error
+                    kind = _kind(error)
+                    if kind is NoRoomError:
+                        self._empty_log()
+                    raise kind(f"the database of jobs cannot be written: {error}; free space") from error
                 raise
+
+    def _empty_log(self) -> None:
+        """What is in the log goes to the database, so that the log begins anew: on a full disk that needs less room."""
+        with suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         """What a query finds. Raises MachineError where the file cannot be read."""
@@ -90,7 +101,7 @@ class Database:
             try:
                 return self._connection.execute(query, values).fetchall()
             except sqlite3.Error as error:
-                raise MachineError(f"the database of jobs cannot be read: {error}") from error
+                raise _kind(error)(f"the database of jobs cannot be read: {error}") from error
 
     def row(self, what: str, query: str, values: Sequence[object]) -> sqlite3.Row:
         """The one that a query finds. what: "job" or "scan". Raises InputError where there is none."""
@@ -98,3 +109,7 @@ class Database:
         if not found:
             raise InputError(f"no such {what}; it may have been removed after its time")
         return found[0]
+
+
+def _kind(error: sqlite3.Error) -> type[MachineError]:
+    return NoRoomError if getattr(error, "sqlite_errorcode", None) in _NO_ROOM else MachineError

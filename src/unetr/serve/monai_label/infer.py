@@ -14,7 +14,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from unetr.core.text.reading import parse_json
-from unetr.errors import InputError, MachineError
+from unetr.errors import InputError, MachineError, NoRoomError
 from unetr.queue.record import ENDED, FINISHED, JobRecord, JobState, Settings
 from unetr.queue.service import OfferedModel
 from unetr.serve.monai_label import labels
@@ -83,7 +83,8 @@ class Infer:
         return await self._answer(job, offered, asked, output)
 
     async def _done(self, request: Request, named: Named, model: str, asked: Asked) -> JobRecord:
-        """The job once it has ended well. Raises QueueFullError, InputError, MachineError, WrongStateError."""
+        """The job once it has ended well. Raises QueueFullError, InputError, MachineError, WrongStateError; NoRoomError
+        for one that goes on as soon as the disk has room."""
         service, threads = self.serving.service, self.serving.threads
         began = time.time()
         origin = DOOR | {"actor": actor_of(request)}
@@ -92,7 +93,7 @@ class Infer:
         seen = 0
         self.waiting[job.id] += 1
         try:
-            while job.state not in ENDED:
+            while job.state not in ENDED and job.error is None:
                 seen = await self.serving.waits.change(job.id, seen, _LOOK_S)
                 job = await threads.quick(service.store.job, job.id)
                 if job.state not in ENDED and await request.is_disconnected():
@@ -145,4 +146,4 @@ def _well(job: JobRecord) -> JobRecord:
         raise WrongStateError("the job was cancelled; ask again")
     if job.error.kind == InputError.__name__:
         raise InputError(job.error.message)
-    raise MachineError(job.error.message)
+    raise (NoRoomError if job.error.kind == NoRoomError.__name__ else MachineError)(job.error.message)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from unetr.queue.record import ENDED, JobEvent
+from unetr.queue.record import ENDED, WAITING, JobEvent, JobRecord
 from unetr.serve.routes.jobs import JobId, job_of
 from unetr.serve.schemas import ErrorAnswer, job_answer
 from unetr.serve.web.errors import BusyError, NotFoundError
@@ -37,8 +37,8 @@ async def job_events(
 ) -> Response:
     """Server-sent events, from the first or after `Last-Event-ID`.
 
-    `state`: the job is in this state now; its id is where to go on. `progress`: windows done, of all. `end`: the job
-    as `/api/jobs/{job}` tells it; nothing comes after it.
+    `state`: the job is in this state now, with a `reason` where it waits for more than its turn; its id is where to go
+    on. `progress`: windows done, of all. `end`: the job as `/api/jobs/{job}` tells it; nothing comes after it.
     """
     await job_of(job, serving)
     if request.method == "HEAD":
@@ -60,7 +60,8 @@ async def _events(job: str, serving: Serving, last: int) -> AsyncIterator[Server
             events = await threads.quick(service.store.events, job, last)
             for event in events:
                 last = event.number
-                yield ServerSentEvent(json.dumps(_state(event)), event="state", id=str(last))
+                now = record if event is events[-1] and event.state == record.state else None
+                yield ServerSentEvent(json.dumps(_state(event, now)), event="state", id=str(last))
             if record.state in ENDED and (not events or events[-1].state in ENDED):
                 yield ServerSentEvent(job_answer(record).model_dump_json(), event="end")
                 return
@@ -75,5 +76,9 @@ async def _events(job: str, serving: Serving, last: int) -> AsyncIterator[Server
         serving.meters.listeners -= 1
 
 
-def _state(event: JobEvent) -> dict[str, Any]:
-    return {"job": event.job, "state": event.state, "at_s": event.at_s}
+def _state(event: JobEvent, now: JobRecord | None) -> dict[str, Any]:
+    """now: the job, where it is in this state still."""
+    told = {"job": event.job, "state": event.state, "at_s": event.at_s}
+    if now is None or now.error is None or now.state not in WAITING:
+        return told
+    return told | {"reason": now.error.message}

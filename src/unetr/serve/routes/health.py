@@ -27,6 +27,8 @@ async def readyz(response: Response, serving: Here) -> HealthAnswer:
     reason = None
     if not health.engine:
         reason = "the engine is not running"
+    elif health.no_room:
+        reason = "the disk has no room for a result, which waits until there is some"
     elif health.free_bytes < _LEAST_FREE_BYTES:
         reason = "the disk is full"
     if reason is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import sqlite3
 from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
@@ -13,14 +11,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from unetr.errors import InputError, MachineError, UnetrError, expected_error
+from unetr.errors import InputError, MachineError, NoRoomError, UnetrError, expected_error
 from unetr.queue.store import QueueFullError
 
 _T = TypeVar("_T")
 
 # Seconds after which a client whose job found no room asks again.
 RETRY_AFTER_S = 5
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _REASONS = {404: "there is nothing at this address", 405: "this address does not take this method"}
 
 
@@ -48,10 +45,6 @@ class WrongStateError(RefusedError):
     status = 409
 
 
-class NoRoomError(MachineError):
-    """The disk has no room for what is sent."""
-
-
 class BusyError(MachineError):
     """As many clients are served as can be."""
 
@@ -72,13 +65,7 @@ def status_of(error: UnetrError) -> int:
         return error.status
     if isinstance(error, InputError):
         return 422
-    return 507 if isinstance(error, NoRoomError) or _is_full_disk(error.__cause__) else 503
-
-
-def _is_full_disk(cause: BaseException | None) -> bool:
-    if isinstance(cause, sqlite3.Error):
-        return getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-    return isinstance(cause, OSError) and cause.errno in _NO_ROOM
+    return 507 if isinstance(error, NoRoomError) else 503
 
 
 def tell_errors(app: FastAPI, folder: str) -> None:

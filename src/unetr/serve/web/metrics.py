@@ -38,6 +38,7 @@ def _health(health: Health) -> list[str]:
         ("unetr_engine_restarts_total", "counter", "How often engine or reader were started again", health.restarts),
         ("unetr_queue_waiting", "gauge", "Jobs that wait", health.waiting),
         ("unetr_queue_oldest_seconds", "gauge", "How long the oldest job waits", health.oldest_waiting_s),
+        ("unetr_disk_short", "gauge", "Whether a result waits for room on the disk", int(health.no_room)),
         ("unetr_disk_free_bytes", "gauge", "Free disk", health.free_bytes),
     ]
     return [_block(name, kind, told, [({}, value)]) for name, kind, told, value in gauges]

@@ -19,11 +19,11 @@ from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
 from unetr.core.machine.system import BINARY
-from unetr.errors import InputError
+from unetr.errors import InputError, MachineError, NoRoomError, machine_kind
 from unetr.queue.service import Received
 from unetr.serve.options import ServeOptions
 from unetr.serve.web.bodies import takes_large_body
-from unetr.serve.web.errors import NoRoomError, RefusedError, TooLargeError
+from unetr.serve.web.errors import RefusedError, TooLargeError
 from unetr.serve.web.multipart import Parts
 from unetr.serve.web.serving import Serving
 
@@ -213,9 +213,9 @@ class _Writer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _refused_write(error: OSError) -> NoRoomError:
-    what = error.strerror or "refused"
-    return NoRoomError(f"the server cannot write the upload: {what}; free space there, or try again later")
+def _refused_write(error: OSError) -> MachineError:
+    told = f"the server cannot write the upload: {error.strerror or 'refused'}; free space there, or try again later"
+    return machine_kind(error.errno)(told)
 
 
 def only_file(upload: Upload) -> Received:

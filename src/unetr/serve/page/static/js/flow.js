@@ -181,7 +181,7 @@ export class Flow {
       this.ended(job);
       return;
     }
-    this.tell({ state: job.state });
+    this.tell({ state: job.state, reason: job.error?.message });
     this.stop = engine.follow(job.id, (told) => {
       if (turn !== this.turn) return;
       if (told.end) this.ended(told.end);
@@ -192,7 +192,8 @@ export class Flow {
 
   /** How far a job is. */
   tell(news) {
-    this.told = { ...this.told, ...news, offline: Boolean(news.offline) };
+    const reason = news.state ? news.reason : this.told?.reason; // of the state that it came with
+    this.told = { ...this.told, ...news, reason, offline: Boolean(news.offline) };
     if (news.done !== undefined) this.told.state = "running";
     if (engine.ENDED.includes(this.told.state)) return; // the end comes next
     this.parts.online(!this.told.offline);

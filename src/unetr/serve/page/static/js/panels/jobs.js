@@ -23,7 +23,8 @@ export function showJobs(place, jobs, { current, open }) {
 
 function entry(job, title, isCurrent, open) {
   const finished = FINISHED.includes(job.state);
-  const [sign, words] = finished ? (VERDICTS[job.summary.verdict?.state] ?? VERDICTS.unknown) : (WORDS[job.state] ?? WORDS.ready);
+  const waits = job.error && !ENDED.includes(job.state) ? ["clock", "waiting for room"] : (WORDS[job.state] ?? WORDS.ready);
+  const [sign, words] = finished ? (VERDICTS[job.summary.verdict?.state] ?? VERDICTS.unknown) : waits;
   const kind = finished ? (job.summary.verdict?.state ?? "unknown") : job.state;
   const picture = finished && job.results.some((file) => file.form === "preview")
     ? make("img", { src: previewAddress(job.id), alt: "", loading: "lazy", width: 56, height: 56 })

@@ -1,6 +1,6 @@
 /** What stands in front of the viewer in each state, in words. Each returns what Front shows. */
 
-import { errorInWords } from "./words.js";
+import { errorInWords, sentence } from "./words.js";
 
 const AWAY = "The server does not answer; trying again …";
 
@@ -46,13 +46,16 @@ export function busy(title) {
   return { sign: "spinner", title, share: "busy", silent: true };
 }
 
-/** How far a job is. @param {{state: string, done?: number, of?: number, offline: boolean, stopping?: boolean}} told */
-export function working({ state, done, of, offline, stopping }, cancel) {
+/**
+ * How far a job is. reason: why it waits, if not for its turn.
+ * @param {{state: string, done?: number, of?: number, reason?: string, offline: boolean, stopping?: boolean}} told
+ */
+export function working({ state, done, of, reason, offline, stopping }, cancel) {
   if (stopping) return { ...busy("Stopping"), silent: false, text: offline ? AWAY : "The window that is being segmented comes to its end." };
   const waits = state !== "running";
-  const usual = waits ? "Other scans are before this one." : of ? `${done} of ${of} windows` : "Getting ready";
+  const usual = waits ? (reason ? sentence(reason) : "Other scans are before this one.") : of ? `${done} of ${of} windows` : "Getting ready";
   return {
-    sign: waits ? "clock" : "spinner", kind: "progress", title: waits ? "Waiting for its turn" : "Segmenting",
+    sign: waits ? "clock" : "spinner", kind: "progress", title: waits ? (reason ? "Waiting for room" : "Waiting for its turn") : "Segmenting",
     text: offline ? AWAY : usual,
     share: waits || !of ? "busy" : done / of,
     actions: [{ text: "Cancel", call: cancel }],
