@@ -48,7 +48,12 @@ RetentionHours = Annotated[
     float,
     typer.Option("--retention-hours", help="Scans and results are removed after this.", min=0.01, callback=finite),
 ]
-MemoryLimit = Annotated[str | None, typer.Option("--memory-limit", help="Of the process that predicts, such as 4GB.")]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-limit", help="Of each process that reads scans or predicts, such as 4GB; by default what is free."
+    ),
+]
 Ohif = Annotated[Path | None, typer.Option(help="The folder of a built OHIF, served as /ohif.")]
 Pacs = Annotated[str | None, typer.Option(help="The DICOMweb address of a PACS that OHIF shows.")]
 
