@@ -38,9 +38,8 @@ def test_every_option_is_in_the_page_with_its_default(command: str) -> None:
         name = max(option.opts, key=len)
         assert name in told, name
         if option.default not in (None, False) and not option.required:
-            assert f"{option.default:g}" if isinstance(option.default, float) else str(option.default) in told[name], (
-                name
-            )
+            default = f"{option.default:g}" if isinstance(option.default, float) else str(option.default)
+            assert default in told[name], name
 
 
 def test_every_option_of_a_node_is_in_its_page() -> None:
