@@ -193,6 +193,27 @@ def test_after_a_kill_what_was_decided_is_known_and_what_came_since_is_open(tmp_
         without.close()
 
 
+def test_after_their_time_series_are_gone_with_their_files(tmp_path: Path) -> None:
+    """What was decided of alone, and after a restart as well: a folder that stayed would be a new series then."""
+    now, folder = [1000.0], tmp_path / "arriving"
+    store = JobStore(tmp_path / "jobs.sqlite3")
+    arrivals = Arrivals(folder, ArrivingTable(store), Limits(keep_free_mb=0), clock=lambda: now[0])
+    for name in ("decided", "open"):
+        for file in _files(tmp_path / name):
+            arrivals.take(file.rename(arrivals.parts / file.name), "CT")
+        if name == "decided":
+            (row,) = arrivals.rows()
+            arrivals.decide(row.series, VOXELS.shape[2], SeriesState.SUBMITTED)
+    now[0] += 50
+    assert arrivals.remove_old(60) == 0 and len(list(folder.glob("*/*.dcm"))) == 2 * VOXELS.shape[2]
+    now[0] += 50
+    assert arrivals.remove_old(60) == 1
+    left = Arrivals(folder, ArrivingTable(store), Limits(keep_free_mb=0), clock=lambda: now[0]).rows()
+    assert [each.state for each in left] == [SeriesState.NEW] and left[0].series != row.series
+    assert {file.parent.name for file in folder.glob("*/*.dcm")} == {left[0].series}
+    store.close()
+
+
 def test_a_series_whose_sender_was_cut_off_waits_longer(node: Node, tmp_path: Path) -> None:
     """Slices from the top of a scan make a sound volume, too: only that more was to come says that it is not whole."""
     write_series(tmp_path / "series", np.zeros((512, 512, 60), np.int16))

@@ -182,6 +182,20 @@ def test_a_browser_logs_in_with_a_form_and_out_again(tmp_path: Path) -> None:
     assert ask(server, "POST", "/api/jobs", right).status_code == 401
 
 
+def test_a_token_that_ends_takes_its_sessions_with_it(tmp_path: Path) -> None:
+    """Also where another token gets its name."""
+    server, token = with_token(tmp_path)
+    other = new_token(tmp_path / "tokens.json", "ward")
+    cookies = []
+    for each in (token, other):
+        entered = ask(server, "POST", "/login", {"origin": OWN}, data={"token": each})
+        cookies.append({"cookie": entered.headers["set-cookie"].partition(";")[0]})
+    remove_token(tmp_path / "tokens.json", "workstation")
+    assert [ask(server, "GET", "/api/jobs/1", cookie).status_code for cookie in cookies] == [401, 200]
+    new_token(tmp_path / "tokens.json", "workstation")
+    assert ask(server, "GET", "/api/jobs/1", cookies[0]).status_code == 401
+
+
 def test_with_tls_the_cookie_is_never_sent_without(tmp_path: Path) -> None:
     server, token = with_token(tmp_path, tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "key.pem")
     answer = ask(server, "POST", "/login", data={"token": token}, base="https://localhost:8000")
