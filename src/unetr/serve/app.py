@@ -15,7 +15,7 @@ from unetr.serve.routes import events, health, jobs, models, results, scans
 from unetr.serve.web.bodies import BoundedBodies
 from unetr.serve.web.errors import tell_errors
 from unetr.serve.web.serving import Serving
-from unetr.serve.web.static import static_router
+from unetr.serve.web.static import static_files
 from unetr.serve.web.threads import Waits
 
 _PAGE = Path(__file__).parent / "page" / "static"
@@ -30,6 +30,7 @@ def create_app(service: Service, options: ServeOptions) -> FastAPI:
     """The application without anything around it: no tokens, no checks of hosts, no log."""
     # Swagger's page would fetch its scripts from elsewhere.
     app = FastAPI(title="unetr", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
+    app.router.redirect_slashes = False  # the other address would be made of what the client says of this one
     app.state.serving = serving = Serving(service, options, Waits(service))
     app.add_middleware(BoundedBodies)
     tell_errors(app, str(service.folder.path))
@@ -37,7 +38,7 @@ def create_app(service: Service, options: ServeOptions) -> FastAPI:
     for router in (*routers, monai_label_router(serving)):
         app.include_router(router)
         app.include_router(_heads(router))
-    app.include_router(static_router(_PAGE))
+    app.router.default = static_files(_PAGE)
     return app
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -13,7 +15,7 @@ from unetr.errors import InputError
 from unetr.queue.service import Service
 from unetr.serve.app import create_app
 from unetr.serve.options import ServeOptions
-from unetr.serve.safety.exposure import check_exposure
+from unetr.serve.safety.exposure import check_exposure, is_loopback
 from unetr.serve.safety.guard import guarded
 from unetr.serve.safety.server import BACKLOG, uvicorn_config
 from unetr.serve.web.meters import measured
@@ -29,9 +31,7 @@ def listen(options: ServeOptions) -> socket.socket:
     """The socket that the server answers at; port 0 is any that is free. Raises InputError."""
     check_exposure(options)
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            options.host.strip("[]"), options.port, type=socket.SOCK_STREAM
-        )[0]
+        family, kind, address = _place(options)
         # By its protocol asyncio knows that it is TCP, and sends small answers at once instead of 40 ms later.
         at = socket.socket(family, kind, socket.IPPROTO_TCP)
         try:
@@ -48,6 +48,18 @@ def listen(options: ServeOptions) -> socket.socket:
             f"cannot listen at {options.host}, port {options.port}: {what}; choose another address or port", hint="port"
         ) from error
     return at
+
+
+def _place(options: ServeOptions) -> tuple[socket.AddressFamily, socket.SocketKind, Any]:
+    """Family, kind and address of the socket. Of a name with several, that of IPv4, which every client tries; of
+    localhost, one that is this machine's alone, whatever the system's tables say. Raises OSError."""
+    found = socket.getaddrinfo(options.host.strip("[]"), options.port, type=socket.SOCK_STREAM)
+    if is_loopback(options.host):
+        found = [one for one in found if is_loopback(str(one[4][0]))]
+    if not found:
+        raise OSError(errno.EADDRNOTAVAIL, "this name leads to another machine")
+    family, kind, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    return family, kind, address
 
 
 def serve(service: Service, options: ServeOptions, at: socket.socket, started: Callable[[str], None]) -> None:

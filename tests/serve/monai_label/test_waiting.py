@@ -7,6 +7,7 @@ import gzip
 import http.client
 import json
 import logging
+import os
 import time
 import urllib.error
 import urllib.request
@@ -25,6 +26,8 @@ from unetr.queue.record import JobState
 from unetr.queue.service import Service, ServiceOptions
 from unetr.serve.monai_label import labels
 from unetr.serve.safety.tokens import new_token
+
+FORM = "multipart/form-data; boundary=x"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,7 @@ def test_a_client_that_goes_away_stops_its_job(service: Service, address: str, t
         image = json.load(answer)["id"]
     connection = http.client.HTTPConnection(place.hostname or "", place.port)
     body = '--x\r\nContent-Disposition: form-data; name="params"\r\n\r\n{}\r\n--x--\r\n'
-    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    headers = {"Content-Type": FORM}
     connection.request("POST", f"/infer/hippocampus?image={image}", body, headers)
     job = _wait_for(service, image, JobState.RUNNING)
     connection.close()
@@ -69,11 +72,60 @@ def test_an_answer_that_cannot_be_written_leaves_no_folder(
     monkeypatch.setattr(labels, "write", full)
     scan = noise(tmp_path / "scan.nii.gz", 20).read_bytes()
     part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + scan + b"\r\n--x--\r\n"
-    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    headers = {"Content-Type": FORM}
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(urllib.request.Request(f"{address}/infer/hippocampus", part, headers))
     assert refused.value.code in (503, 507)
     assert list(service.folder.incoming.iterdir()) == []
+
+
+@pytest.mark.parametrize("output", ["image", "all"])
+def test_whoever_leaves_in_the_middle_of_a_result_leaves_nothing(
+    service: Service, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    """The file for the client goes, the job stays as it is, and counts as delivered to nobody."""
+    write = labels.write
+
+    def write_large(path: Path, *args: Any, **more: Any) -> None:
+        write(path, *args, **more)
+        os.truncate(path, 64_000_000)  # more than the system takes ahead
+
+    monkeypatch.setattr(labels, "write", write_large)
+    place, scan = urlsplit(address), noise(tmp_path / "scan.nii.gz", 21 if output == "all" else 22).read_bytes()
+    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + scan + b"\r\n--x--\r\n"
+    connection = http.client.HTTPConnection(place.hostname or "", place.port)
+    before = _open_files()
+    connection.request("POST", f"/infer/hippocampus?output={output}", part, {"Content-Type": FORM})
+    answer = connection.getresponse()
+    assert (answer.status, len(answer.read(1000))) == (200, 1000)
+    assert len(list(service.folder.incoming.iterdir())) == 1
+    answer.close()
+    connection.close()
+    end = time.monotonic() + 10
+    while (list(service.folder.incoming.iterdir()) or _open_files() > before) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert list(service.folder.incoming.iterdir()) == []
+    assert _open_files() <= before
+    assert service.store.jobs()[0].state is JobState.WRITTEN
+
+
+def test_parts_that_are_not_there_leave_nothing(service: Service, address: str, tmp_path: Path) -> None:
+    scan = noise(tmp_path / "scan.nii.gz", 23).read_bytes()
+    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + scan + b"\r\n--x--\r\n"
+    asked = urllib.request.Request(f"{address}/infer/hippocampus?output=json", part, {"Content-Type": FORM})
+    with urllib.request.urlopen(asked) as answer:
+        job = service.store.job(json.load(answer)["job"])
+    label = urllib.request.Request(
+        f"{address}/datastore/label?label={job.spec.scan}", headers={"Range": "bytes=999999-"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(label)
+    assert refused.value.code == 416
+    assert list(service.folder.incoming.iterdir()) == []
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def _wait_for(service: Service, scan: str, state: JobState) -> str:
@@ -90,7 +142,7 @@ def test_a_full_queue_says_when_to_ask_again(tmp_path: Path) -> None:
     with Service(tmp_path / "queue", ["hippocampus"], ServiceOptions(most_waiting=0)) as full, serving(full) as address:
         scan = noise(tmp_path / "scan.nii.gz", 20).read_bytes()
         part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + scan + b"\r\n--x--\r\n"
-        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        headers = {"Content-Type": FORM}
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(urllib.request.Request(f"{address}/infer/hippocampus", part, headers))
         assert refused.value.code == 429 and int(refused.value.headers["Retry-After"]) > 0

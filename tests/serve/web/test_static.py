@@ -40,6 +40,34 @@ def test_nothing_else_is(served: Served, address: str) -> None:
     assert served.client.get(f"/{address}").status_code in (400, 404)
 
 
+@pytest.mark.parametrize(
+    ("method", "address", "expected"),
+    [
+        ("POST", "/nowhere", 404),
+        ("PUT", "/api/nowhere", 404),
+        ("DELETE", "/api/jobs/1/nowhere", 404),
+        ("OPTIONS", "/nowhere", 404),
+        ("GET", "/api/jobs/", 404),
+        ("POST", "/api/scans/", 404),
+        ("GET", "/info", 404),
+        ("POST", "/api/models", 405),
+        ("PATCH", "/api/jobs", 405),
+        ("POST", "/", 405),
+        ("DELETE", "/index.html", 405),
+        ("HEAD", "/", 200),
+        ("HEAD", "/nowhere", 404),
+    ],
+)
+def test_what_is_nowhere_is_not_found_whatever_the_method(
+    served: Served, method: str, address: str, expected: int
+) -> None:
+    answer = served.client.request(method, address)
+    assert answer.status_code == expected
+    assert "location" not in answer.headers
+    if expected == 405:
+        assert method not in answer.headers["allow"]
+
+
 def test_a_file_of_another_kind_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("page")
     (tmp_path / "secret.key").write_text("key")

@@ -7,11 +7,10 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from starlette.background import BackgroundTask
-from starlette.types import Receive, Scope, Send
 
-from unetr.serve.web.downloads import Sent, noting
+from unetr.serve.web.downloads import Sent, Streamed
 
 _PIECE = 1 << 18
 
@@ -45,15 +44,4 @@ def multipart(fields: Mapping[str, str], image: Path, sent: Sent, after: Backgro
 
     size = len(head.encode()) + image.stat().st_size + len(tail)
     kind = f"multipart/form-data; boundary={boundary}"
-    return _Parts(body(), {"Content-Length": str(size)}, kind, sent, after)
-
-
-class _Parts(StreamingResponse):
-    def __init__(
-        self, body: Iterator[bytes], headers: dict[str, str], kind: str, sent: Sent, after: BackgroundTask
-    ) -> None:
-        super().__init__(body, 200, headers, kind, after)
-        self._sent = sent
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await noting(super().__call__, self._sent, scope, receive, send)
+    return Streamed(body(), 200, {"Content-Length": str(size)}, kind, sent, after)

@@ -118,7 +118,8 @@ class Infer:
         told = {"job": job.id, **job.summary, "label_names": names}
         after = removing(path.parent)
         if output == "json":
-            return JSONResponse(told, background=after)
+            await after()
+            return JSONResponse(told)
         if output == "image":
             return SentFile(path, "application/octet-stream", path.name, sent=sent, after=after)
         return multipart({"params": json.dumps(told)}, path, sent, after)

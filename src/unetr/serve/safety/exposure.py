@@ -34,6 +34,8 @@ def check_exposure(options: ServeOptions) -> None:
     tokens = known_tokens(options.tokens) if options.tokens else ()
     if is_loopback(options.host):
         return
+    if options.host and not _is_host(options.host):
+        raise InputError(f"{options.host!a}: is no address to answer at; expected one such as 127.0.0.1, ::1 or a name")
     if not tokens:
         raise InputError(
             f"{options.host}: can be reached by others, and nothing would keep them out; make a token first, or "
@@ -64,6 +66,12 @@ def ip_of(host: str) -> Address | None:
         return None
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return mapped or found
+
+
+def _is_host(text: str) -> bool:
+    """An address or a name, without a port."""
+    found = authority(text)
+    return ip_of(text) is not None or (found is not None and found[1] is None)
 
 
 def _is_origin(text: str) -> bool:

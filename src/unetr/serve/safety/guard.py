@@ -32,8 +32,8 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/auth", "/auth/", "/auth/token",
 def guarded(app: ASGIApp, options: ServeOptions) -> ASGIApp:
     """The app behind all checks. In the request's `state` it finds `actor`, the name of the token of whoever asks
     ("local" where none is needed), and `keeper`, the TokenKeeper."""
-    names = {*LOOPBACK_NAMES, options.host.lower()}
-    names.update(found[0] for found in map(authority, options.allowed_hosts) if found)
+    named = map(authority, (options.host, *options.allowed_hosts))
+    names = {*LOOPBACK_NAMES, *(found[0] for found in named if found)}
     keeper = TokenKeeper(options.tokens, required=not is_loopback(options.host))
     cookie = login.cookie_name(options.port, options.tls_cert is not None)
     return _Guard(app, frozenset(names), options.allowed_origins, keeper, cookie)

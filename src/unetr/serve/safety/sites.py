@@ -60,7 +60,7 @@ def wrong_host(scope: Scope, names: Collection[str]) -> Refusal | None:
     if found is None:
         return Refusal(400, "the Host header names no host")
     local = (scope.get("server") or ("",))[0].lower().removeprefix("::ffff:")
-    if found[0] in names or found[0].strip("[]") == local:
+    if found[0] in names or found[0].strip("[]").removeprefix("::ffff:") == local:
         return None
     return Refusal(421, "this server has another name; whoever runs it can allow this one")
 

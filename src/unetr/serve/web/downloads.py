@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 from anyio import to_thread
 from fastapi import Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from starlette.background import BackgroundTask
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.responses import ContentStream
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unetr.serve.web.errors import NotFoundError
@@ -91,17 +93,18 @@ class SentFile(FileResponse):
         sent: Sent | None = None,
         after: BackgroundTask | None = None,
     ) -> None:
-        super().__init__(path, media_type=kind, filename=name, headers=headers, background=after)
-        self._sent = sent
+        super().__init__(path, media_type=kind, filename=name, headers=headers)
+        self._sent, self._after = sent, after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI. Raises NotFoundError, and HTTPException where no part that is asked for is there."""
-        try:
-            self.stat_result = found = await to_thread.run_sync(os.stat, self.path)
-        except FileNotFoundError as error:
-            raise NotFoundError("this file was removed just now") from error
-        self.set_stat_headers(found)
-        await noting(super().__call__, self._sent, self._asked(scope, found.st_size), receive, send)
+        async with then(self._after):
+            try:
+                self.stat_result = found = await to_thread.run_sync(os.stat, self.path)
+            except FileNotFoundError as error:
+                raise NotFoundError("this file was removed just now") from error
+            self.set_stat_headers(found)
+            await noting(super().__call__, self._sent, self._asked(scope, found.st_size), receive, send)
 
     def _asked(self, scope: Scope, size: int) -> Scope:
         """The request with a Range header of parts that are there, or with none where it does not count."""
@@ -119,6 +122,39 @@ class SentFile(FileResponse):
         if parts:
             kept.append((b"range", ("bytes=" + ",".join(f"{first}-{last}" for first, last in parts)).encode()))
         return {**scope, "headers": kept}
+
+
+class Streamed(StreamingResponse):
+    """What is not a file. sent and after: as of SentFile."""
+
+    def __init__(
+        self,
+        body: ContentStream,
+        status: int,
+        headers: dict[str, str],
+        kind: str | None,
+        sent: Sent | None = None,
+        after: BackgroundTask | None = None,
+    ) -> None:
+        super().__init__(body, status, headers, kind)
+        self._sent, self._after = sent, after
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        async with then(self._after):
+            await noting(super().__call__, self._sent, scope, receive, send)
+
+
+@asynccontextmanager
+async def then(after: BackgroundTask | None) -> AsyncIterator[None]:
+    """Whatever an answer ends with, such as a client that goes away or asks for what is not there, does `after` then.
+    Of its own, Starlette does so only where all went well."""
+    try:
+        yield
+    finally:
+        if after is not None:
+            with anyio.CancelScope(shield=True):
+                await after()
 
 
 async def noting(answer: ASGIApp, sent: Sent | None, scope: Scope, receive: Receive, send: Send) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from unetr.core.files.digest import file_sha256
 from unetr.serve.web.downloads import page_file
@@ -28,6 +30,7 @@ KINDS = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
+_METHODS = ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +49,18 @@ def files_below(folder: Path) -> Mapping[str, _File]:
     return found | ({"": found["index.html"]} if "index.html" in found else {})
 
 
-def static_router(folder: Path) -> APIRouter:
-    """GET of the files of a folder, and nothing else; index.html is at its top."""
+def static_files(folder: Path) -> ASGIApp:
+    """Answers what no route does: GET and HEAD of the files of a folder, whose index.html is at its top. Raises
+    NotFoundError for all else, and HTTPException for other methods of what is there."""
     files = files_below(folder)
-    router = APIRouter(include_in_schema=False)
 
-    @router.get("/{path:path}")
-    @router.head("/{path:path}")
-    async def read_file(path: str, request: Request) -> Response:
-        found = files.get(path)
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        found = files.get(scope["path"].removeprefix("/"))
         if found is None:
             raise NotFoundError("there is nothing at this address")
-        return page_file(request, found.path, KINDS[found.path.suffix], found.sha256)
+        if scope["method"] not in _METHODS:
+            raise HTTPException(405, headers={"Allow": ", ".join(_METHODS)})
+        told = page_file(Request(scope), found.path, KINDS[found.path.suffix], found.sha256)
+        await told(scope, receive, send)
 
-    return router
+    return answer

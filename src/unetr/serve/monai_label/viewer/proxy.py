@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 import httpx
 from fastapi import FastAPI, Request
-from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
 
 from unetr.dicomweb.address import PacsError, pacs_place
+from unetr.serve.web.downloads import Streamed
 from unetr.serve.web.errors import NotFoundError
 
 _UID = r"[0-9][0-9.]{0,63}"
@@ -51,7 +51,7 @@ class PacsProxy:
             yield
         self._client = None
 
-    async def read(self, request: Request, path: str) -> StreamingResponse:
+    async def read(self, request: Request, path: str) -> Streamed:
         """What the PACS answers, as it arrives. Raises NotFoundError for other addresses, PacsError."""
         if not _KNOWN.fullmatch(path):
             raise NotFoundError("there is no such address of DICOMweb")
@@ -64,4 +64,5 @@ class PacsProxy:
         except httpx.HTTPError as error:
             raise PacsError(f"the PACS at {self.place} does not answer: {type(error).__name__}") from error
         told = {name: answer.headers[name] for name in _TOLD if name in answer.headers}
-        return StreamingResponse(answer.aiter_raw(), answer.status_code, told, background=BackgroundTask(answer.aclose))
+        kind = told.pop("content-type", None)
+        return Streamed(answer.aiter_raw(), answer.status_code, told, kind, after=BackgroundTask(answer.aclose))
