@@ -21,6 +21,7 @@ from unetr.dicomweb.parts import boundary_of, parts
 
 _AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _MOST_ANSWER_BYTES = 64_000_000
+_CONNECT_S = 10.0
 STUDY_UID, SERIES_UID, INSTANCE_UID = "0020000D", "0020000E", "00080018"
 MODALITY = "00080060"
 
@@ -67,8 +68,9 @@ class DicomWeb:
     ) -> None:
         self.place = pacs_place(address)
         self._base = address.rstrip("/")
+        self._timeout = _timeout(timeout_s)
         self._client = httpx.Client(
-            headers=dict(headers or {}), timeout=timeout_s, trust_env=False, verify=True if verify is None else verify
+            headers=dict(headers or {}), trust_env=False, verify=True if verify is None else verify
         )
 
     def close(self) -> None:
@@ -135,13 +137,19 @@ class DicomWeb:
 
     @contextmanager
     def asked(
-        self, path: str, headers: Mapping[str, str], query: Mapping[str, str] | None = None, body: Body | None = None
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        query: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        timeout_s: float | None = None,
     ) -> Iterator[httpx.Response]:
-        """Any answer, whose body has not been read. body: what is posted, None to get. Raises PacsError without one."""
-        method = "GET" if body is None else "POST"
+        """Any answer, whose body has not been read. body: what is posted, None to get. timeout_s: in place of the usual
+        one. Raises PacsError without an answer."""
+        method, limit = "GET" if body is None else "POST", self._timeout if timeout_s is None else _timeout(timeout_s)
         try:
             with self._client.stream(
-                method, f"{self._base}/{path}", headers=headers, params=query, content=body
+                method, f"{self._base}/{path}", headers=headers, params=query, content=body, timeout=limit
             ) as answer:
                 yield answer
         except httpx.HTTPError as error:
@@ -159,6 +167,11 @@ class DicomWeb:
             if not answer.is_success:
                 raise PacsError(f"the PACS at {self.place} answers with status {answer.status_code}")
             yield answer
+
+
+def _timeout(silent_s: float) -> httpx.Timeout:
+    """How long it may say nothing. A PACS that is there is reached sooner."""
+    return httpx.Timeout(silent_s, connect=min(silent_s, _CONNECT_S))
 
 
 def value_of(entry: Mapping[str, Any], tag: str) -> str:

@@ -166,7 +166,7 @@ class Deliver(Record):
     name: Name
     dicomweb: HttpService | None = None
     dimse: Dimse | None = None
-    timeout_s: Annotated[float, Field(gt=0, le=_HOUR_S)] = 60.0
+    timeout_s: Annotated[float, Field(gt=0, le=_HOUR_S)] = 30.0
 
     @model_validator(mode="after")
     def _one_kind(self) -> Deliver:

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 class FaultProxy(ThreadingHTTPServer):
     """url: its own root. seen: the requests and what became of them, as "POST 200".
 
-    fault: "" passes. "busy": 503 with Retry-After. "refuse": 401. "drop": closes without a word. "lose answer": the
-    PACS gets what is posted, and its answer is lost; "hold answer": the same, and the connection stays open. "hold
-    back": asking for what was sent is not answered. asked_by: what requests had as Authorization. posted, asked_back:
-    set when that has happened; released ends the holding.
+    fault: "" passes. "busy": 503 with Retry-After. "post is busy", "asking back is busy": 503 to that alone.
+    "refuse": 401. "drop": closes without a word. "hang": nothing is answered. "lose answer": the PACS gets what is
+    posted, and its answer is lost; "hold answer": the same, and the connection stays open. "hold back": asking for what
+    was sent is not answered. asked_by: what requests had as Authorization. posted, asked_back: set when that has
+    happened; released ends the holding.
     """
 
     daemon_threads = True
@@ -68,8 +69,13 @@ class _Handler(BaseHTTPRequestHandler):
         proxy.asked_by.add(self.headers.get("Authorization"))
         if proxy.fault == "drop":
             self._end("dropped")
+        elif proxy.fault == "hang":
+            self._end("hangs")
+            proxy.released.wait(60)
         elif proxy.fault == "busy":
             self._answer(503, [("Retry-After", "1")], b"")
+        elif proxy.fault == ("post is busy" if is_post else "asking back is busy"):
+            self._answer(503, [], b"")
         elif proxy.fault == "refuse":
             self._answer(401, [("WWW-Authenticate", "Basic")], b"")
         elif proxy.fault == "hold back" and not is_post and "/instances/" in self.path:

@@ -40,8 +40,9 @@ class Scripted:
         found = self.script[0] if self.script else Held.ABSENT
         return found if isinstance(found, Held) and self.sent else Held.ABSENT
 
-    def answers(self) -> bool:
-        return self.up
+    def look(self) -> None:
+        if not self.up:
+            raise DeliveryError("away", away=True)
 
 
 @pytest.fixture

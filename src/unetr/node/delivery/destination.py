@@ -21,7 +21,7 @@ class Destination:
     name: str
     stow: StowService | None = None
     dimse: DimseNode | None = None
-    timeout_s: float = 60.0
+    timeout_s: float = 30.0
 
     def __post_init__(self) -> None:
         if (self.stow is None) == (self.dimse is None):

@@ -20,7 +20,7 @@ from pynetdicom.pdu import A_ABORT_RQ, P_DATA_TF
 
 from unetr.io.dicom.exchange import ObjectIdentity, instance_query
 from unetr.node.delivery.destination import DimseNode
-from unetr.node.delivery.sender import DeliveryError, Held, compared, refusal
+from unetr.node.delivery.sender import QUICK_S, DeliveryError, Held, compared, refusal
 
 _FIND = "1.2.840.10008.5.1.4.1.2.2.1"  # Study Root Query/Retrieve Information Model - FIND
 _GET = "1.2.840.10008.5.1.4.1.2.2.3"  # the same, GET
@@ -56,13 +56,12 @@ class DimseSender:
             return Held.NAMED if self._named(identity) else Held.ABSENT
         return Held.ABSENT if got is None else compared(got, content)
 
-    def answers(self) -> bool:
-        """See Sender."""
-        try:
-            with self._association({_VERIFICATION: None}) as talk:
-                return talk.status(talk.association.send_c_echo()) == _SUCCESS
-        except DeliveryError:
-            return False
+    def look(self) -> None:
+        """See Sender. An association and a C-ECHO: DIMSE has nothing that is more like sending, and sends nothing."""
+        with self._association({_VERIFICATION: None}, timeout_s=min(self._timeout_s, QUICK_S)) as talk:
+            status = talk.status(talk.association.send_c_echo())
+        if status != _SUCCESS:
+            raise refusal(status)
 
     def _got(self, identity: ObjectIdentity) -> BinaryIO | None:
         """The object by C-GET, as a file; None where it is not there. Raises _NotOfferedError."""
@@ -100,13 +99,17 @@ class DimseSender:
 
     @contextmanager
     def _association(
-        self, contexts: dict[str, list[str] | None], handlers: Sequence[Any] = (), **options: Any
+        self,
+        contexts: dict[str, list[str] | None],
+        handlers: Sequence[Any] = (),
+        timeout_s: float | None = None,
+        **options: Any,
     ) -> Iterator[_Talk]:
         """An association with these abstract syntaxes, of which the first must be accepted."""
         node = self._node
         entity = AE(ae_title=node.our_aet)
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = self._timeout_s
-        entity.connection_timeout = self._timeout_s
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = timeout_s or self._timeout_s
+        entity.connection_timeout = min(self._timeout_s, QUICK_S)
         for syntax, transfer in contexts.items():
             entity.add_requested_context(syntax, transfer) if transfer else entity.add_requested_context(syntax)
         answered, refused = threading.Event(), threading.Event()
@@ -121,7 +124,7 @@ class DimseSender:
         association = entity.associate(node.host, node.port, ae_title=node.aet, evt_handlers=told, **options)
         if not association.is_established:
             if association.is_rejected:
-                raise DeliveryError("the destination rejects the association; see the titles (AET) in its settings")
+                raise DeliveryError("the destination rejects the association; see the titles (AET) in its settings", away=True)
             if association.is_aborted and association.acceptor.primitive is not None:  # it accepts none of them
                 raise _not_accepted(contexts)
             raise DeliveryError("the destination cannot be reached", away=True)

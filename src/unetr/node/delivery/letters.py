@@ -108,11 +108,16 @@ class Letters:
             )
         return made
 
-    def due(self, destination: str) -> Letter | None:
-        """The letter to this destination that has been due longest, None where none is."""
+    def due(self, destination: str, longest_s: float) -> Letter | None:
+        """The letter to this destination that has been due longest, None where none is.
+
+        longest_s: the longest wait between two tries. What seems to wait for longer was noted before the clock was set
+        back, and is due, too.
+        """
+        now = self._clock()
         found = self._found(
-            f"destination = ? AND state IN {_sql(OPEN)} AND next_s <= ? ORDER BY next_s LIMIT 1",
-            (destination, self._clock()),
+            f"destination = ? AND state IN {_sql(OPEN)} AND (next_s <= ? OR next_s > ?) ORDER BY next_s LIMIT 1",
+            (destination, now, now + longest_s),
         )
         return found[0] if found else None
 

@@ -3,7 +3,7 @@
 Before anything is sent, the file's digest is in the database. A try sends, reads back and compares what is there with
 what was sent; only that makes a delivery. A try that fails, or ends with its process, is made again: the object's UIDs
 follow from the job, so a destination that has it already keeps one. Waiting times double from a second to an hour. A
-destination that was away is looked at, and what waits for it is sent as soon as it is back.
+destination that is away is looked at, and what waits for it is sent as soon as it is back.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from unetr.node.delivery.sender import DeliveryError, Held, Sender
 from unetr.queue.store import JobStore
 
 _MOST_DOUBLINGS = 30
+_LEAST_TRIES = 10  # before a letter is dead: the clock alone may have been set forward
 _JITTER = (0.75, 1.0)  # so that what failed together is not tried together
 
 
@@ -92,7 +93,7 @@ class Outbox:
         self._audit = audit
         self._note = note
         self._clock = clock
-        self._away = {name: Away(self._options.probe_s, clock) for name in senders}
+        self._away = {name: Away(self._options.probe_s, self._options.longest_s, clock) for name in senders}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -114,9 +115,9 @@ class Outbox:
         self.letters.collect()
         for lost in self.letters.elsewhere(list(self._senders)):
             self._bury(lost, "the settings have no destination of this name any more")
-        if self._away[name].is_back(self._senders[name].answers):
+        if self._away[name].is_back(self._senders[name].look):
             self.letters.hurry(name)
-        letter = self.letters.due(name)
+        letter = None if self._away[name].wants_silence() else self.letters.due(name, self._options.longest_s)
         if letter is None:
             return False
         try:
@@ -160,8 +161,9 @@ class Outbox:
     def _note_failure(self, letter: Letter, error: DeliveryError, longest_s: float = math.inf) -> None:
         now, options = self._clock(), self._options
         if error.away:
-            self._away[letter.destination].failed()
-        if error.final or now - letter.since_s >= options.give_up_s:
+            self._away[letter.destination].failed(error.retry_after_s)
+        tired = now - letter.since_s >= options.give_up_s and letter.attempts >= _LEAST_TRIES
+        if error.final or tired:
             self._bury(letter, str(error))
             return
         wait = min(longest_s, options.longest_s, options.first_s * 2.0 ** min(letter.attempts, _MOST_DOUBLINGS))

@@ -9,6 +9,9 @@ from typing import BinaryIO, Protocol
 from unetr.errors import InputError
 from unetr.io.dicom.exchange import ObjectIdentity, content_digest
 
+# A look, and reaching a destination at all, take no longer than this: one that is back is soon seen to be.
+QUICK_S = 10.0
+
 
 class Held(StrEnum):
     """What a destination has under an object's UID. NAMED: something, which it does not let us read."""
@@ -44,8 +47,8 @@ class Sender(Protocol):
     def held(self, identity: ObjectIdentity, content: str) -> Held:
         """What is there. content: the digest of what should be."""
 
-    def answers(self) -> bool:
-        """Whether the destination can be reached, without sending anything."""
+    def look(self) -> None:
+        """Asks as a try does, without sending anything; returns where the destination answers as one that is well."""
 
 
 def compared(stream: BinaryIO, content: str) -> Held:

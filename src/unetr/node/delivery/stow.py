@@ -25,9 +25,12 @@ from unetr.dicomweb.parts import boundary_of, parts
 from unetr.errors import InputError
 from unetr.io.dicom.exchange import ObjectIdentity
 from unetr.node.delivery.destination import StowService
-from unetr.node.delivery.sender import DeliveryError, Held, compared, refusal
+from unetr.node.delivery.sender import QUICK_S, DeliveryError, Held, compared, refusal
 from unetr.node.delivery.upload import upload_of
 
+# No object has this UID, and a body of no parts stores none.
+_NOBODY = "2.25.1"
+_NO_PARTS = b"--unetr--\r\n"
 _FAILED, _REASON = "00081198", "00081197"
 _WADO = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _BUSY = (429, 502, 503, 504)
@@ -41,6 +44,7 @@ class StowSender:
 
     def __init__(self, service: StowService, timeout_s: float) -> None:
         self._web = DicomWeb(service.url, _who(service), timeout_s, _trusted(service))
+        self._look_s = min(timeout_s, QUICK_S)
 
     def send(self, path: Path, identity: ObjectIdentity) -> None:
         """See Sender."""
@@ -70,13 +74,17 @@ class StowSender:
             file.seek(0)
             return compared(cast(BinaryIO, file), content)
 
-    def answers(self) -> bool:
-        """See Sender."""
-        try:
-            with self._asked("studies", {"Accept": "application/dicom+json"}, query={"limit": "1"}) as answer:
-                return answer.status_code < 500 and answer.status_code not in _BUSY
-        except DeliveryError:
-            return False
+    def look(self) -> None:
+        """See Sender. Both that reading back and sending are answered, for either may be ill by itself."""
+        nothing = f"studies/{_NOBODY}/series/{_NOBODY}/instances/{_NOBODY}"
+        with self._asked(nothing, {"Accept": _WADO}, timeout_s=self._look_s) as answer:
+            if _is_ill(answer.status_code):
+                raise _unexpected(answer)
+        kind = 'multipart/related; type="application/dicom"; boundary=unetr'
+        told = {"Content-Type": kind, "Content-Length": str(len(_NO_PARTS)), "Accept": "application/dicom+json"}
+        with self._asked("studies", told, body=[_NO_PARTS], timeout_s=self._look_s) as answer:
+            if _is_ill(answer.status_code) or answer.status_code == httpx.codes.NOT_FOUND:
+                raise _unexpected(answer)
 
     @contextmanager
     def _asked(self, path: str, headers: dict[str, str], **told: Any) -> Iterator[httpx.Response]:
@@ -107,15 +115,26 @@ def _unexpected(answer: httpx.Response) -> DeliveryError:
         wait = _retry_after(answer.headers.get("Retry-After", ""))
         return DeliveryError(f"the destination has no time now ({status})", away=True, retry_after_s=wait)
     what = {401: "wants to know who asks", 403: "does not allow it", 404: "has no such service"}.get(status, "refuses")
-    return DeliveryError(f"the destination {what} ({status}); see its settings and its log")
+    away = _is_ill(status) or status == httpx.codes.NOT_FOUND
+    return DeliveryError(f"the destination {what} ({status}); see its settings and its log", away=away)
+
+
+def _is_ill(status: int) -> bool:
+    """Whether it says that it cannot answer now, whatever it is asked."""
+    return status >= 500 or status in _BUSY
 
 
 def _retry_after(told: str) -> float | None:
     """Seconds, from a number of them or a date; None where it is neither."""
-    if told.strip().isdigit():
-        return float(told)
-    moment = email.utils.parsedate_tz(told)
-    return None if moment is None else max(0.0, email.utils.mktime_tz(moment) - time.time())
+    try:
+        return float(int(told)) if told.strip().isdecimal() else max(0.0, _moment(told) - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _moment(told: str) -> float:
+    """Seconds since 1970, of HTTP's dates. Raises ValueError, OverflowError for what is none."""
+    return email.utils.parsedate_to_datetime(told).timestamp()
 
 
 def _limited(answer: httpx.Response, most: int) -> bytes:
