@@ -132,7 +132,8 @@ class Pull(Record):
     """A PACS that is asked for new series. Either `orthanc`, the root of its own REST interface, or `dicomweb`.
 
     every_s: between two questions. sweep_s: between two looks at all of its series (Orthanc), whose events can be
-    lost. days: how far back studies are looked for (DICOMweb), by their date. modalities: of the series that are taken.
+    lost. days: how far back is looked. By DICOMweb, for studies, by their date. In an Orthanc, for series
+    that it got so long before it was first asked, or later. modalities: of the series that are taken.
     """
 
     name: Name

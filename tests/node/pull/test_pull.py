@@ -113,6 +113,32 @@ def test_a_sweep_finds_what_events_did_not_tell(orthanc: Orthanc, tmp_path: Path
         puller.close()
 
 
+def test_what_an_orthanc_had_long_before_is_not_fetched(orthanc: Orthanc, tmp_path: Path) -> None:
+    old = _store(orthanc, tmp_path / "old")[:3]
+    (series,) = orthanc.get("/series")
+    end = time.monotonic() + 20
+    while not (told := orthanc.get(f"/series/{series}"))["IsStable"] and time.monotonic() < end:
+        time.sleep(0.1)
+    moment = datetime.datetime.strptime(f"{told['LastUpdate']}+0000", "%Y%m%dT%H%M%S%z")
+    time.sleep(max(0.0, 1.1 - (datetime.datetime.now(tz=datetime.UTC) - moment).total_seconds()))
+    usual = Puller(tmp_path / "usual", orthanc={"url": orthanc.url})
+    node = Puller(tmp_path / "node", orthanc={"url": orthanc.url}, days=0)
+    try:
+        assert usual.source.ask() == 1, "a day before is not long before"
+        assert node.source.ask() + node.source.sweep() + node.source.sweep() == 0
+        _store(orthanc, tmp_path / "new")
+        assert node.until(1) == 1 and len(node.kept()) == 4
+        later = make_series(VOXELS, StudyDate=TODAY)[-1]
+        first = pydicom.dcmread(old[0])
+        later.StudyInstanceUID, later.SeriesInstanceUID = first.StudyInstanceUID, first.SeriesInstanceUID
+        save(tmp_path / "later.dcm", later)
+        orthanc.store([tmp_path / "later.dcm"])
+        assert node.until(1) == 1 and len(node.kept()) == 9, "it grows, so it is none of the past"
+    finally:
+        usual.close()
+        node.close()
+
+
 def test_a_password_is_read_from_its_file(tmp_path: Path) -> None:
     closed = {"AuthenticationEnabled": True, "RegisteredUsers": {"node": "open sesame"}}
     secret = tmp_path / "secret"

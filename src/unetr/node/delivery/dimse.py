@@ -124,7 +124,9 @@ class DimseSender:
         association = entity.associate(node.host, node.port, ae_title=node.aet, evt_handlers=told, **options)
         if not association.is_established:
             if association.is_rejected:
-                raise DeliveryError("the destination rejects the association; see the titles (AET) in its settings", away=True)
+                raise DeliveryError(
+                    "the destination rejects the association; see the titles (AET) in its settings", away=True
+                )
             if association.is_aborted and association.acceptor.primitive is not None:  # it accepts none of them
                 raise _not_accepted(contexts)
             raise DeliveryError("the destination cannot be reached", away=True)

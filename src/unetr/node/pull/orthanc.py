@@ -1,11 +1,14 @@
 """An Orthanc by its own REST interface: its events from where they were read last, and now and then all of its series.
 
+What it has had for longer than `days` before it was first asked is its history, and not fetched.
+
 Orthanc tells that a series is stable, but not after a kill, and again for results that we have sent. So an event is
 only a reason to look at a series, what counts is how the series stands, and a sweep looks at all of them.
 """
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +120,8 @@ class OrthancSource:
         if not told.get("IsStable", True):  # an event tells when it is, but a kill of Orthanc swallows that one
             self._again[series] = 0
             return False
+        if self._is_history(str(told.get("LastUpdate", ""))):
+            return False
         instances = [str(one) for one in told.get("Instances", [])]
         mark = f"{len(instances)} {told.get('LastUpdate', '')}"
         if self._seen.mark(series) == mark:
@@ -131,6 +136,11 @@ class OrthancSource:
             self._arrivals.left(visit, whole)
         self._seen.note(series, mark)
         return True
+
+    def _is_history(self, updated: str) -> bool:
+        """updated: when its last instance came, as Orthanc tells it, in UTC; what is not told is taken for new."""
+        start = self._seen.first_asked() - datetime.timedelta(days=self._pull.days)
+        return bool(updated) and updated < f"{start:%Y%m%dT%H%M%S}"
 
     def _fetch(self, instance: str, visit: object) -> bool:
         """Whether it is sound, or gone meanwhile. One damaged object keeps no other back, but is missing."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 from unetr.queue.store import JobStore
 
 _TABLE = """
@@ -10,6 +12,7 @@ CREATE TABLE IF NOT EXISTS pulled (
 ) STRICT
 """
 _CURSOR = "cursor"
+_FIRST = "first asked"
 
 
 class Seen:
@@ -32,6 +35,15 @@ class Seen:
         """The series was fetched as it stood."""
         with self._store.changing() as connection:
             connection.execute("INSERT OR REPLACE INTO pulled VALUES (?, ?, ?)", (self._source, item, mark))
+
+    def first_asked(self) -> datetime.datetime:
+        """When this is called for the first time, in UTC."""
+        now = datetime.datetime.now(tz=datetime.UTC)
+        found = self.mark(_FIRST)
+        if found is None:
+            self.note(_FIRST, now.isoformat())
+            return now
+        return min(now, datetime.datetime.fromisoformat(found))  # the clock may have been wrong
 
     @property
     def cursor(self) -> int:

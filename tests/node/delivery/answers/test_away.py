@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,7 +101,7 @@ def test_has_it_within_a_minute_and_is_not_asked_too_often(
     assert len(pacs.looked) <= 1 + (clock.now - begun) / 20
     if kind == "wants time":
         moments = sorted([*pacs.tried, *(one for one in pacs.looked if one < well_s)])
-        assert all(later - one >= 45 for one, later in zip(moments, moments[1:], strict=False) if one < well_s)
+        assert all(later - one >= 45 for one, later in itertools.pairwise(moments) if one < well_s)
 
 
 def test_a_clock_that_is_set_keeps_nothing_back_and_buries_nothing(again: Callable[[], MadeResults]) -> None:
