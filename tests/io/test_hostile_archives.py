@@ -21,7 +21,7 @@ from unetr.core.machine.allowance import DoesNotFitError, memory_limit
 from unetr.core.machine.memory import peak_bytes, resident_bytes
 from unetr.core.text.untrusted import UnforeseenError
 from unetr.errors import InputError
-from unetr.io import is_dicom, read_volume
+from unetr.io import archive, is_dicom, read_volume
 from unetr.io.dicom.volume import read_dicom
 
 MEGABYTE = 10**6
@@ -150,6 +150,21 @@ def test_an_archive_is_judged_in_little_memory(kind: str, slices: dict[str, byte
         else:
             assert kind in ACCEPTED and shape == (8, 7, 4)
     assert [found.name for found in tmp_path.iterdir()] == ["scan.zip"]
+
+
+@pytest.mark.parametrize(
+    ("bound", "words"),
+    [("_MOST_BYTES", "unpacks to"), ("_MOST_ENTRIES", "holds 4 files"), ("_MOST_ENTRY_BYTES", "claims")],
+)
+def test_what_is_sound_is_bounded_as_well(
+    bound: str, words: str, slices: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each bound by itself, made small; at the sizes that it has no test could make such a file."""
+    path = tmp_path / "scan.zip"
+    path.write_bytes(zipped(slices))
+    monkeypatch.setattr(archive, bound, 3)
+    with pytest.raises(InputError, match=words):
+        read_dicom(path)
 
 
 @pytest.mark.fault("hostile archives")

@@ -17,6 +17,7 @@ from tests.orthanc import dcmtk
 from tests.power_cut import Disk
 
 from unetr.node.receive.arriving import Arrivals
+from unetr.node.receive.place import Taken
 from unetr.node.receive.scp import Receiver
 from unetr.node.receive.table import ArrivingTable, SeriesState
 from unetr.node.settings import Limits, Listen
@@ -191,6 +192,21 @@ def test_after_a_kill_what_was_decided_is_known_and_what_came_since_is_open(tmp_
         assert [row.study for row in without.arrivals.quiet(0, 0)] == [row.study] and len(without.kept()) == 5
     finally:
         without.close()
+
+
+def test_what_is_no_image_is_let_go_and_half_a_file_goes_at_the_start(tmp_path: Path) -> None:
+    """Whatever door it comes by: our own results would make new jobs."""
+    folder = tmp_path / "arriving"
+    store = JobStore(tmp_path / "jobs.sqlite3")
+    arrivals = Arrivals(folder, ArrivingTable(store), Limits(keep_free_mb=0))
+    (arrivals.parts / "half").write_bytes(b"DICM")
+    part = arrivals.parts / "result"
+    save(part, make_series(VOXELS[:, :, :1], SOPClassUID=SegmentationStorage)[0])
+    assert arrivals.take(part, "PACS") is Taken.IGNORED
+    assert arrivals.rows() == [] and [file.name for file in folder.rglob("*")] == ["parts", "half"]
+    again = Arrivals(folder, ArrivingTable(store), Limits(keep_free_mb=0))
+    assert again.rows() == [] and list(again.parts.iterdir()) == []
+    store.close()
 
 
 def test_after_their_time_series_are_gone_with_their_files(tmp_path: Path) -> None:

@@ -118,7 +118,8 @@ def reason_of(error: Exception) -> str:
 
 def _check_entry(path: Path, info: zipfile.ZipInfo) -> None:
     parts = PurePosixPath(info.filename.replace("\\", "/")).parts
-    if not info.filename.isprintable() or not parts or parts[0] == "/" or parts[0].endswith(":") or ".." in parts:
+    elsewhere = not parts or parts[0].startswith("/") or parts[0].endswith(":") or ".." in parts
+    if elsewhere or not info.filename.isprintable():
         raise InputError(f"{path}: has an entry with the unsafe name {info.filename!a}; expected names below a folder")
     if stat.S_ISLNK(info.external_attr >> 16):
         raise InputError(f"{path}/{info.filename}: is a link; expected files in the archive")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,8 @@ import unetr
 from unetr.queue.record import JobState
 from unetr.queue.service import Service
 from unetr.serve.monai_label import labels
+
+SCAN = Path(str(files("unetr.jobs.demo") / "scan" / "scan.nii.gz"))
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,26 @@ def test_json_tells_the_result_without_an_image(client: httpx.Client, image: str
     for name, number in told["label_names"].items():
         assert told["volumes_ml"][name] == pytest.approx(np.count_nonzero(expected == number) * voxel_ml, rel=1e-3)
     assert told["verdict"]["state"] in ("ok", "warned", "unknown")
+
+
+def test_where_a_label_does_not_occur_slicers_numbers_have_no_gap(client: httpx.Client, tmp_path: Path) -> None:
+    """Of the part furthest back, where the model finds Posterior (2) alone: Slicer's first segment, OHIF's second."""
+    scan = unetr.read_volume(SCAN)
+    unetr.write_volume(tmp_path / "back.nii.gz", scan.with_data(scan.data[:, :, :10]))
+    with (tmp_path / "back.nii.gz").open("rb") as file:
+        image = str(client.put("/datastore/", files={"file": ("back.nii.gz", file)}).json()["image"])
+
+    def values(answer: httpx.Response) -> list[int]:
+        (tmp_path / "got.nii.gz").write_bytes(answer.content)
+        return sorted(set(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(tmp_path / "got.nii.gz")).ravel().tolist()))
+
+    assert asked(client, image, "json").json()["label_names"] == {"Posterior": 1}
+    assert values(asked(client, image, "image")) == [0, 1]
+    params = {"label": image, "tag": "original"}
+    assert values(client.get("/datastore/label", params=params)) == [0, 1]
+    offered = {"params": (None, '{"restore_label_idx": false}')}
+    of_ohif = client.post("/infer/hippocampus", params={"image": image, "output": "image"}, files=offered)
+    assert values(of_ohif) == [0, 2]
 
 
 def test_dicom_seg_has_each_voxel_in_its_place(
