@@ -12,7 +12,7 @@ from unetr.core.text.reading import parse_yaml, read_text
 from unetr.core.text.records import Record, record_from
 from unetr.core.text.untrusted import reads_untrusted
 from unetr.errors import InputError
-from unetr.node.delivery.destination import Destination, DimseNode, StowService
+from unetr.node.delivery.destination import Destination, DimseNode, NodeTls, StowService
 from unetr.node.rules import Name, Rule, Words
 
 _LONGEST_TITLE = 16
@@ -152,12 +152,28 @@ class Pull(Record):
         return self
 
 
+class DimseTls(Record):
+    """PEM files for connections that we make. certificates: of those that are trusted beside the system's. certificate,
+    key: ours, where the other asks for one."""
+
+    certificates: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> DimseTls:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("`certificate` and `key` belong together")
+        return self
+
+
 class Dimse(Record):
-    """A DICOM node. title: its AE title."""
+    """A DICOM node. title: its AE title. tls: `{}` for what the system trusts; without it, nothing is encrypted."""
 
     host: Annotated[str, Field(pattern=r"^[^\s/@]{1,255}$")]
     port: Annotated[int, Field(ge=1, le=65535)]
     title: Title
+    tls: DimseTls | None = None
 
 
 class Deliver(Record):
@@ -180,7 +196,9 @@ class Deliver(Record):
         stow = None if self.dicomweb is None else StowService(**dict(self.dicomweb))
         node = None
         if self.dimse is not None:
-            node = DimseNode(host=self.dimse.host, port=self.dimse.port, aet=self.dimse.title, our_aet=our_title)
+            to, given = self.dimse, self.dimse.tls
+            tls = None if given is None else NodeTls(**dict(given))
+            node = DimseNode(host=to.host, port=to.port, aet=to.title, our_aet=our_title, tls=tls)
         return Destination(name=self.name, stow=stow, dimse=node, timeout_s=self.timeout_s)
 
 

@@ -45,12 +45,26 @@ class StowService:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DimseNode:
-    """A DICOM node reached by C-STORE. aet: its title. our_aet: how we call ourselves, which it may have to know."""
+    """A DICOM node reached by C-STORE. aet: its title. our_aet: how we call ourselves, which it may have to know.
+
+    tls: who is trusted and who we are; None for a connection that is not encrypted.
+    """
 
     host: str
     port: int
     aet: str
     our_aet: str = "UNETR"
+    tls: NodeTls | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeTls:
+    """PEM files. certificates: of those that are trusted beside the system's. certificate, key: ours, where the
+    destination asks for one."""
+
+    certificates: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = field(default=None, repr=False)
 
 
 def wanted(deliveries: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pynetdicom.pdu import A_ABORT_RQ, P_DATA_TF
 from unetr.io.dicom.exchange import ObjectIdentity, instance_query
 from unetr.node.delivery.destination import DimseNode
 from unetr.node.delivery.sender import QUICK_S, DeliveryError, Held, compared, refusal
+from unetr.node.trust import trusting
 
 _FIND = "1.2.840.10008.5.1.4.1.2.2.1"  # Study Root Query/Retrieve Information Model - FIND
 _GET = "1.2.840.10008.5.1.4.1.2.2.3"  # the same, GET
@@ -35,11 +36,13 @@ _config.STORE_SEND_CHUNKED_DATASET = True
 
 
 class DimseSender:
-    """Sends to one DICOM node."""
+    """Sends to one DICOM node. Raises InputError where its certificates cannot be used."""
 
     def __init__(self, node: DimseNode, timeout_s: float) -> None:
         self._node = node
         self._timeout_s = timeout_s
+        tls = node.tls
+        self._tls = None if tls is None else (trusting(tls.certificates, tls.certificate, tls.key), node.host)
 
     def send(self, path: Path, identity: ObjectIdentity) -> None:
         """See Sender. A warning, such as that elements were changed, is a success that reading back judges."""
@@ -121,7 +124,9 @@ class DimseSender:
                 refused.set()
 
         told = [(evt.EVT_PDU_RECV, note), *handlers]
-        association = entity.associate(node.host, node.port, ae_title=node.aet, evt_handlers=told, **options)
+        association = entity.associate(
+            node.host, node.port, ae_title=node.aet, evt_handlers=told, tls_args=self._tls, **options
+        )
         if not association.is_established:
             if association.is_rejected:
                 raise DeliveryError(

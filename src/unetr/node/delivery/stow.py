@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import email.utils
 import json
-import ssl
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from unetr.io.dicom.exchange import ObjectIdentity
 from unetr.node.delivery.destination import StowService
 from unetr.node.delivery.sender import QUICK_S, DeliveryError, Held, compared, refusal
 from unetr.node.delivery.upload import upload_of
+from unetr.node.trust import trusting
 
 # No object has this UID, and a body of no parts stores none.
 _NOBODY = "2.25.1"
@@ -43,7 +43,7 @@ class StowSender:
     """Sends to one DICOMweb service. Raises InputError where its address or its secrets cannot be used."""
 
     def __init__(self, service: StowService, timeout_s: float) -> None:
-        self._web = DicomWeb(service.url, _who(service), timeout_s, _trusted(service))
+        self._web = DicomWeb(service.url, _who(service), timeout_s, trusting(service.certificates))
         self._look_s = min(timeout_s, QUICK_S)
 
     def send(self, path: Path, identity: ObjectIdentity) -> None:
@@ -161,16 +161,3 @@ def _secret(path: Path) -> str:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({type(error).__name__}); expected a file with the secret") from error
-
-
-def _trusted(service: StowService) -> ssl.SSLContext | None:
-    if service.certificates is None:
-        return None
-    context = ssl.create_default_context()
-    try:
-        context.load_verify_locations(service.certificates)
-    except (OSError, ssl.SSLError) as error:
-        raise InputError(
-            f"{service.certificates}: holds no certificates ({type(error).__name__}); expected a PEM file"
-        ) from error
-    return context

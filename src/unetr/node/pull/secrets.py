@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import ssl
 from pathlib import Path
 
 from unetr.core.text.reading import read_text
@@ -21,17 +20,6 @@ def headers_of(service: HttpService) -> dict[str, str]:
     if service.token_file is not None:
         return {"Authorization": f"Bearer {_secret(service.token_file)}"}
     return {}
-
-
-def trusted_by(service: HttpService) -> ssl.SSLContext:
-    """Whose certificates are trusted. Raises InputError."""
-    context = ssl.create_default_context()
-    if service.certificates is not None:
-        try:
-            context.load_verify_locations(service.certificates)
-        except (OSError, ssl.SSLError) as error:
-            raise InputError(f"{service.certificates}: cannot be used as certificates: {error}") from error
-    return context
 
 
 def _secret(path: Path) -> str:
