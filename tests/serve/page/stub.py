@@ -54,6 +54,7 @@ class Stub:
     uncertainty: bytes | None = None
     preview: bytes | None = None
     kind: str = "nifti"
+    modality: str | None = None
     series: list[dict[str, Any]] = field(default_factory=list)
     needs: list[str] = field(default_factory=list)
     models: list[dict[str, Any]] = field(default_factory=lambda: [MODEL])
@@ -127,7 +128,8 @@ class Stub:
         route.fulfill(status=404 if body is None else 200, headers={"Content-Type": kind}, body=body or b"{}")
 
     def _json(self, route: Route, path: str, method: str) -> dict[str, Any] | None:
-        scan = {"id": SCAN, "facts": {"kind": self.kind, "series": self.series, "needs": self.needs}}
+        facts = {"kind": self.kind, "modality": self.modality, "series": self.series, "needs": self.needs}
+        scan = {"id": SCAN, "facts": facts}
         if path.endswith("/corrections"):
             if method == "GET":
                 return {"numbers": list(range(1, len(self.corrections) + 1))}

@@ -108,6 +108,24 @@ def test_every_event_comes_once_however_often_a_client_comes_back(served: Served
     assert kinds.count("end") == 1
 
 
+def test_a_client_that_comes_back_hears_what_came_after_and_of_a_foreign_number_all(served: Served) -> None:
+    """A number that the job never had, as of a job that was removed since, must not keep its states from anybody."""
+    scan = served.upload(nifti_scan(22, (96, 96, 96)))
+    job = served.submit(scan, tta=True)
+    served.reaches(job, ("running",))
+    numbers = [one.number for one in served.service.store.events(job)]
+    foreign = next(events(served, job, numbers[-1] + 1000))
+    assert foreign[:2] == (numbers[0], "state")
+    served.client.post(f"/api/jobs/{job}/cancel")
+    numbers = [one.number for one in served.service.store.events(job)]
+    heard = list(events(served, job, numbers[1]))
+    assert [number for number, kind, _ in heard if kind == "state"] == [
+        one.number for one in served.service.store.events(job, numbers[1])
+    ]
+    assert heard[-1][1] == "end" and heard[-1][2]["state"] == "cancelled"
+    assert [kind for _, kind, _ in events(served, job, served.service.store.events(job)[-1].number)] == ["end"]
+
+
 def test_a_stream_tells_all_and_ends(served: Served) -> None:
     told = list(events(served, served.submit(served.upload(nifti_scan(21)), tta=True)))
     states = [data["state"] for _, kind, data in told if kind == "state"]

@@ -38,7 +38,9 @@ async def job_events(
     """Server-sent events, from the first or after `Last-Event-ID`.
 
     `state`: the job is in this state now, with a `reason` where it waits for more than its turn; its id is where to go
-    on. `progress`: windows done, of all. `end`: the job as `/api/jobs/{job}` tells it; nothing comes after it.
+    on. `progress`: windows done, of all. `end`: the job as `/api/jobs/{job}` tells it; nothing comes after it. An id
+    that is none of this job's events, as of a job that was removed and asked for again, is no place to go on: all of
+    them are told.
     """
     await job_of(job, serving)
     if request.method == "HEAD":
@@ -49,8 +51,10 @@ async def job_events(
 
 
 async def _events(job: str, serving: Serving, last: int) -> AsyncIterator[ServerSentEvent]:
-    """The events with numbers above `last`. Ends after the end, or when the job has been removed."""
+    """The events after `last`, if that is one of them. Ends after the end, or when the job has been removed."""
     service, threads = serving.service, serving.threads
+    if last and all(one.number != last for one in await threads.quick(service.store.events, job)):
+        last = 0
     seen, told = 0, None
     serving.meters.listeners += 1
     try:

@@ -28,10 +28,11 @@ const table = new LabelTable(byId("labels"), {
   },
 });
 const brush = new Brush(byId("surface"), viewer, byId("ring"), () => correct.update());
-const toolbar = new Toolbar(viewer, () => correct.use(null));
+const toolbar = new Toolbar(viewer, { onTool: () => correct.use(null), onLayout });
 const correct = new Correct(brush, table, {
   onTool: (on) => {
     byId("surface").dataset.drawing = String(on);
+    if (on) showLabels(true); // nobody draws what is not seen
     if (on) toolbar.giveAway();
     else if (!document.querySelector("#tools [aria-pressed=true]")) toolbar.tool("crosshair");
   },
@@ -42,7 +43,7 @@ const downloads = new Downloads((error) => {
   show(byId("download-note"), true);
 });
 const flow = new Flow({
-  viewer, front, setup, table, correct, downloads, toolbar, online, pane, doubt,
+  viewer, front, setup, table, correct, downloads, toolbar, online, pane, doubt, ready,
   changed: refreshJobs, say: announce,
 });
 
@@ -70,6 +71,20 @@ async function doubt(bytes) {
   await viewer.setUncertainty(null);
 }
 
+/** Shows or hides all labels, and says so where they would be looked for. */
+function showLabels(shown) {
+  viewer.showLabels(shown);
+  byId("opacity").disabled = !shown;
+  byId("opacity-value").textContent = shown ? `${byId("opacity").value} %` : "off (L)";
+}
+
+/** A control of what is not on the screen says where to find it. */
+function onLayout(name) {
+  const isSeen = ["all", "render"].includes(name);
+  byId("clarity").disabled = !isSeen;
+  show(byId("clarity-note"), !isSeen);
+}
+
 async function refreshJobs() {
   try {
     const jobs = await engine.jobs();
@@ -94,7 +109,7 @@ function showPlace({ mm, value, label }) {
 }
 
 function toggleLabels() {
-  viewer.showLabels(!viewer.shown);
+  showLabels(!viewer.shown);
   announce(viewer.shown ? "Labels shown" : "Labels hidden");
 }
 
@@ -128,19 +143,36 @@ function listen() {
   listenToKeys({ viewer, toolbar, correct, table, toggleLabels });
 }
 
+let prepared = null;
+
+/** Until the page knows its server and the models. What failed is tried again by the next who asks. */
+function ready() {
+  prepared ??= prepare().catch((error) => {
+    prepared = null;
+    throw error;
+  });
+  return prepared;
+}
+
+async function prepare() {
+  const [loggedIn] = await Promise.all([engine.start(), viewing]);
+  show(byId("log-out"), loggedIn);
+  setup.offerModels(await engine.models());
+}
+
 async function start() {
   correct.size(4);
   correct.open(null);
   listen();
   try {
-    await viewer.start();
-    show(byId("log-out"), await engine.start());
-    setup.offerModels(await engine.models());
-    flow.empty();
+    await ready();
+    // A scan may have been dropped meanwhile.
+    if (flow.turn === 0) flow.empty();
     await refreshJobs();
   } catch (error) {
-    flow.fail(error);
+    if (flow.turn === 0) flow.fail(error);
   }
 }
 
+const viewing = viewer.start();
 start();

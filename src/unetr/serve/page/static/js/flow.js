@@ -32,7 +32,7 @@ export class Flow {
 
   empty() {
     this.phase("empty");
-    this.front(states.empty({ files: () => byId("files").click(), folder: () => byId("folder").click() }));
+    this.front(states.empty(this.parts.viewer.trouble, { files: () => byId("files").click(), folder: () => byId("folder").click() }));
   }
 
   /** Whether strokes that were not saved may be lost. */
@@ -85,6 +85,8 @@ export class Flow {
     this.parts.pane("new");
     tell(0);
     await this.guarded(turn, async () => {
+      await this.parts.ready();
+      if (turn !== this.turn) return;
       const kept = await engine.upload(files, tell, control.signal);
       const scan = await engine.scan(kept.id);
       if (turn !== this.turn) return;
@@ -156,7 +158,7 @@ export class Flow {
 
   /** Opens the scan in the viewer, and the result over it if it is made. */
   async showScan(turn, model, series) {
-    await this.showing.openScan(this.scan.id, model, series);
+    await this.showing.openScan(this.scan, model, series);
     await this.showResult(turn);
   }
 
@@ -166,7 +168,7 @@ export class Flow {
     const words = await this.showing.showResult(this.job, this.scan, () => turn === this.turn);
     if (words === null) return;
     this.phase("done");
-    if (this.showing.tooLarge) this.front(states.undrawn(this.showing.tooLarge, () => this.restart()));
+    if (this.showing.undrawn) this.front(states.undrawn(this.showing.undrawn, () => this.restart()));
     else this.parts.front.hide();
     this.parts.say(`The segmentation is done. ${words}`);
     this.parts.pane("result");

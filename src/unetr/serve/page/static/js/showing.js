@@ -4,7 +4,7 @@ import { byId, show, timeInWords } from "./dom.js";
 import * as engine from "./engine.js";
 import { LabelMap, volumesAlone } from "./view/labelmap.js";
 import { readLabels } from "./view/nifti.js";
-import { TooLargeError } from "./view/viewer.js";
+import { CannotDrawError } from "./view/trouble.js";
 import { showVerdict } from "./panels/verdict.js";
 
 export class Showing {
@@ -16,7 +16,7 @@ export class Showing {
 
   /** Lets go of the scan and of the result. */
   forget() {
-    /** @type {{name: string, done: Promise<void>, isOpen: boolean, tooLarge: Error | null} | null} */
+    /** @type {{name: string, done: Promise<void>, isOpen: boolean, undrawn: Error | null} | null} */
     this.scan = null;
     this.forgetResult();
     this.parts.viewer.clear();
@@ -25,7 +25,7 @@ export class Showing {
 
   /** Lets go of the result alone. */
   forgetResult() {
-    this.job = null;
+    this.job = this.fetched = null;
     this.corrections = [];
     this.parts.correct.open(null);
     this.parts.viewer.dropLabels();
@@ -33,17 +33,18 @@ export class Showing {
   }
 
   /** Why there is no picture, where this browser cannot draw the scan. */
-  get tooLarge() {
-    return this.scan?.tooLarge ?? null;
+  get undrawn() {
+    return this.scan?.undrawn ?? null;
   }
 
   /** Opens a scan, unless it is open or on its way: a full queue asks several times for the same. model: null if it is gone. */
-  openScan(id, model, series) {
-    const name = [id, model?.name, ...series].join();
+  openScan(kept, model, series) {
+    const name = [kept.id, model?.name, ...series].join();
     if (this.scan?.name !== name) {
-      const scan = { name, isOpen: false, tooLarge: null };
+      const scan = { name, isOpen: false, undrawn: null };
       this.scan = scan;
-      scan.done = this.draw(scan, () => engine.view(id, model?.name ?? null, series), model?.channels ?? []).catch((error) => {
+      this.parts.toolbar.isFor(model?.channels ?? [], modalities(kept.facts, series));
+      scan.done = this.draw(scan, () => engine.view(kept.id, model?.name ?? null, series)).catch((error) => {
         if (this.scan === scan) this.scan = null; // the next try asks again
         throw error;
       });
@@ -51,20 +52,33 @@ export class Showing {
     return this.scan.done;
   }
 
-  async draw(scan, ask, channels) {
+  async draw(scan, ask) {
     const { viewer, toolbar, front } = this.parts;
-    const bytes = await ask();
-    if (this.scan !== scan) return;
     try {
-      if (!(await viewer.open(bytes))) return;
-      toolbar.open(channels);
+      if (viewer.trouble) throw viewer.trouble;
+      const bytes = await ask();
+      if (this.scan !== scan) return;
+      if (!(await viewer.open(bytes, (least) => toolbar.usualWindow(least)))) return;
+      toolbar.open();
       front.dock();
     } catch (error) {
-      if (!(error instanceof TooLargeError)) throw error;
-      scan.tooLarge = error;
+      if (!(error instanceof CannotDrawError)) throw error;
+      scan.undrawn = error;
       toolbar.close();
     }
     scan.isOpen = true;
+  }
+
+  /** Fetches the labels of a finished job while its scan is still drawn; an error is told when they are wanted. */
+  fetch(job) {
+    if (this.fetched?.id !== job.id) {
+      const doubtful = job.results.some((one) => one.form === "uncertainty");
+      const labels = engine.result(job.id, "labels").then(readLabels);
+      const files = Promise.all([labels, doubtful ? engine.result(job.id, "uncertainty") : null]);
+      files.catch(() => {});
+      this.fetched = { id: job.id, files };
+    }
+    return this.fetched.files;
   }
 
   /**
@@ -73,10 +87,12 @@ export class Showing {
    * @param {any} job @param {any} scan @param {() => boolean} isWanted @returns {Promise<string | null>}
    */
   async showResult(job, scan, isWanted) {
-    if (!job || !this.scan?.isOpen || this.job?.id === job.id || !engine.FINISHED.includes(job.state)) return null;
+    if (!job || this.job?.id === job.id || !engine.FINISHED.includes(job.state)) return null;
+    if (!this.parts.viewer.trouble) this.fetch(job);
+    if (!this.scan?.isOpen) return null;
     this.job = job;
     const model = this.parts.setup.models.find((one) => one.name === job.model);
-    const lay = this.tooLarge ? this.tell(job, model) : this.lay(job, model, isWanted);
+    const lay = this.undrawn ? this.tell(job, model) : this.lay(job, model, isWanted);
     const [corrections] = await Promise.all([engine.corrections(job.id), lay]);
     if (!isWanted()) return null;
     this.corrections = corrections;
@@ -84,7 +100,8 @@ export class Showing {
     const words = showVerdict(byId("verdict"), job.summary);
     byId("result-model").textContent = `${job.model}, ${timeInWords(job.created_s)}`;
     this.offerDownloads();
-    show(byId("correct"), !this.tooLarge);
+    for (const id of ["correct", "looks"]) show(byId(id), !this.undrawn);
+    show(byId("no-looks"), Boolean(this.undrawn));
     for (const id of ["result", "downloads"]) show(byId(id), true);
     return words;
   }
@@ -92,9 +109,8 @@ export class Showing {
   /** Lays the labels of a job over the scan. */
   async lay(job, model, isWanted) {
     const { viewer, table, correct } = this.parts;
-    const doubtful = job.results.some((one) => one.form === "uncertainty");
-    const [bytes, doubt] = await Promise.all([engine.result(job.id, "labels"), doubtful ? engine.result(job.id, "uncertainty") : null]);
-    const file = await readLabels(bytes);
+    const [file, doubt] = await this.fetch(job);
+    this.fetched = null;
     if (!isWanted()) return;
     const map = new LabelMap(file, known(model), viewer.grid);
     table.open(map, job.summary, model?.regions ?? {});
@@ -124,6 +140,12 @@ export class Showing {
   offerDownloads() {
     this.parts.downloads.open(this.job, this.fromDicom, this.corrections);
   }
+}
+
+/** What made the picture of each channel, where the scan's files say it; null where they do not, as NIfTI. */
+function modalities(facts, series) {
+  const of = (uid) => (facts.series ?? []).find((one) => one.uid === uid)?.modality ?? null;
+  return series.length > 0 ? series.map(of) : [facts.modality ?? null];
 }
 
 /** Labels of a model, by their values. */

@@ -56,6 +56,7 @@ export class Correct {
     const { chosen } = this.table;
     this.brush.slot = this.mode === null ? null : this.mode === "brush" ? chosen + 1 : 0;
     byId("brush-label").value = String(chosen);
+    if (this.mode === "brush") this.table.reveal(chosen);
   }
 
   size(mm) {

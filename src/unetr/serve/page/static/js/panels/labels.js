@@ -54,6 +54,11 @@ export class LabelTable {
     if (!silent) this.onChoose(position);
   }
 
+  /** Shows a label that was hidden: nobody draws what is not seen. */
+  reveal(position) {
+    if (this.visible[position] === false) this.toggle(position);
+  }
+
   toggle(position) {
     this.visible[position] = !this.visible[position];
     this.mark(position);
@@ -97,6 +102,8 @@ export class LabelTable {
     });
     const volume = make("span", { class: "number" });
     const change = make("span", { class: "change" });
+    // Nothing is drawn: there is nothing to show, to hide or to paint.
+    if (!this.map.isDrawn) for (const one of [eye, colour, pick]) one.disabled = true;
     const line = make("tr", {},
       make("td", {}, colour),
       make("th", { scope: "row" }, pick, make("label", { for: `label-${position}`, text: name, title: name })),

@@ -4,11 +4,12 @@ import { errorInWords, sentence } from "./words.js";
 
 const AWAY = "The server does not answer; trying again …";
 
-/** Nothing is open. */
-export function empty({ files, folder }) {
+/** Nothing is open. trouble: why scans cannot be drawn here, or null. */
+export function empty(trouble, { files, folder }) {
   return {
     sign: "upload", title: "Drop a scan to segment it", kind: "empty", silent: true,
-    text: "NIfTI, NRRD, MHA, a DICOM folder or a zip. It goes to this server and nowhere else.",
+    text: trouble ? `${errorInWords(trouble)} Scans are segmented all the same, and the result can be downloaded.`
+      : "NIfTI, NRRD, MHA, a DICOM folder or a zip. It goes to this server and nowhere else.",
     actions: [{ text: "Choose files", main: true, call: files }, { text: "Choose a folder", call: folder }],
   };
 }

@@ -21,6 +21,7 @@ export class LabelMap {
     if (!isSameGrid(file, grid)) throw new Error("The labels are not on the grid of the scan.");
     const inFile = file.voxels.length;
     this.file = file;
+    this.isDrawn = true;
     this.grid = grid;
     this.labels = withUnknown(known, file.voxels);
     this.slotOf = new Map(this.labels.map((label, index) => [label.value, index + 1]));
@@ -143,7 +144,7 @@ export class LabelMap {
 
 /** What a table of labels shows where the labels themselves cannot be drawn. @param {Label[]} labels */
 export function volumesAlone(labels, volumesMl) {
-  return { labels, volumeMl: (position) => volumesMl[labels[position].name] ?? 0, changeMl: () => 0 };
+  return { labels, isDrawn: false, volumeMl: (position) => volumesMl[labels[position].name] ?? 0, changeMl: () => 0 };
 }
 
 /** Whether labels lie where the scan lies: as many voxels along each axis, and no corner further off than a rounding. */

@@ -3,7 +3,9 @@
 import { NVImage, cmapper } from "../../vendor/niivue.js";
 import { longestSide } from "./nifti.js";
 import { Scene } from "./scene.js";
+import { noGraphics, tooLong } from "./trouble.js";
 
+const MOST_LOOKED_AT = 1_000_000;
 /** niivue's numbers. */
 const SLICES = { axial: 0, coronal: 1, sagittal: 2, all: 3, render: 4 };
 const DRAG = { pan: 3, crosshair: 8, window: 9 };
@@ -14,13 +16,6 @@ const AXES = [
   [0, 2],
   [1, 2],
 ];
-
-/** The scan is longer than what the graphics card takes. */
-export class TooLargeError extends Error {
-  constructor(voxels, most) {
-    super(`This scan is ${voxels} voxels long; this browser draws at most ${most}`);
-  }
-}
 
 export class Viewer {
   /** @param {HTMLCanvasElement} canvas @param {(place: any) => void} onPlace told where the crosshair is */
@@ -59,31 +54,39 @@ export class Viewer {
     this.shown = true;
   }
 
-  /** Raises an error in words where the browser cannot draw. */
+  /** Makes ready to draw. Returns why this browser cannot, or null. @returns {Promise<Error | null>} */
   async start() {
+    const canDraw = document.createElement("canvas").getContext("webgl2") !== null;
+    this.trouble = canDraw ? null : noGraphics();
     try {
-      await this.nv.attachToCanvas(this.canvas, false);
+      if (canDraw) await this.nv.attachToCanvas(this.canvas, false);
     } catch {
-      throw new Error("This browser cannot draw in 3D (WebGL2 is off). Switch on hardware acceleration, or use another.");
+      this.trouble = noGraphics();
     }
+    return this.trouble;
   }
 
   /**
-   * Shows a scan. Raises an error in words where it is too large to be drawn.
-   * @param {ArrayBuffer} bytes NIfTI @returns {Promise<boolean>} false where another was asked for, or none, meanwhile
+   * Shows a scan. Raises CannotDrawError. Without a graphics card a large scan takes a minute, and each other window
+   * of grey values as long again: the first one is there from the beginning.
+   * @param {ArrayBuffer} bytes NIfTI @param {(least: number) => number[] | null} usual the window, from the least value
+   * @returns {Promise<boolean>} false where another was asked for, or none, meanwhile
    */
-  async open(bytes) {
+  async open(bytes, usual = () => null) {
     this.clear();
     const mine = this.opened;
+    if (this.trouble) throw this.trouble;
     const longest = longestSide(bytes);
     const most = this.nv.uiData.max3D;
-    if (longest > most) throw new TooLargeError(longest, most);
+    if (longest > most) throw tooLong(longest, most);
     const volume = await NVImage.new(bytes, "view.nii", "gray", 1);
     if (mine !== this.opened) return false;
+    this.automatic = [volume.cal_min, volume.cal_max];
+    this.least = leastOf(volume, 0);
+    [volume.cal_min, volume.cal_max] = usual(this.least) ?? this.automatic;
     this.nv.addVolume(volume);
     this.nv.setRenderAzimuthElevation(135, 20);
     this.resetView();
-    this.automatic = [volume.cal_min, volume.cal_max];
     return true;
   }
 
@@ -98,7 +101,7 @@ export class Viewer {
     this.opened += 1;
     this.dropLabels();
     for (const volume of [...this.nv.volumes].reverse()) this.nv.removeVolume(volume);
-    this.nv.drawScene();
+    if (!this.trouble) this.nv.drawScene();
   }
 
   get hasScan() {
@@ -109,8 +112,13 @@ export class Viewer {
     return this.hasScan ? this.nv.volumes[0].nFrame4D : 0;
   }
 
+  /** Shows another channel; with which window is for the caller to say next. */
   showChannel(index) {
-    this.nv.setFrame4D(this.nv.volumes[0].id, index);
+    const [volume] = this.nv.volumes;
+    volume.frame4D = index;
+    volume.calMinMax(index);
+    this.automatic = [volume.cal_min, volume.cal_max];
+    this.least = leastOf(volume, index);
   }
 
   /** Where the voxels on the screen lie in the scan's file. @returns {import("./labelmap.js").Grid} */
@@ -215,15 +223,12 @@ export class Viewer {
     volume.cal_min = low;
     volume.cal_max = high;
     this.nv.updateGLVolume();
+    this.nv.createOnLocationChange();
   }
 
   get window() {
     const { cal_min: low, cal_max: high } = this.nv.volumes[0];
     return [low, high];
-  }
-
-  get hasHounsfieldUnits() {
-    return this.hasScan && this.nv.volumes[0].global_min < -500;
   }
 
   zoom(factor) {
@@ -284,4 +289,12 @@ export class Viewer {
       label: slot > 0 ? this.map.labels[slot - 1].name : null,
     };
   }
+}
+
+/** The least value of a channel, among about a million of its voxels. */
+function leastOf({ img, hdr }, channel) {
+  const count = hdr.dims[1] * hdr.dims[2] * hdr.dims[3];
+  let least = Infinity;
+  for (let i = channel * count; i < (channel + 1) * count; i += Math.ceil(count / MOST_LOOKED_AT)) least = Math.min(least, img[i]);
+  return least * (hdr.scl_slope || 1) + (hdr.scl_inter || 0);
 }

@@ -1,0 +1,102 @@
+"""What is drawn, with which window of grey values, and what the page offers where nothing can be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nibabel as nib
+import numpy as np
+from tests.serve.page.acts import draw, drop, wait_for_result
+from tests.serve.page.scans import voxels
+from tests.serve.page.stub import MODEL, Stub, demo_stub
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    OpenPage = Callable[..., Page]
+
+HOUNSFIELD = ["soft tissue", "lung", "bone", "brain", "liver", "vessels"]
+
+
+def test_without_webgl_there_is_a_result_and_no_control_that_does_nothing(open_page: OpenPage, scan: Path) -> None:
+    stub = demo_stub()
+    page = open_page(stub)
+    page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null;")
+    page.reload()
+    page.wait_for_selector("#front:has-text('WebGL2 is off')")
+    drop(page, scan)
+    wait_for_result(page)
+    assert "Switch on hardware acceleration" in page.inner_text("#front")
+    assert "have nothing to change" in page.inner_text("#no-looks")
+    assert [page.is_visible(f"#{name}") for name in ("opacity", "clarity", "correct", "toolbar")] == [False] * 4
+    assert page.locator("#labels :is(input, button):enabled").count() == 0
+    assert page.locator("#labels tr").all_inner_texts()[0].split()[:3] == ["anterior", "1.52", "ml"]
+    with page.expect_download() as taken:
+        page.click("[aria-label='Download NIfTI']")
+    assert Path(taken.value.path()).read_bytes() == stub.labels
+
+
+def test_a_scan_dropped_after_a_failed_start_is_segmented(open_page: OpenPage, scan: Path) -> None:
+    """The models were not known; the page asks for them again instead of waiting for ever."""
+    stub = demo_stub()
+    page = open_page(stub, allowed="Failed to load resource")
+    stub.refuse["GET api/models"] = (503, {}, "{}")
+    page.reload()
+    page.wait_for_selector("[role=alert]:has-text('The server refused (503).')")
+    stub.refuse.clear()
+    drop(page, scan)
+    wait_for_result(page)
+
+
+def test_nobody_draws_what_is_not_seen(open_page: OpenPage, scan: Path) -> None:
+    stub = demo_stub()
+    page = open_page(stub)
+    drop(page, scan)
+    wait_for_result(page)
+    page.keyboard.press("l")
+    assert (page.is_disabled("#opacity"), page.inner_text("#opacity-value")) == (True, "off (L)")
+    page.click("[aria-label='Show anterior']")
+    page.keyboard.press("2")
+    assert page.is_disabled("#clarity") and page.is_visible("#clarity-note")
+    page.keyboard.press("b")
+    assert (page.is_enabled("#opacity"), page.inner_text("#opacity-value")) == (True, "50 %")
+    assert page.get_attribute("[aria-label='Show anterior']", "aria-pressed") == "true"
+    draw(page, (0.3, 0.3), (0.4, 0.3))
+    page.keyboard.press("Control+s")
+    page.wait_for_selector("text=Saved as correction 1.")
+    assert np.count_nonzero(voxels(stub.corrections[0]) != voxels(stub.labels)) > 5
+    page.keyboard.press("1")
+    assert page.is_enabled("#clarity") and not page.is_visible("#clarity-note")
+
+
+def test_hounsfield_windows_are_for_what_is_in_hounsfield_units(open_page: OpenPage, scan: Path) -> None:
+    """A scan that says what it is is believed; one that does not is asked for air, which here only its border has."""
+    data = np.full((12, 12, 12), 40, np.int16)
+    data[0] = -1000
+    stub = Stub(view=nib.Nifti1Image(data, np.eye(4)).to_bytes(), models=[{**MODEL, "channels": ["CT"]}])
+    stub.labels = nib.Nifti1Image(np.ones_like(data, np.uint8), np.eye(4)).to_bytes()
+    page = open_page(stub)
+    rows = [
+        ("CT", "MRI", 0, "yes"),
+        ("MR", "CT", -1000, "no"),
+        ("PT", "CT", -1000, "no"),
+        (None, "CT", -1000, "yes"),
+        (None, "MRI", -1000, "perhaps"),
+        (None, None, -1000, "perhaps"),
+        (None, "CT", 0, "no"),
+    ]
+    told = page.evaluate(
+        """async (rows) => {
+            const { inHounsfield } = await import("./js/view/windows.js");
+            return rows.map(([modality, channel, least]) => inHounsfield({ modality, channel, least }));
+        }""",
+        rows,
+    )
+    assert told == [expected for *_, expected in rows]
+    drop(page, scan)
+    wait_for_result(page)
+    names = page.locator("#window option").all_inner_texts()
+    assert names == ["automatic", *HOUNSFIELD, "by hand"]
+    assert page.input_value("#window") == "soft tissue"
