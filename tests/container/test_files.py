@@ -73,7 +73,7 @@ def test_both_images_run_the_command_and_the_service_is_asked_how_it_is() -> Non
     assert json.loads(told["VOLUME"]) == ["/queue", "/cache"]
     (check,) = [text for word, text in built["service"] if word == "HEALTHCHECK"]
     assert check.startswith("--interval=") and "http://127.0.0.1:8000/healthz" in check
-    parsed(json.loads(told["CMD"]))
+    assert str(parsed(json.loads(told["CMD"]))["folder"]) == "/queue"
 
 
 def test_every_service_is_closed(services: dict[str, Any]) -> None:
@@ -98,7 +98,10 @@ def test_secrets_are_files_and_none_is_in_the_repository(services: dict[str, Any
 
 @pytest.mark.parametrize("name", ["node", "serve"])
 def test_the_commands_are_ones_of_unetr(name: str, services: dict[str, Any]) -> None:
-    parsed(services[name]["command"])
+    told = parsed(services[name]["command"])
+    assert str(told["folder"]) in {mount.split(":")[1] for mount in services[name]["volumes"]}
+    if name == "serve":
+        assert (told["host"], str(told["token_file"])) == ("0.0.0.0", "/run/secrets/tokens")
 
 
 def test_docker_compose_takes_the_file() -> None:

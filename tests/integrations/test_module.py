@@ -6,6 +6,7 @@ Slicer is not run: `stand_ins.py` takes its place, and reads and writes volumes 
 from __future__ import annotations
 
 import time
+import unittest
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -107,6 +108,19 @@ def test_a_volume_is_segmented_shown_in_place_and_corrected(
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+def test_a_segmentation_whose_segments_cannot_be_named_is_taken_away(
+    module: ModuleType, address: str, scan: SimpleITK.Image
+) -> None:
+    widget = widget_at(module, address, Node(scan))
+    widget.models[0] = widget.models[0] | {"labels": {"Anterior": 1}}  # as of another file of the same name
+    widget.run_button.listener()
+    assert until_done(widget) == (
+        "This did not work: the result has a label 2 that the model does not name; connect again"
+    )
+    assert slicer().mrmlScene.nodes == []
+    assert widget.shown is None and not widget.send_button.enabled and widget.run_button.enabled
+
+
 def test_a_job_is_cancelled(module: ModuleType, address: str) -> None:
     voxels = np.random.default_rng(1).normal(100, 30, (150, 150, 150)).astype(np.float32)
     widget = widget_at(module, address, Node(SimpleITK.GetImageFromArray(voxels)))
@@ -147,4 +161,6 @@ def test_a_token_is_sent_where_it_is_needed(module: ModuleType, service: Service
 
 
 def test_the_modules_own_words(module: ModuleType) -> None:
-    module.UnetrServeTest("test_words").test_words()
+    told = unittest.TestResult()
+    module.UnetrServeTest("test_words").run(told)
+    assert (told.testsRun, told.failures, told.errors, told.skipped) == (1, [], [], [])

@@ -176,16 +176,24 @@ class UnetrServeLogic(ScriptedLoadableModuleLogic):
             segmentation.CreateDefaultDisplayNodes()
             segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
             slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(labels, segmentation)
+            self._name(segmentation, model)
+        except BaseException:  # one whose segments have no names, or those of others, is worse than none
+            slicer.mrmlScene.RemoveNode(segmentation)
+            raise
         finally:
             slicer.mrmlScene.RemoveNode(labels)
+        return segmentation
+
+    def _name(self, segmentation, model: dict) -> None:
         names = {value: name for name, value in model["labels"].items()}
         found = segmentation.GetSegmentation()
         for index in range(found.GetNumberOfSegments()):
             segment = found.GetNthSegment(index)
-            name = names[segment.GetLabelValue()]
-            segment.SetName(name)
-            segment.SetColor(*(part / 255 for part in model["colours"].get(name, (230, 159, 0))))
-        return segmentation
+            value = segment.GetLabelValue()
+            if value not in names:
+                raise ServerError(f"the result has a label {value} that the model does not name; connect again")
+            segment.SetName(names[value])
+            segment.SetColor(*(part / 255 for part in model["colours"].get(names[value], (230, 159, 0))))
 
     def send_back(self, server: Server, job: str, segmentation, volume, model: dict) -> int:
         """Sends a corrected segmentation; the number of the correction. Segments bear names of the model's."""
