@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from unetr.core.colours import class_colour, rgb
 from unetr.core.space.volume import Volume
+from unetr.draw import sheet as drawn
 from unetr.draw.sheet import Sheet, sheet_pixels
+from unetr.io.dicom.results import capture
+from unetr.queue.tasks.dicom_forms import DICOM_FORMS, Made
 
 
 def made(count: int, words: tuple[str, ...] = ("The scan looks like the training scans.",), **changes):
@@ -52,3 +58,36 @@ def test_grows_with_its_table_and_not_without_end() -> None:
 
 def test_shows_what_no_text_may_do_as_it_is_written() -> None:
     assert made(2, ("$\\frac{1}{", "\x1b[31m red")).shape[1] == made(2).shape[1]
+
+
+@pytest.mark.parametrize(
+    ("summary", "words", "warned"),
+    [
+        ({"verdict": {"state": "ok", "warnings": []}}, ["looks like the scans"], False),
+        ({"verdict": {"state": "warned", "warnings": ["it is small", "it is dark"]}}, ["is small", "is dark"], True),
+        ({"verdict": {"state": "warned", "warnings": []}}, ["is not known"], True),
+        ({"verdict": {"state": "unknown", "warnings": []}}, ["is not known"], True),
+        ({"verdict": {"state": "unheard of"}}, ["is not known"], True),
+        ({"verdict": {"state": "ok", "warnings": ["it is small"]}}, ["is small"], True),
+        ({"volumes_ml": {"liver": 1.0}}, ["is not known"], True),
+        ({}, ["A person has corrected"], False),
+    ],
+)
+def test_a_picture_for_a_pacs_says_the_verdict_in_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, summary: dict[str, Any], words: list[str], warned: bool
+) -> None:
+    """Whatever is not plainly well is a warning; and what nobody has looked at says so."""
+    shown: list[Sheet] = []
+    monkeypatch.setattr(drawn, "sheet_pixels", lambda _scan, _labels, told: shown.append(told))
+    described: list[str] = []
+    monkeypatch.setattr(capture, "write_capture", lambda *_, description, **__: described.append(description))
+    labels = Volume(np.ones((1, 2, 2, 2), np.uint8), np.eye(4), label_names={1: "liver"})
+    made = Made(labels=labels, scan=lambda: labels, made_by="abdomen", identity="x", summary=summary)
+    DICOM_FORMS["capture"].write(tmp_path / "one.capture.dcm", made)
+    ((told,), (description,)) = (shown, described)
+    assert len(told.words) == len(words) and all(part in word for part, word in zip(words, told.words, strict=True))
+    assert told.warned == warned
+    for text in (told.use, description):
+        assert "not for diagnosis" in text
+        assert ("Not checked by a person" in text) == bool(summary)
+    assert set(told.volumes_ml) == {"liver"}

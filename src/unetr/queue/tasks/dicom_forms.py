@@ -63,14 +63,15 @@ def _write_capture(path: Path, made: Made) -> None:
 
     told = made.summary
     verdict = told.get("verdict", {})
+    state, warnings = verdict.get("state"), list(verdict.get("warnings", ()))
     title = f"Segmentation by unetr {made.made_by}"
     sheet = Sheet(
         title=title,
         use=_USE if told else _CORRECTED_USE,
         volumes_ml=told.get("volumes_ml") or _volumes_ml(made.labels),
         confidence=told.get("confidence", {}),
-        words=list(verdict.get("warnings", ())) or [_words(verdict.get("state")) if told else _CORRECTED],
-        warned=verdict.get("state", "ok") != "ok",
+        words=warnings or [_words(state) if told else _CORRECTED],
+        warned=bool(warnings) or (bool(told) and state != "ok"),
     )
     write_capture(
         path,

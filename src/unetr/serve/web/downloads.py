@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -137,12 +137,24 @@ class Streamed(StreamingResponse):
         after: BackgroundTask | None = None,
     ) -> None:
         super().__init__(body, status, headers, kind)
-        self._sent, self._after = sent, after
+        self._body, self._sent, self._after = body, sent, after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         async with then(self._after):
-            await noting(super().__call__, self._sent, scope, receive, send)
+            try:
+                await noting(super().__call__, self._sent, scope, receive, send)
+            finally:
+                await _close(self._body)
+
+
+async def _close(body: ContentStream) -> None:
+    """Ends a generator where it stands; otherwise what it has open would be so until it is found to be garbage."""
+    if isinstance(body, AsyncGenerator):
+        with anyio.CancelScope(shield=True):
+            await body.aclose()
+    elif isinstance(body, Generator):
+        body.close()
 
 
 @asynccontextmanager
