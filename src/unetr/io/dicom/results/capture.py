@@ -14,6 +14,7 @@ from unetr.io.dicom.results.origin import (
     Result,
     begin_instance,
     prepare_result,
+    referenced_instances,
     save_verified,
     short_text,
 )
@@ -65,7 +66,7 @@ def _capture(result: Result, picture: Array, algorithm: str, version: str) -> Fi
     dataset.SecondaryCaptureDeviceSoftwareVersions = version
     dataset.ContentDate, dataset.ContentTime = result.content_moment
     dataset.BurnedInAnnotation = "NO"  # there is text in the picture, but none that names the patient
-    dataset.SourceImageSequence = _sources(result)
+    dataset.SourceImageSequence = referenced_instances(result, with_frames=True)
     _set_pixels(dataset, picture)
     return dataset
 
@@ -79,23 +80,3 @@ def _set_pixels(dataset: Dataset, picture: Array) -> None:
     content = picture.tobytes()
     dataset.PixelData = content + b"\0" * (len(content) % 2)
     dataset["PixelData"].VR = "OB"
-
-
-def _sources(result: Result) -> list[Dataset]:
-    """The images behind the picture: each instance once, with the frames that were used of it."""
-    sources: dict[str, Dataset] = {}
-    for reference in result.references:
-        if reference.instance_uid not in sources:
-            image = Dataset()
-            image.ReferencedSOPClassUID = reference.sop_class
-            image.ReferencedSOPInstanceUID = reference.instance_uid
-            sources[reference.instance_uid] = image
-        if reference.frame is not None:
-            image = sources[reference.instance_uid]
-            image.ReferencedFrameNumber = [*_frames(image), reference.frame]
-    return list(sources.values())
-
-
-def _frames(image: Dataset) -> list[int]:
-    found = image.get("ReferencedFrameNumber", [])
-    return [int(found)] if isinstance(found, (int, str)) else [int(each) for each in found]

@@ -228,6 +228,26 @@ def _references(source: DicomSource) -> tuple[Reference, ...]:
     return tuple(Reference(str(each.SOPClassUID), str(each.SOPInstanceUID), None) for each in source.headers)
 
 
+def referenced_image(sop_class: str, instance_uid: str, *frames: int) -> Dataset:
+    """An item that refers to a source image, or to these of its frames."""
+    image = Dataset()
+    image.ReferencedSOPClassUID = sop_class
+    image.ReferencedSOPInstanceUID = instance_uid
+    if frames:
+        image.ReferencedFrameNumber = frames[0] if len(frames) == 1 else list(frames)
+    return image
+
+
+def referenced_instances(result: Result, *, with_frames: bool = False) -> list[Dataset]:
+    """Items for the images behind a result, each instance once; with_frames: and the frames that were used of it."""
+    used: dict[tuple[str, str], list[int]] = {}
+    for one in result.references:
+        frames = used.setdefault((one.sop_class, one.instance_uid), [])
+        if with_frames and one.frame is not None:
+            frames.append(one.frame)
+    return [referenced_image(*instance, *frames) for instance, frames in used.items()]
+
+
 def _names(path: Path, labels: Volume) -> dict[int, str]:
     values = {int(each) for each in np.unique(labels.data)} | set(labels.label_names)
     values.discard(0)

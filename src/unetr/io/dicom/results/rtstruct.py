@@ -30,6 +30,8 @@ from unetr.io.dicom.results.origin import (
     begin_instance,
     colour,
     prepare_result,
+    referenced_image,
+    referenced_instances,
     save_verified,
     short_text,
 )
@@ -97,9 +99,8 @@ def _structure_set(result: Result, algorithm: str, version: str) -> FileDataset:
 def _referenced_frame_of_reference(result: Result) -> Dataset:
     header = result.headers[0]
     frame, study, series = Dataset(), Dataset(), Dataset()
-    once = {each.instance_uid: Reference(each.sop_class, each.instance_uid, None) for each in result.references}
     series.SeriesInstanceUID = result.stack.series.uid
-    series.ContourImageSequence = [_image(each) for each in once.values()]
+    series.ContourImageSequence = referenced_instances(result)
     study.ReferencedSOPClassUID = "1.2.840.10008.3.1.2.3.1"  # retired, but the standard's value for this attribute
     study.ReferencedSOPInstanceUID = text(header, "StudyInstanceUID", "the source series")
     study.RTReferencedSeriesSequence = [series]
@@ -108,13 +109,8 @@ def _referenced_frame_of_reference(result: Result) -> Dataset:
     return frame
 
 
-def _image(reference: Reference) -> Dataset:
-    image = Dataset()
-    image.ReferencedSOPClassUID = reference.sop_class
-    image.ReferencedSOPInstanceUID = reference.instance_uid
-    if reference.frame is not None:
-        image.ReferencedFrameNumber = reference.frame
-    return image
+def _image(one: Reference) -> Dataset:
+    return referenced_image(one.sop_class, one.instance_uid, *(() if one.frame is None else (one.frame,)))
 
 
 def _roi(result: Result, value: int, algorithm: str) -> Dataset:
