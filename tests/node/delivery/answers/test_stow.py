@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from tests.node.delivery.made import MadeResults, results_in, written_job
 
-from unetr.io.dicom.exchange import identity_of
+from unetr.io.dicom.exchange import content_digest, identity_of
 from unetr.node.delivery.destination import Destination, StowService
 from unetr.node.delivery.letters import LetterState
 from unetr.node.delivery.outbox import Outbox, OutboxOptions
-from unetr.node.delivery.sender import DeliveryError
+from unetr.node.delivery.sender import DeliveryError, Held
 from unetr.node.delivery.senders import open_senders
 
 REFERENCED = {"00081199": {"vr": "SQ", "Value": [{}]}}
@@ -77,11 +77,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> MadeResults:
     return made
 
 
-def send(results: MadeResults, status: int, told: object) -> None:
+def send(results: MadeResults, status: int, told: object) -> Held:
+    """What is there after a file was sent, whose sending was answered in this way."""
     path = results.result(results.store.jobs()[0].id, "dicom-seg")
     with pacs(status, told if isinstance(told, bytes) else json.dumps(told).encode()) as url:
         sender = open_senders([Destination(name="pacs", stow=StowService(url=url), timeout_s=10)])["pacs"]
         sender.send(path, identity_of(path))
+        return sender.held(identity_of(path), content_digest(path))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def send(results: MadeResults, status: int, told: object) -> None:
     ],
 )
 def test_what_names_no_failure_is_a_yes(results: MadeResults, status: int, told: object) -> None:
-    send(results, status, told)
+    assert send(results, status, told) is Held.SAME
 
 
 @pytest.mark.parametrize("status", [200, 202, 409])
