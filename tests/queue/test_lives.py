@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from tests.queue.conftest import MODEL, SCAN, ended, kept, until
 from tests.systems import POSIX
 
 from unetr.core.machine.child import python_module, start_talking
-from unetr.errors import MachineError
+from unetr.errors import InputError, MachineError
 from unetr.queue import store
 from unetr.queue.children import child, reader
 from unetr.queue.record import JobState, Settings
@@ -125,6 +126,43 @@ def test_a_reader_that_dies_takes_one_description_with_it(service: Service, tmp_
     assert service.describe(kept(service, [other]).id)["shape"] == [4, 5, 6]
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_scan_is_read_again_once_where_its_reader_was_killed(service: Service, tmp_path: Path, times: int) -> None:
+    other = tmp_path / "scan.nii.gz"
+    voxels = np.random.default_rng(times).integers(0, 1000, (128, 128, 96)).astype(np.int16)
+    other.write_bytes(gzip.compress(nibabel.Nifti1Image(voxels, np.eye(4)).to_bytes(), 1))
+    scan, told = kept(service, [other]), list[object]()
+    left = service.folder.scan(scan.id) / ".unetr-0123456789ab.nii"  # as of a reader that was killed while it wrote
+    left.touch()
+    reads = service._reader
+    until(lambda: not reads._turn.locked())
+    restarts = reads.restarts
+    os.kill(reads.pid, signal.SIGKILL)  # a fresh one has to import first, which takes a while
+    until(lambda: not reads._child.alive)
+
+    def view() -> None:
+        try:
+            told.append(service.view(scan.id))
+        except InputError as error:
+            told.append(error)
+
+    asking = threading.Thread(target=view)
+    asking.start()
+    for time_ in range(1, times + 1):
+        until(lambda time_=time_: reads.restarts == restarts + time_ and reads._child._begun, 30)
+        os.kill(reads.pid, signal.SIGKILL)
+    asking.join(60)
+    if times == 1:
+        np.testing.assert_array_equal(np.asarray(nibabel.load(service.folder.view(scan.id)).dataobj), voxels)
+    else:
+        expected = (
+            "the scan: the process that reads it ended with -9 before it had answered; is it damaged, or too large?"
+        )
+        assert [str(one) for one in told] == [expected]
+    assert not left.exists()
+    assert service.describe(scan.id)["shape"] == [128, 128, 96], "it was not the scan"
+
+
 def test_a_child_over_its_memory_is_ended() -> None:
     lost = child.Child()
     with pytest.raises(child.ChildLostError, match=r"took more memory than its limit of 0.00 GB"):
@@ -193,7 +231,7 @@ def test_a_machine_that_starts_no_process_now_does_so_later(
         with pytest.raises(MachineError, match="Too many open files"):
             service.describe(kept(service, [other]).id)
         job = service.submit(kept(service, [SCAN]).id, MODEL)  # its scan's facts are known
-        until(lambda: service.health().last_error == "MachineError")
+        until(lambda: service.health().last_error == "NoChildError")
     assert ended(service, job).state == JobState.WRITTEN
 
 

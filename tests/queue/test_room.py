@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import sqlite3
 import subprocess
 import threading
@@ -49,7 +48,7 @@ def filled(disk: Path, but: int) -> Iterator[None]:
             file.write(bytes(1024))
     os.truncate(filling, filling.stat().st_size - but)
     yield
-    filling.unlink()
+    filling.unlink(missing_ok=True)
 
 
 def waits_for_room(service: Service, job: JobRecord) -> bool:
@@ -58,7 +57,7 @@ def waits_for_room(service: Service, job: JobRecord) -> bool:
 
 
 @POSIX
-def test_jobs_wait_for_room_through_a_cancel_and_a_new_start(disk: Path) -> None:
+def test_jobs_wait_for_room_through_a_cancel_and_a_new_start_and_then_go_on(disk: Path) -> None:
     with Service(disk / "q", [MODEL]) as service:
         scan, other = kept(service, [SCAN]), kept(service, [SCAN.with_name("truth.nii.gz")])
         service.describe(scan.id)
@@ -83,26 +82,15 @@ def test_jobs_wait_for_room_through_a_cancel_and_a_new_start(disk: Path) -> None
             store.close()
             with Service(disk / "q", [MODEL]) as again:
                 until(lambda: again.health().no_room)
-                assert waits_for_room(again, first) or again.store.job(first.id).state == JobState.RUNNING
-    with Service(disk / "q", [MODEL]) as service:
-        done = ended(service, first)
-        assert (done.state, done.attempts, done.error) == (JobState.WRITTEN, 1, None)
-        assert service.store.job(second.id).state == JobState.CANCELLED
-        until(lambda: not service.health().no_room)
-
-
-@POSIX
-def test_a_job_goes_on_by_itself_once_there_is_room(disk: Path) -> None:
-    with Service(disk / "q", [MODEL]) as service:
-        scan = kept(service, [SCAN])
-        service.describe(scan.id)
-        with filled(disk, LITTLE):
-            job = service.submit(scan.id, MODEL)
-            until(lambda: waits_for_room(service, job))
-        assert ended(service, job, 10).state == JobState.WRITTEN, "as soon as there is room"
-        with filled(disk, 0), pytest.raises((NoRoomError, OSError)) as told:
-            kept(service, [SCAN.with_name("truth.nii.gz")])
-        assert isinstance(expected_error(told.value), NoRoomError)
+                until(lambda: waits_for_room(again, first))
+                (disk / "filling").unlink()
+                done = ended(again, first, 10)
+                assert (done.state, done.attempts, done.error) == (JobState.WRITTEN, 1, None), "by itself, at once"
+                assert again.store.job(second.id).state == JobState.CANCELLED
+                until(lambda: not again.health().no_room)
+                with filled(disk, 0), pytest.raises((NoRoomError, OSError)) as told:
+                    kept(again, [SCAN.with_name("truth.nii.gz")])
+                assert isinstance(expected_error(told.value), NoRoomError)
 
 
 def test_a_result_that_the_database_has_no_room_for_is_noted_later(
@@ -137,6 +125,21 @@ def test_a_result_that_the_database_has_no_room_for_is_noted_later(
     assert service.result(job.id, "labels").stat().st_size == job.results[0].bytes
 
 
+def test_a_scan_that_the_database_has_no_room_for_leaves_no_file(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object) -> None:
+        raise NoRoomError("the database of jobs cannot be written: database or disk is full; free space")
+
+    scan = tmp_path / "scan.nrrd"
+    scan.write_bytes(b"NRRD0004\n" + bytes(1000))
+    monkeypatch.setattr(service.store, "add_scan", full)
+    before = set((service.folder.path / "scans").iterdir())
+    with pytest.raises(NoRoomError):
+        kept(service, [scan])
+    assert set((service.folder.path / "scans").iterdir()) == before
+
+
 def test_a_try_is_worth_it_with_more_room_or_after_a_while(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     now, free = 0.0, 10 << 20
     room = Room(tmp_path, lambda: now)
@@ -161,6 +164,8 @@ def test_a_try_is_worth_it_with_more_room_or_after_a_while(monkeypatch: pytest.M
 
 @POSIX
 def test_a_file_that_may_not_grow_is_missing_room(tmp_path: Path) -> None:
+    import resource
+
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:

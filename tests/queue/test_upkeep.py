@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.queue.conftest import MODEL, SCAN, ended, kept, until
 
-from unetr.errors import InputError, MachineError, UnetrError
+from unetr.errors import InputError, MachineError, NoRoomError, UnetrError
 from unetr.queue.files.audit import Audit
 from unetr.queue.files.removal import remove_unknown
 from unetr.queue.record import JobRecord, JobState, Settings
@@ -25,36 +25,37 @@ def left(service: Service) -> list[Path]:
     return [file for room in ("scans", "jobs", "incoming") for file in (path / room).rglob("*")]
 
 
-def test_after_its_time_no_file_is_left(tmp_path: Path) -> None:
+def test_after_its_time_no_file_is_left(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[str] = []
-    with Service(tmp_path / "q", [MODEL], held=lambda job: job.id in held) as service:
-        scan = kept(service, [SCAN])
-        service.view(scan.id)
-        job = ended(service, service.submit(scan.id, MODEL))
-        service.remove_old()
-        assert service.result(job.id, "labels").exists(), "its time has not come"
-        service.options = replace(service.options, retention_s=0.0)
-        held.append(job.id)
-        service.remove_old()
-        assert service.result(job.id, "labels").exists(), "a delivery needs it"
-        held.clear()
-        service.remove_old()
-        for gone in (service.store.job, lambda _: service.store.scan(scan.id)):
-            with pytest.raises(InputError, match="no such"):
-                gone(job.id)
-        service.options = replace(service.options, retention_s=3600.0)
-        service.new_incoming()
-        late = service.folder.view("f" * 32)
-        late.parent.mkdir()
-        late.touch()
-        service.remove_old()
-        assert left(service) != [] and not late.parent.exists(), "nobody knows the scan any more that it is a view of"
-        remove_unknown(service.folder, service.store)
-        assert left(service) == [], "what was never acknowledged is removed at the start"
-        with pytest.raises(InputError, match="another process"), Service(tmp_path / "q", [MODEL]):
-            pass
-        states = [json.loads(line)["outcome"] for line in service.folder.audit.read_text().splitlines()]
-        assert "written" in states
+    options = service.options
+    monkeypatch.setattr(service, "_held", lambda job: job.id in held)
+    scan = kept(service, [SCAN])
+    service.view(scan.id)
+    job = ended(service, service.submit(scan.id, MODEL))
+    service.remove_old()
+    assert service.result(job.id, "labels").exists(), "its time has not come"
+    monkeypatch.setattr(service, "options", replace(options, retention_s=0.0))
+    held.append(job.id)
+    service.remove_old()
+    assert service.result(job.id, "labels").exists(), "a delivery needs it"
+    held.clear()
+    service.remove_old()
+    for gone in (service.store.job, lambda _: service.store.scan(scan.id)):
+        with pytest.raises(InputError, match="no such"):
+            gone(job.id)
+    monkeypatch.setattr(service, "options", options)
+    service.new_incoming()
+    late = service.folder.view("f" * 32)
+    late.parent.mkdir()
+    late.touch()
+    service.remove_old()
+    assert left(service) != [] and not late.parent.exists(), "nobody knows the scan any more that it is a view of"
+    remove_unknown(service.folder, service.store)
+    assert left(service) == [], "what was never acknowledged is removed at the start"
+    with pytest.raises(InputError, match="another process"), Service(service.folder.path, [MODEL]):
+        pass
+    states = [json.loads(line)["outcome"] for line in service.folder.audit.read_text().splitlines()]
+    assert "written" in states
 
 
 def test_a_queue_is_bounded(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,9 +82,9 @@ def test_a_database_that_cannot_be_written_now_is_tried_again(
     service.describe(scan.id)
     claim, refused = service.store.claim, threading.Event()
 
-    def once(*args: object) -> JobRecord | None:
+    def once(*args: object, **told: object) -> JobRecord | None:
         if refused.is_set():
-            return claim(*args)  # type: ignore[arg-type]
+            return claim(*args, **told)  # type: ignore[arg-type]
         refused.set()
         raise MachineError("the database of jobs cannot be written: disk I/O error; free space")
 
@@ -154,6 +155,18 @@ def test_the_log_of_actions_is_set_aside_when_it_has_grown(tmp_path: Path) -> No
     assert all(path.stat().st_size < 700 for path in tmp_path.iterdir())
     with pytest.raises(UnetrError, match=r"audit\.jsonl: cannot be written"):
         Audit(tmp_path / "none" / "audit.jsonl").note("submit")
+
+
+def test_a_line_of_the_log_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    audit, write = Audit(tmp_path / "audit.jsonl"), os.write
+    audit.note("submit")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda handle, data: write(handle, data[:10]))  # as on a disk that fills up
+        with pytest.raises(NoRoomError, match="the disk is full"):
+            audit.note("run")
+    audit.note("cancel")
+    lines = (tmp_path / "audit.jsonl").read_text().splitlines()
+    assert [json.loads(line)["action"] for line in lines] == ["submit", "cancel"]
 
 
 def test_a_database_is_what_it_says(service: Service) -> None:

@@ -37,11 +37,13 @@ def wait_for_listening(page: Page, stub: Stub, times: int) -> None:
 
 
 def test_a_stopped_job_says_so_until_it_has_stopped(open_page: OpenPage, scan: Path) -> None:
-    """Its last windows are told meanwhile, which must not look as if nobody had asked."""
+    """Its last windows are told meanwhile, which must not look as if nobody had asked. Before, it waited for room."""
     stub = demo_stub(state="running")
-    stub.events = events(("state", {"state": "running"}), ("progress", {"done": 3, "of": 9}))
+    stub.events = events(("state", {"state": "ready", "reason": "the disk has no room; free space there"}))
     page = open_page(stub)
     drop(page, scan)
+    page.wait_for_selector("#front:has-text('Waiting for room'):has-text('The disk has no room; free space there.')")
+    stub.events = events(("state", {"state": "running"}), ("progress", {"done": 3, "of": 9}))
     page.wait_for_selector("#front:has-text('3 of 9 windows')")
     page.click("#front button:text('Cancel')")
     page.wait_for_selector("#front:has-text('Stopping')")

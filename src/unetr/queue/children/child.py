@@ -31,12 +31,18 @@ _WAIT_S = 5.0
 class ChildLostError(MachineError):
     """The child ended, or was ended, before it had answered. The message says why, as the end of "it …".
 
-    begun: whether it had begun with the task, so that the task may be why.
+    begun: whether it had begun with the task, so that the task may be why. by_itself: whether it died, or was killed by
+    others, and was not ended here.
     """
 
-    def __init__(self, message: str, *, begun: bool = True) -> None:
+    def __init__(self, message: str, *, begun: bool = True, by_itself: bool = False) -> None:
         super().__init__(message)
         self.begun = begun
+        self.by_itself = by_itself
+
+
+class NoChildError(MachineError):
+    """The machine starts no process, now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +65,13 @@ class Watch:
 class Child:
     """A process that does the tasks of `unetr.queue.tasks`, started at once. `ask` is for one thread at a time.
 
-    Raises MachineError where the machine starts none."""
+    Raises NoChildError where the machine starts none."""
 
     def __init__(self) -> None:
         try:
             self._process = start_talking(python_module(MODULE))
         except OSError as error:
-            raise MachineError(f"no process can be started: {error.strerror or error}; end others") from error
+            raise NoChildError(f"no process can be started: {error.strerror or error}; end others") from error
         self._said: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
         self._number = 0
         self._resident = 0
@@ -153,8 +159,8 @@ class Child:
             try:
                 code = self._process.wait(_WAIT_S)
             except TimeoutExpired:
-                raise ChildLostError("says nothing any more", begun=self._begun) from None
-            raise ChildLostError(f"ended with {code} before it had answered", begun=self._begun)
+                raise ChildLostError("says nothing any more", begun=self._begun, by_itself=True) from None
+            raise ChildLostError(f"ended with {code} before it had answered", begun=self._begun, by_itself=True)
         return said
 
     def _send(self, message: Mapping[str, Any]) -> None:

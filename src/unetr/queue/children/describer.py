@@ -6,9 +6,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from unetr.errors import InputError, UnetrError
+from unetr.errors import InputError, NoRoomError, UnetrError
+from unetr.queue.children.child import NoChildError
 from unetr.queue.children.orders import Orders
-from unetr.queue.children.reader import ClosedError, Reader
+from unetr.queue.children.reader import ClosedError, Reader, ReaderBusyError
 from unetr.queue.record import JobError, JobState, ScanRecord, Settings
 
 DESCRIBE_S = 60.0
@@ -65,7 +66,7 @@ class Describer:
                 self._wake.set()
 
     def _next(self) -> bool:
-        """Settles the job that was received first; whether there was one."""
+        """Settles the job that was received first; whether there was one. Raises MachineError where it waits on."""
         received = self._store.jobs((JobState.RECEIVED,))
         if not received:
             return False
@@ -75,6 +76,8 @@ class Describer:
             check_settings(self._store.scan(job.spec.scan), facts, job.spec.settings)
         except ClosedError:
             return False
+        except (NoRoomError, NoChildError, ReaderBusyError):  # nothing is wrong with the scan: it is tried again
+            raise
         except UnetrError as error:
             self._store.fail(job.id, JobError(kind=type(error).__name__, message=str(error), hint=error.hint))
         else:

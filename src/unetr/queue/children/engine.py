@@ -21,6 +21,7 @@ _IDLE_S = 10.0
 _PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 # A limit that the child reckons with itself is exceeded by this before it is ended.
 _BEYOND = 1.1
+_ALL = -1  # for SQLite
 _NO_ROOM = JobError(
     kind=NoRoomError.__name__,
     message="the server's disk has no room for the result, which is made as soon as there is some; free space there",
@@ -126,7 +127,7 @@ class Engine:
         if not self._child.alive:
             self._is_warm = False
             self._prepare()
-        later = self._room.later(lambda: [job.id for job in self._store.jobs(WAITING)])
+        later = self._room.later(lambda: [job.id for job in self._store.jobs(WAITING, limit=_ALL)])
         job = self._store.claim(self._owner, self._options.lease_s, but=later)
         if job is None:
             self._room.enough()
@@ -175,13 +176,14 @@ class Engine:
         return lambda: store.fail(job.id, JobError(kind=kind, message=str(error), hint=error.hint))
 
     def _settle(self, note: Callable[[], object]) -> None:
-        """Notes how a job ended, as soon as the disk has room for that: until then its work is not lost."""
+        """Notes how a job ended, as soon as the database takes it: until then its work is not lost."""
         while True:
             try:
                 note()
                 return
-            except NoRoomError as error:
-                self.last_error, self._room.is_short = type(error).__name__, True
+            except MachineError as error:
+                self.last_error = type(error).__name__
+                self._room.is_short |= isinstance(error, NoRoomError)
                 if self._closing.wait(LOOK_S):
                     raise _ClosingError from None
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from unetr.core.files.atomic import machine_error
+from unetr.core.files.atomic import machine_error, remove_leftovers
 from unetr.errors import InputError
 from unetr.queue.children.orders import Orders
 from unetr.queue.children.reader import Reader, turn
@@ -41,7 +42,7 @@ class Forms:
         if not out.exists():
             with turn(self._making):
                 if not out.exists():
-                    self._reader.ask("view", ViewRequest(source=source, out=out), _READ_S)
+                    self._write("view", ViewRequest(source=source, out=out))
         return out
 
     def result(self, job: JobRecord, form: str) -> Path:
@@ -82,7 +83,7 @@ class Forms:
             out = folder / "corrections" / f"{number:04}.nii.gz"
             like = folder / "labels.nii.gz"
             check = CheckRequest(given=given, like=like, names=model.labels, out=out, meant=tuple(meant))
-            self._reader.ask("check", check, _READ_S)
+            self._write("check", check)
         return number
 
     def correction(self, job: JobRecord, number: int, form: str) -> Path:
@@ -114,8 +115,16 @@ class Forms:
             identity=f"{job.spec.key} correction {correction}" if correction else job.spec.key,
             summary={} if correction else job.summary,
         )
-        made = self._reader.ask("form", request, _READ_S)
+        made = self._write("form", request)
         return ResultFile(form=form, name=out.name, bytes=made["bytes"], sha256=made["sha256"])
+
+    def _write(self, task: str, request: ViewRequest | CheckRequest | FormRequest) -> Mapping[str, Any]:
+        """The answer of a task that writes one file; of a reader that was killed nothing half-written stays."""
+        try:
+            return self._reader.ask(task, request, _READ_S)
+        finally:
+            with suppress(OSError):
+                remove_leftovers([request.out.parent])
 
     def _needs(self, scan: str) -> Sequence[str]:
         needs: Sequence[str] = self._orders.store.scan(scan).facts.get("needs", ())

@@ -1,17 +1,19 @@
 """The reader: a child of its own for whatever was sent in by others, so that a description never waits for an engine.
 
-What damages it is that scan's error, in words, and the next one finds a fresh reader.
+What damages it is that scan's error, in words, and the next one finds a fresh reader. One that is killed says nothing
+of the scan yet: it is read once more.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from unetr.errors import InputError, MachineError
-from unetr.queue.children.child import Child, ChildLostError, Watch
+from unetr.errors import InputError, MachineError, UnetrError
+from unetr.queue.children.child import Child, ChildLostError, NoChildError, Watch
+from unetr.queue.tasks.reading import ReadyRequest
 
 # Whoever asks over a door waits so long for what another one asked for before.
 _PATIENCE_S = 30.0
@@ -47,32 +49,39 @@ class Reader:
         self._child = Child()
         self._closed = False
         self.restarts = 0
+        threading.Thread(target=self._be_ready, name="reader", daemon=True).start()
 
     def ask(self, task: str, request: object, timeout_s: float, patience_s: float | None = None) -> Mapping[str, Any]:
         """The answer of the task. timeout_s: from when it begins. patience_s: until it begins, see `turn`.
 
-        Raises InputError where the scan is at fault, also where reading it ended the process; ReaderBusyError,
-        MachineError.
+        A task has no effects but its answer and whole files, so that one whose process dies is done once more. Raises
+        InputError where the scan is at fault, also where reading it ended the process twice; ReaderBusyError,
+        NoChildError, MachineError.
         """
         watch = Watch(timeout_s=timeout_s, memory_limit_bytes=self._limit)
         with turn(self._turn, patience_s):
             try:
-                return self._asked_once_more(task, request, watch)
+                return self._asked_twice(task, request, watch)
             except ChildLostError as error:
                 if self._closed:
                     raise ClosedError("the server is being stopped; try again later") from None
                 if not error.begun:
-                    raise MachineError(f"the process that reads scans {error}; see whether it can be started") from None
+                    raise NoChildError(f"the process that reads scans {error}; see whether it can be started") from None
                 raise InputError(f"the scan: the process that reads it {error}; is it damaged, or too large?") from None
 
-    def _asked_once_more(self, task: str, request: object, watch: Watch) -> Mapping[str, Any]:
-        """A process that had died before it knew of the scan says nothing about it."""
+    def _asked_twice(self, task: str, request: object, watch: Watch) -> Mapping[str, Any]:
+        """What took too long or too much memory would do so again, unlike what was killed from elsewhere."""
         try:
             return self._ready().ask(task, request, watch)
         except ChildLostError as error:
-            if error.begun:
+            if not error.by_itself:
                 raise
         return self._ready().ask(task, request, watch)
+
+    def _be_ready(self) -> None:
+        """So that the first scan after the start is read as fast as any."""
+        with suppress(UnetrError), turn(self._turn):
+            self._ready().ask("ready", ReadyRequest(), Watch())
 
     def close(self) -> None:
         """Ends the process."""

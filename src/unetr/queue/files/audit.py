@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -32,7 +33,7 @@ class Audit:
             try:
                 handle = os.open(self._path, flags, 0o600)
                 try:
-                    os.write(handle, line.encode() + b"\n")
+                    _append(handle, line.encode() + b"\n")
                     os.fsync(handle)
                     full = os.fstat(handle).st_size >= self._most
                 finally:
@@ -41,3 +42,11 @@ class Audit:
                     self._path.replace(self._path.with_name(f"{self._path.name}.1"))
             except OSError as error:
                 raise machine_error(Path(self._path.name), error) from error
+
+
+def _append(handle: int, line: bytes) -> None:
+    """All of the line or nothing, so that a disk that fills up leaves no half line for the next one to go on with."""
+    before = os.fstat(handle).st_size
+    if os.write(handle, line) < len(line):
+        os.ftruncate(handle, before)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from unetr.core.files.atomic import machine_error
+from unetr.core.files.atomic import machine_error, remove_leftovers
 from unetr.queue.files.scans import Scans
 from unetr.queue.folder import QueueFolder
 from unetr.queue.record import JobRecord
@@ -15,9 +15,12 @@ from unetr.queue.store import JobStore
 
 
 def remove_unknown(folder: QueueFolder, store: JobStore) -> None:
-    """Whatever lies in `incoming/`, and scans and jobs that the database does not know. For the start alone."""
+    """Whatever lies in `incoming/`, scans and jobs that the database does not know, and what was half written when a
+    process was killed. For the start alone."""
     _remove(*_in(folder.incoming))
     _remove_without_record(folder, store)
+    for room in ("scans/*", "jobs/*", "jobs/*/corrections"):
+        remove_leftovers(folder.path.glob(room))
 
 
 def remove_old(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from unetr.core.files.atomic import machine_error
 from unetr.core.machine.system import flush_to_disk
-from unetr.errors import InputError
+from unetr.errors import InputError, MachineError
 from unetr.queue.files.sniff import ARCHIVE, DICOM, EXPECTED, suffix_of
 from unetr.queue.folder import QueueFolder
 from unetr.queue.record import ScanRecord, scan_id
@@ -47,9 +47,15 @@ class Scans:
             created_s=time.time(),
         )
         with self.guard:
-            if not self._is_whole(scan):
+            is_new = not self._is_whole(scan)
+            if is_new:
                 self._move(scan, [file for file, _ in named])
-            kept = self._store.add_scan(scan)
+            try:
+                kept = self._store.add_scan(scan)
+            except MachineError:
+                if is_new:  # a full disk has no room for what nobody knows of
+                    shutil.rmtree(self._folder.scan(scan.id), ignore_errors=True)
+                raise
         for file in files:
             file.path.unlink(missing_ok=True)
         for folder in {file.path.parent for file in files} - {self._folder.incoming}:

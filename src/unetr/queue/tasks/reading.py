@@ -68,6 +68,26 @@ class CheckRequest:
     meant: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ReadyRequest:
+    """Nothing but to be ready."""
+
+
+def import_readers() -> None:
+    """Imports what the first scan needs to be read, so that nobody waits for that half a second."""
+    import unetr.io.dicom.pixels
+    import unetr.io.dicom.series.stack
+    import unetr.io.dicom.volume
+    import unetr.io.formats.nifti
+    import unetr.prepare.datasets.cases  # noqa: F401
+
+
+def ready(request: ReadyRequest, talk: Talk) -> dict[str, Any]:
+    """For the start, before anybody asks."""
+    import_readers()
+    return {}
+
+
 def describe(request: Source, talk: Talk) -> dict[str, Any]:
     """The facts of a scan, which is read to its end; of DICOM, of whose headers all are. Raises InputError."""
     from unetr.io import is_dicom

@@ -9,7 +9,18 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter
 
 from unetr.errors import InputError
-from unetr.queue.tasks.reading import CheckRequest, FormRequest, Source, ViewRequest, check, describe, form, view
+from unetr.queue.tasks.reading import (
+    CheckRequest,
+    FormRequest,
+    ReadyRequest,
+    Source,
+    ViewRequest,
+    check,
+    describe,
+    form,
+    ready,
+    view,
+)
 from unetr.queue.tasks.segment import SegmentRequest, WarmRequest, segment, warm
 from unetr.queue.tasks.talk import Talk
 
@@ -27,6 +38,7 @@ class Task(Generic[RequestT]):
 TASKS: dict[str, Task[Any]] = {
     "warm": Task(WarmRequest, warm),
     "segment": Task(SegmentRequest, segment),
+    "ready": Task(ReadyRequest, ready),
     "describe": Task(Source, describe),
     "view": Task(ViewRequest, view),
     "form": Task(FormRequest, form),

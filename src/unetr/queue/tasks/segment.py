@@ -18,6 +18,7 @@ from unetr.core.observer import stop_if_asked
 from unetr.core.version import __version__
 from unetr.errors import InputError
 from unetr.queue.tasks.dicom_forms import DICOM_FORMS, Made
+from unetr.queue.tasks.reading import import_readers
 from unetr.queue.tasks.words import Plain
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def warm(request: WarmRequest, talk: Talk) -> dict[str, Any]:
     from unetr.draw.picture import overlay
 
     segmenter = _segmenter(request)
+    import_readers()
     plan = segmenter.plan
     segmenter.engine(np.zeros((1, plan.in_channels, *plan.window), np.float32))
     nothing = Volume(np.zeros((1, 8, 8, 8), np.uint8), np.eye(4))
