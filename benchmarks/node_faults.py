@@ -50,6 +50,13 @@ class Trial:
     def state(self, *states: str) -> None:
         until(self.node.in_state(self.study, *states), " or ".join(states))
 
+    def recover(self) -> None:
+        """After a trial that failed: what it brought down and did not bring up keeps no other trial back."""
+        self.fault("")
+        if not self.pacs.is_running:
+            self.pacs.start()
+        self.restart()
+
     def stop(self, child: str) -> int:
         pid = self.node.child(child)
         os.kill(pid, signal.SIGSTOP)
@@ -162,12 +169,14 @@ def orthanc_written(trial: Trial) -> None:
     trial.pacs.start()
 
 
-def proxied(fault: str) -> Callable[[Trial], None]:
+def proxied(fault: str, away: bool = False) -> Callable[[Trial], None]:
+    """away: for as long as a PACS is away."""
+
     def run(trial: Trial) -> None:
         trial.fault(fault)
         trial.sent()
         trial.state("written", "delivered")
-        time.sleep(5)
+        time.sleep(trial.away_s if away else 5)
         trial.fault("")
 
     return run
@@ -231,9 +240,14 @@ FAULTS: dict[str, Callable[[Trial], None]] = {
     "kill Orthanc, sent, not read back": orthanc_sent,
     "kill Orthanc, written": orthanc_written,
     "503 for 5 s": proxied("busy"),
+    "503 to storing for 5 s": proxied("post is busy"),
+    "503 to asking back for 5 s": proxied("asking back is busy"),
     "connections dropped for 5 s": proxied("drop"),
     "answers lost for 5 s": proxied("lose answer"),
     "full disk, receiving": disk_full_receiving,
     "full disk, written": disk_full_written,
-    "PACS away": pacs_away,
+    "PACS away, killed": pacs_away,
+    "PACS away, 503 to storing": proxied("post is busy", away=True),
+    "PACS away, 503 to asking back": proxied("asking back is busy", away=True),
+    "PACS away, no answer at all": proxied("hang", away=True),
 }

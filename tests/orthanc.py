@@ -91,6 +91,10 @@ class Orthanc:
         self.kill()
         raise RuntimeError(f"Orthanc did not start: {(self.folder / 'orthanc.log').read_text()[-2000:]}")
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """Ends it without a warning, as a power cut does."""
         if self._process is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.io.dicom.dicom_maker import make_series, save, write_series
 from tests.orthanc import dcmtk
 from tests.power_cut import Disk
 
+from unetr.node.receive import arriving
 from unetr.node.receive.arriving import Arrivals
 from unetr.node.receive.place import Taken
 from unetr.node.receive.scp import Receiver
@@ -90,6 +92,34 @@ def test_what_was_acknowledged_outlasts_a_power_cut(
     kept = node.kept()
     assert len(kept) == VOXELS.shape[2]
     assert all(disk.has_under_its_name(file, tmp_path / "queue" / "arriving") for file in kept)
+
+
+def test_the_second_of_two_that_come_at_once_outlasts_a_power_cut(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one has made the series' folder, and is slow."""
+    disk, come, go = Disk(monkeypatch), threading.Event(), threading.Event()
+    files = [file.rename(node.arrivals.parts / file.name) for file in _files(tmp_path / "series")[:2]]
+    flush = arriving.flush_to_disk
+
+    def slow(path: Path) -> None:
+        if threading.current_thread() is first and any(path.glob("*.dcm")):
+            come.set()
+            assert go.wait(10)
+        flush(path)
+
+    monkeypatch.setattr(arriving, "flush_to_disk", slow)
+    first = threading.Thread(target=node.arrivals.take, args=(files[0], "CT1"))
+    first.start()
+    try:
+        assert come.wait(10)
+        before = set(node.kept())
+        assert node.arrivals.take(files[1], "CT2") is Taken.NEW
+        (second,) = set(node.kept()) - before
+        assert disk.has_under_its_name(second, tmp_path / "queue" / "arriving")
+    finally:
+        go.set()
+        first.join()
 
 
 def test_it_answers_an_echo(node: Node) -> None:

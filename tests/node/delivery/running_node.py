@@ -43,6 +43,7 @@ class RunningNode:
         self.settings.write_text(SETTINGS.format(port=self.port, url=url, forms=", ".join(forms)))
         self._log = folder / "node.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._studies: dict[str, str] = {}  # scan -> StudyInstanceUID
 
     def start(self) -> None:
         """Returns when it listens."""
@@ -99,9 +100,12 @@ class RunningNode:
     def job_of(self, study: Study) -> dict[str, Any] | None:
         """The newest job of a study, by the files of its scan."""
         for row in self.rows("SELECT * FROM jobs ORDER BY created_s DESC LIMIT 10"):
-            source = self.queue / "scans" / row["scan"] / "source"
-            first = next(iter(sorted(source.glob("*.dcm"))), None)
-            if first is not None and pydicom.dcmread(first, stop_before_pixels=True).StudyInstanceUID == study.uid:
+            if row["scan"] not in self._studies:  # to look again costs a core that the node needs
+                source = self.queue / "scans" / row["scan"] / "source"
+                first = next(iter(sorted(source.glob("*.dcm"))), None)
+                if first is not None:
+                    self._studies[row["scan"]] = str(pydicom.dcmread(first, stop_before_pixels=True).StudyInstanceUID)
+            if self._studies.get(row["scan"]) == study.uid:
                 return row
         return None
 

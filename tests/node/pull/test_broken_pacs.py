@@ -26,7 +26,9 @@ SLICES = 3
 
 
 class Pacs:
-    """Series in files. broken: of these numbers, what is answered in place of each instance, or of the whole series."""
+    """Series in files. Each page of DICOMweb's studies is the same, with more_studies, which cannot be looked into.
+
+    broken: of these numbers, what is answered in place of each instance, or of the whole series."""
 
     def __init__(self, folder: Path, count: int) -> None:
         folder.mkdir()
@@ -34,6 +36,7 @@ class Pacs:
         self.uids: list[tuple[str, str]] = []
         self.broken: dict[int, Callable[[bytes], Answer]] = {}
         self.grows: set[int] = set()
+        self.more_studies: list[str] = []
         self.asked: list[str] = []
         for _ in range(count):
             datasets = make_series(np.zeros((8, 8, SLICES), np.int16))
@@ -67,8 +70,11 @@ class Pacs:
 
     def dicom_web(self, words: list[str]) -> Answer:
         if not words:
-            entries = [{"0020000D": {"Value": [study]}} for study, _ in self.uids]
+            studies = [*self.more_studies, *(study for study, _ in self.uids)] * (20 if self.more_studies else 1)
+            entries = [{"0020000D": {"Value": [study]}} for study in studies]
             return 200, "application/dicom+json", json.dumps(entries).encode()
+        if words[0] in self.more_studies:
+            return 500, "text/plain", b""
         number = next(n for n, (study, _) in enumerate(self.uids) if study == words[0])
         if len(words) == 2:
             told = {"0020000E": self.uids[number][1], "00080060": "MR", "00201209": SLICES}
@@ -192,6 +198,14 @@ def test_many_series_that_fail_keep_no_other_back(pacs: Pacs, start: Start, way:
     puller.ask(4)
     assert puller.kept() == [SLICES] * 6 and puller.sure() == 6
     assert puller.ask(2) == []
+
+
+def test_studies_that_cannot_be_looked_into_keep_no_other_back(pacs: Pacs, start: Start) -> None:
+    pacs.more_studies = ["1.2.3", "1.2.4", "1.2.5", "1.2.6", "\0 ../..", "http://elsewhere/"]
+    puller = start("dicomweb")
+    assert len(puller.ask(4)) == 4
+    assert puller.kept() == [SLICES] * 6
+    assert all("studies" in path and "elsewhere" not in path for path in pacs.asked)
 
 
 def test_a_series_that_was_cut_off_on_the_way_is_fetched_again(pacs: Pacs, start: Start) -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from unetr.dicomweb.address import BeyondLimitsError, NotInPacsError, PacsError
+from unetr.dicomweb.address import BeyondLimitsError, NotInPacsError, PacsError, is_uid
 from unetr.dicomweb.client import MODALITY, SERIES_UID, STUDY_UID, DicomWeb, FetchLimits, value_of
 from unetr.errors import InputError, MachineError
 from unetr.node.pull.secrets import headers_of
@@ -64,12 +64,13 @@ class DicomWebSource:
         Raises PacsError, MachineError; what was fetched stays.
         """
         fetched, failures = 0, list[MachineError]()
-        found = {series.item: series for series in self._series()}
+        found = {series.item: series for series in self._series(failures)}
         due = [one for one in found.values() if self._is_due(one)]
         self._before = {item: series.count for item, series in found.items()}
+        before = len(failures)
         # Those that failed before come last, so that they keep no other back.
         for series in sorted(due, key=lambda one: self._failed[one.item]):
-            if len(failures) >= _MOST_FAILURES:  # it is away as a whole
+            if len(failures) - before >= _MOST_FAILURES:  # it is away as a whole
                 break
             try:
                 fetched += self._fetch(series)
@@ -89,30 +90,39 @@ class DicomWebSource:
         """Nothing more: each question is for all series of these days."""
         return 0
 
-    def _series(self) -> Iterator[_Series]:
-        for study in self._studies():
+    def _series(self, failures: list[MachineError]) -> Iterator[_Series]:
+        """Of all studies but those that cannot be looked into, which are tried last the next time."""
+        for study in sorted(self._studies(), key=lambda one: self._failed[one]):
+            if len(failures) >= _MOST_FAILURES:
+                return
             fields = {"includefield": _INSTANCES}
             try:
                 entries = self._client.search(f"studies/{study}/series", fields)
+                del self._failed[study]
             except NotInPacsError:
+                continue
+            except (MachineError, InputError) as error:  # InputError: an answer that is none
+                self._failed[study] += 1
+                failures.append(error if isinstance(error, MachineError) else PacsError(str(error)))
                 continue
             for entry in entries:
                 uid = value_of(entry, SERIES_UID)
                 if value_of(entry, MODALITY) in self._pull.modalities and uid:
                     yield _Series(study, uid, value_of(entry, _INSTANCES) or "?")
 
-    def _studies(self) -> Iterator[str]:
+    def _studies(self) -> list[str]:
+        """UIDs, each once. A PACS that does not know pages answers each question with the same ones."""
         today = datetime.datetime.now(tz=datetime.UTC).date()
         day = datetime.timedelta(days=1)  # the PACS's day may be another than ours
         dates = f"{today - day * (self._pull.days + 1):%Y%m%d}-{today + day:%Y%m%d}"
-        offset = 0
+        offset, found = 0, dict[str, None]()
         while True:
             query = {"StudyDate": dates, "limit": str(_AT_ONCE), "offset": str(offset)}
-            page = self._client.search("studies", query)
-            yield from filter(None, (value_of(entry, STUDY_UID) for entry in page))
+            page, before = self._client.search("studies", query), len(found)
+            found |= dict.fromkeys(filter(is_uid, (value_of(entry, STUDY_UID) for entry in page)))
             offset += len(page)
-            if len(page) < _AT_ONCE:
-                return
+            if len(page) < _AT_ONCE or len(found) == before:
+                return list(found)
 
     def _fetch(self, series: _Series) -> bool:
         folder, visit, whole = self._arrivals.parts / secrets.token_hex(8), object(), False

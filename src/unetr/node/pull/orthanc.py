@@ -63,9 +63,9 @@ class OrthancSource:
             events = told.get("Changes", [])
             series = {str(one.get("ID")) for one in events if one.get("ResourceType") == "Series"}
             fetched += self._fetch_all(series)
-            cursor = int(told.get("Last", cursor))
+            before, cursor = cursor, int(told.get("Last", cursor))
             self._seen.cursor = cursor
-            if told.get("Done", True) or not events:
+            if told.get("Done", True) or not events or cursor <= before:
                 break
         self._raise_failure()
         return fetched

@@ -185,6 +185,7 @@ class Arrivals:
             folder = self._place(series)
             if live is None:
                 folder.mkdir(0o700, exist_ok=True)
+                flush_to_disk(self._folder)  # before anyone's file of this series is acknowledged
             taken = placed(part, head, folder)
             now = self._clock()
             if live is None:
@@ -197,8 +198,6 @@ class Arrivals:
                 self._change(live, whole=False)
                 live.files, live.bytes, live.last = live.files + 1, live.bytes + size, time.monotonic()
         flush_to_disk(folder)
-        if live.files == 1:
-            flush_to_disk(self._folder)
         return taken
 
     def _end_well(self, live: _Live) -> None:
