@@ -13,7 +13,6 @@ import argparse
 import http.client
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from benchmarks.hostile_browser import REBINDING, attempts, other_site, rebound
 from benchmarks.hostile_zips import KINDS, sound, written
 from benchmarks.slow_connections import Seen, Slow, asking, seen
 from tests.io.dicom import dicom_maker
+from tests.serve.chromium import running_chromium
 
 from unetr.serve.safety.server import AT_ONCE, MOST_CONNECTIONS, OWN_FILES
 
@@ -166,18 +166,12 @@ def hosts(server: Server, table: Table) -> None:
 
 
 def browser(server: Server, table: Table) -> None:
-    from playwright.sync_api import sync_playwright
-
     address = f"http://127.0.0.1:{server.port}"
-    with sync_playwright() as playwright, other_site() as port:
-        chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", REBINDING]
-        )
+    with running_chromium(REBINDING) as chromium, other_site() as port:
         for host in ("localhost", "127.0.0.1"):
             found = attempts(chromium.new_context(), f"http://{host}:{port}/", address)
             table.add(f"Chromium, a page at {host}:OTHER", [seen in ("", "opaque") for seen in found.values()])
         table.add("Chromium, DNS rebinding", [rebound(chromium.new_context(), address) == 421])
-        chromium.close()
     jobs = json.loads(server.ask("GET", "/api/jobs")[1])["jobs"]
     table.add("jobs that a page of another site has made", [True] * (not jobs) or [False] * len(jobs))
 

@@ -11,7 +11,6 @@ brush of nibabel and numpy makes of it. --pictures also writes the page's states
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import tempfile
 import time
@@ -23,13 +22,14 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 import unetr
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from tests.serve.chromium import running_chromium  # noqa: E402
 from tests.serve.page.acts import draw, drop, point, wait_for_result  # noqa: E402
 from tests.serve.page.scans import gunzipped, oriented, stroked, voxels  # noqa: E402
 from tests.serve.page.stub import ORIGIN, SUMMARY, Stub, demo_stub  # noqa: E402
@@ -46,11 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pictures", type=Path)
     pictures = parser.parse_args().pictures
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        program = shutil.which("chromium")
-        if program is None:
-            raise SystemExit("chromium is not installed: apt-get install chromium")
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with running_chromium() as browser, tempfile.TemporaryDirectory() as folder:
         print("\n| first view of the hippocampus scan | s |\n|---|---|")
         for what, seconds in first_views(browser, Path(folder)):
             print(f"| {what} | {seconds:.1f} |", flush=True)
@@ -60,7 +56,6 @@ def main() -> None:
         print("| order of the file | changed by the stroke | wrong voxels | header kept |\n|---|---|---|---|")
         for order in ORDERS:
             print(f"| {order} | " + " | ".join(map(str, corrected(browser, order))) + " |", flush=True)
-        browser.close()
 
 
 def corrected(browser: Browser, order: str) -> tuple[int, int, str]:

@@ -6,16 +6,16 @@ docs/page-narrow.png (390).
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 TREE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TREE))
 
+from tests.serve.chromium import running_chromium  # noqa: E402
 from tests.serve.page.acts import wait_for_result  # noqa: E402
 from tests.serve.running import running  # noqa: E402
 
@@ -26,15 +26,9 @@ _SETTLED_MS = 4000
 
 
 def main() -> int:
-    program = shutil.which("chromium")
-    if program is None:
-        print("chromium is not installed")
-        return 1
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "queue") as served, sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with running_chromium() as browser, tempfile.TemporaryDirectory() as folder, running(Path(folder) / "q") as served:
         for name, size in PICTURES.items():
             draw(browser, str(served.client.base_url), name, size)
-        browser.close()
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
+from tests.serve.chromium import running_chromium
 
 _START_MS = 60_000
 _HELD = """(id) => {
@@ -109,16 +108,8 @@ class Ohif:
 @contextmanager
 def chromium(address: str) -> Iterator[Ohif]:
     """A page of Chromium that knows of nothing but the server. Skips where it is absent."""
-    sync = pytest.importorskip("playwright.sync_api")
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("chromium is not on this machine")
     errors: list[str] = []
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        try:
-            page = browser.new_page(viewport={"width": 1280, "height": 800})
-            page.on("pageerror", lambda error: errors.append(str(error)))
-            yield Ohif(page, address, errors)
-        finally:
-            browser.close()
+    with running_chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        yield Ohif(page, address, errors)

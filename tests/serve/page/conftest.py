@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.serve.chromium import running_chromium
 from tests.serve.page.stub import ORIGIN, Stub
 
 if TYPE_CHECKING:
@@ -21,13 +21,8 @@ _OF_NO_CONCERN = "GPU stall due to ReadPixels"
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Not for the session: while it is there, no other test of the process can run an event loop of its own."""
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with running_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from benchmarks.hostile_browser import REBINDING, attempts, other_site, rebound
+from tests.serve.chromium import running_chromium
 from tests.serve.page.acts import drop, wait_for_result
 from tests.serve.running import Served, running
 
@@ -26,13 +26,8 @@ _LISTEN = """addEventListener("securitypolicyviolation", (event) =>
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", REBINDING])
+    with running_chromium(REBINDING) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
