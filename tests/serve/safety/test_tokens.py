@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from unetr.core.files.atomic import write_text
 from unetr.errors import InputError
 from unetr.serve.options import ServeOptions
+from unetr.serve.safety import tokens as kept
 from unetr.serve.safety.exposure import check_exposure, is_loopback
 from unetr.serve.safety.sessions import IDLE_S, LONGEST_S, Sessions
 from unetr.serve.safety.tokens import (
@@ -94,6 +98,26 @@ def test_a_token_that_was_right_before_is_not_slowed_by_its_neighbours(tmp_path:
     with pytest.raises(SlowDownError):
         keeper.check(other, "10.0.0.9")
     assert keeper.check(right, "10.0.0.9").name == "ct"
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_two_changes_at_once_are_both_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: bool) -> None:
+    """A token that was shown is one, and one that was told to have ended does not come back."""
+    path = tmp_path / "tokens.json"
+    new_token(path, "old")
+    other = threading.Thread(target=(lambda: remove_token(path, "old")) if ended else (lambda: new_token(path, "b")))
+
+    def slow(*args: Any) -> None:
+        monkeypatch.undo()
+        other.start()
+        other.join(0.3)
+        write_text(*args)
+
+    monkeypatch.setattr(kept, "write_text", slow)
+    new_token(path, "a")
+    other.join(10)
+    assert {one.name for one in known_tokens(path)} == ({"a"} if ended else {"old", "a", "b"})
+    assert [each.name for each in tmp_path.iterdir()] == ["tokens.json"]
 
 
 def test_a_session_ends_when_unused_or_old() -> None:

@@ -13,11 +13,13 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from unetr.core.files.atomic import write_text
+from unetr.core.files.lock import locked_files
 from unetr.errors import InputError
 
 # The name of who asks where no token is needed.
@@ -77,22 +79,29 @@ def new_token(path: Path, name: str) -> str:
     or is none; MachineError."""
     if not _NAME.fullmatch(name):
         raise InputError(f"{name!a}: is no name of a token; expected letters, digits, dots and dashes, at most 40")
-    known = known_tokens(path)
-    if name == LOCAL or any(one.name == name for one in known):
-        raise InputError(f"{name}: is the name of another token; remove that first, or choose another name")
-    token = secrets.token_urlsafe(32)
-    _keep(path, (*known, KnownToken(name, _digest(token), time.time())))
+    with _alone(path):
+        known = known_tokens(path)
+        if name == LOCAL or any(one.name == name for one in known):
+            raise InputError(f"{name}: is the name of another token; remove that first, or choose another name")
+        token = secrets.token_urlsafe(32)
+        _keep(path, (*known, KnownToken(name, _digest(token), time.time())))
     return token
 
 
 def remove_token(path: Path, name: str) -> None:
     """Ends a token. Raises InputError where there is none of this name; MachineError."""
-    known = known_tokens(path)
-    left = tuple(one for one in known if one.name != name)
-    if len(left) == len(known):
-        names = ", ".join(one.name for one in known) or "none"
-        raise InputError(f"{name!a}: is the name of no token; there are: {names}")
-    _keep(path, left)
+    with _alone(path):
+        known = known_tokens(path)
+        left = tuple(one for one in known if one.name != name)
+        if len(left) == len(known):
+            names = ", ".join(one.name for one in known) or "none"
+            raise InputError(f"{name!a}: is the name of no token; there are: {names}")
+        _keep(path, left)
+
+
+def _alone(path: Path) -> AbstractContextManager[None]:
+    """From reading to writing: otherwise one that is made meanwhile is lost, or one that has ended is back."""
+    return locked_files([path], mode=0o700)
 
 
 @dataclass(slots=True)
