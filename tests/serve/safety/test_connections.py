@@ -79,6 +79,14 @@ def test_a_second_request_behind_a_doubtful_body_is_not_answered(port: int) -> N
     assert got.startswith(b"HTTP/1.1 400")
 
 
+def test_nobody_fills_the_log_with_what_is_no_request(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    upgrade = b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    assert said(port, b"GET /healthz HTTP/1.1\r\n" + upgrade).startswith(b"HTTP/1.1 200")
+    assert status(port, b"DOE^JOHN\r\n\r\n") == 400
+    assert status(port, head(b"Host: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n")) == 400
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("uvicorn")] == []
+
+
 def test_answers_do_not_say_what_serves_them(port: int) -> None:
     got = said(port, HEALTH).lower()
     assert b"uvicorn" not in got

@@ -60,7 +60,8 @@ def uvicorn_config(app: ASGIApp, options: ServeOptions) -> uvicorn.Config:
         # uvicorn's own would tell addresses with their queries.
         access_log=False,
         log_config=None,
-        log_level=logging.WARNING,
+        # Its warnings are of what clients send, as often as they like, and of what to install.
+        log_level=logging.ERROR,
     )
 
 
