@@ -13,8 +13,9 @@ from typing import Any
 import uvicorn
 
 from unetr.serve.options import ServeOptions
+from unetr.serve.run import listen
 from unetr.serve.safety.guard import guarded
-from unetr.serve.safety.server import uvicorn_config
+from unetr.serve.safety.server import BACKLOG, uvicorn_config
 
 
 @contextmanager
@@ -22,18 +23,20 @@ def listening(app: Any, options: ServeOptions | None = None) -> Iterator[int]:
     """Serves the app in a thread; yields the port."""
     chosen = replace(options or ServeOptions(), port=0)
     server = uvicorn.Server(uvicorn_config(guarded(app, chosen), chosen))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    end = time.monotonic() + 20
-    while not server.started and thread.is_alive() and time.monotonic() < end:
-        time.sleep(0.01)
-    assert server.started
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
+    with listen(chosen) as at:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [at]}, daemon=True)
+        thread.start()
+        end = time.monotonic() + 20
+        while not server.started and thread.is_alive() and time.monotonic() < end:
+            time.sleep(0.01)
+        assert server.started
+        at.listen(BACKLOG)  # as the server itself does; whoever finds no room there comes again only a second later
+        try:
+            yield at.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def connected(port: int) -> socket.socket:

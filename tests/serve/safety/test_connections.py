@@ -80,7 +80,7 @@ def test_a_second_request_behind_a_doubtful_body_is_not_answered(port: int) -> N
 
 
 def test_nobody_fills_the_log_with_what_is_no_request(port: int, caplog: pytest.LogCaptureFixture) -> None:
-    upgrade = b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    upgrade = b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\r\n"
     assert said(port, b"GET /healthz HTTP/1.1\r\n" + upgrade).startswith(b"HTTP/1.1 200")
     assert status(port, b"DOE^JOHN\r\n\r\n") == 400
     assert status(port, head(b"Host: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n")) == 400
