@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -76,6 +78,33 @@ def test_the_proxy_reads_the_one_pacs_and_nothing_else(service: Service, orthanc
         assert httpx.get(f"{address}/proxy/dicom/qido/studies").status_code == 503
         asked = httpx.post(f"{address}/infer/hippocampus?image=1.2.3", data={"params": "{}"})
         assert asked.status_code in (400, 415, 503)
+
+
+def test_a_pacs_cannot_send_this_server_elsewhere(service: Service) -> None:
+    """A redirect is followed neither by the proxy nor by what fetches a series, and the browser is told of none."""
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", "/secret")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        place = f"http://127.0.0.1:{other.server_port}/dicom-web"
+        with serving(service, pacs=place) as address, httpx.Client(base_url=address, timeout=60) as client:
+            answer = client.get("/proxy/dicom/qido/studies")
+            assert (answer.status_code, answer.headers.get("location")) == (302, None)
+            fetched = client.post("/infer/hippocampus", params={"image": "1.2.3"}, files={"params": (None, "{}")})
+            assert fetched.status_code == 503
+        other.shutdown()
+    assert len(asked) >= 2
+    assert all(path.startswith("/dicom-web/") for path in asked)
 
 
 def test_a_series_that_has_grown_in_the_pacs_is_segmented_anew(
