@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def allow(pacs: Orthanc, **what: bool) -> None:
 def test_is_compared_where_it_can_be_read(orthanc: Orthanc, tried: Tried) -> None:
     allow(orthanc, AllowGet=True, AllowFind=False)
     outbox, audit = tried(orthanc.dicom_port)
-    assert outbox.letters.counts()[LetterState.DELIVERED] == 2
+    assert outbox.letters.counts()[LetterState.DELIVERED] == 2, outbox.letters.open("pacs")
     assert audit.count('"delivered: ') == 2
     assert len(orthanc.instances()) == 2
 
@@ -58,7 +59,7 @@ def test_is_compared_where_it_can_be_read(orthanc: Orthanc, tried: Tried) -> Non
 def test_is_looked_for_by_uid_where_that_is_all_there_is(orthanc: Orthanc, tried: Tried) -> None:
     allow(orthanc, AllowGet=False, AllowFind=True)
     outbox, audit = tried(orthanc.dicom_port)
-    assert outbox.letters.counts()[LetterState.DELIVERED] == 2
+    assert outbox.letters.counts()[LetterState.DELIVERED] == 2, outbox.letters.open("pacs")
     assert audit.count('"delivered, by its UID alone: ') == 2
 
 
@@ -73,8 +74,30 @@ def test_is_not_delivered_where_nobody_can_look(orthanc: Orthanc, tried: Tried) 
     outbox.letters.hurry("pacs")
     while outbox.step("pacs"):
         pass
-    assert outbox.letters.counts()[LetterState.DELIVERED] == 2
+    assert outbox.letters.counts()[LetterState.DELIVERED] == 2, outbox.letters.open("pacs")
     assert len(orthanc.instances()) == 2
+
+
+def test_a_name_that_is_not_known_now_is_away(
+    orthanc: Orthanc, results: MadeResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allow(orthanc, AllowGet=True)
+    node = DimseNode(host="localhost", port=orthanc.dicom_port, aet="ORTHANC", our_aet="UNETR")
+    senders, clock = open_senders([Destination(name="pacs", dimse=node, timeout_s=10)]), [1e6]
+    outbox = Outbox(results, senders, OutboxOptions(first_s=3600), clock=lambda: clock[0])
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", unknown)
+        assert outbox.step("pacs") and outbox.step("pacs")
+        clock[0] += 30
+        assert not outbox.step("pacs")
+    assert ["address cannot be found" in str(each.error) for each in outbox.letters.open("pacs")] == [True, True]
+    clock[0] += 30
+    assert outbox.step("pacs") and outbox.step("pacs"), "it is not waited for an hour"
+    assert outbox.letters.counts()[LetterState.DELIVERED] == 2, outbox.letters.open("pacs")
 
 
 def test_nobody_there_is_away(tried: Tried) -> None:

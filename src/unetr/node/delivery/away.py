@@ -55,7 +55,8 @@ class Away:
             self.told = str(error)
             self._wait(error.retry_after_s)
             return before not in (None, self.told) and not self.wants_silence()
-        except Exception:  # noqa: BLE001  # a defect must not end the thread: it is looked at again
+        except Exception as error:  # noqa: BLE001  # a defect must not end the thread: it is looked at again
+            self.told = type(error).__name__
             self._wait(None)
             return False
         self.reached()

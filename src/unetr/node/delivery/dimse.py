@@ -20,7 +20,7 @@ from pynetdicom.pdu import A_ABORT_RQ, P_DATA_TF
 
 from unetr.io.dicom.exchange import ObjectIdentity, instance_query
 from unetr.node.delivery.destination import DimseNode
-from unetr.node.delivery.sender import QUICK_S, DeliveryError, Held, compared, refusal
+from unetr.node.delivery.sender import QUICK_S, DeliveryError, Held, UnclearError, compared, refusal
 from unetr.node.trust import trusting
 
 _FIND = "1.2.840.10008.5.1.4.1.2.2.1"  # Study Root Query/Retrieve Information Model - FIND
@@ -85,7 +85,7 @@ class DimseSender:
                 if code in _NOT_OFFERED:
                     raise _NotOfferedError(_NO_LOOK)
                 if code not in (_SUCCESS, *_PENDING) and not got:
-                    raise DeliveryError(f"the destination does not give back what was sent (status {code:04X})")
+                    raise UnclearError(f"the destination does not give back what was sent (status {code:04X})")
         return io.BytesIO(got[0]) if got else None
 
     def _named(self, identity: ObjectIdentity) -> bool:
@@ -124,9 +124,12 @@ class DimseSender:
                 refused.set()
 
         told = [(evt.EVT_PDU_RECV, note), *handlers]
-        association = entity.associate(
-            node.host, node.port, ae_title=node.aet, evt_handlers=told, tls_args=self._tls, **options
-        )
+        try:
+            association = entity.associate(
+                node.host, node.port, ae_title=node.aet, evt_handlers=told, tls_args=self._tls, **options
+            )
+        except (OSError, UnicodeError):  # its name is not known, now
+            raise DeliveryError("the destination's address cannot be found", away=True) from None
         if not association.is_established:
             if association.is_rejected:
                 raise DeliveryError(

@@ -23,7 +23,7 @@ from unetr.errors import InputError, MachineError, UnetrError
 from unetr.io.dicom.exchange import content_digest, identity_of
 from unetr.node.delivery.away import Away
 from unetr.node.delivery.letters import Letter, Letters
-from unetr.node.delivery.sender import DeliveryError, Held, Sender
+from unetr.node.delivery.sender import DeliveryError, Held, Sender, UnclearError
 from unetr.queue.store import JobStore
 
 _MOST_DOUBLINGS = 30
@@ -141,8 +141,10 @@ class Outbox:
         elif letter.sha256 != digest:
             raise DeliveryError("the file of the result is not what was first sent; it was changed on disk", final=True)
         identity, content = identity_of(path), content_digest(path)
-        # An earlier try may have got further than anybody noted.
-        held = sender.held(identity, content) if letter.attempts else Held.ABSENT
+        held = Held.ABSENT
+        if letter.attempts:  # an earlier try may have got further than anybody noted
+            with suppress(UnclearError):  # to send it twice does no harm, and not to send it would
+                held = sender.held(identity, content)
         if held is Held.ABSENT:
             sender.send(path, identity)
             self.letters.sent(letter)

@@ -38,6 +38,10 @@ class DeliveryError(Exception):
         self.retry_after_s = retry_after_s
 
 
+class UnclearError(DeliveryError):
+    """The destination answers, and does not say whether it has the object: some fail in that way where they do not."""
+
+
 class Sender(Protocol):
     """A way to one destination. Its methods block, and raise DeliveryError."""
 
