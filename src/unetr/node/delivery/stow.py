@@ -24,7 +24,7 @@ from unetr.dicomweb.parts import boundary_of, parts
 from unetr.errors import InputError
 from unetr.io.dicom.exchange import ObjectIdentity
 from unetr.node.delivery.destination import StowService
-from unetr.node.delivery.sender import QUICK_S, DeliveryError, Held, compared, refusal
+from unetr.node.delivery.sender import QUICK_S, DeliveryError, Held, UnclearError, compared, refusal
 from unetr.node.delivery.upload import upload_of
 from unetr.node.trust import trusting
 
@@ -61,8 +61,11 @@ class StowSender:
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file, self._asked(where, {"Accept": _WADO}) as answer:
             if answer.status_code in (404, 410):
                 return Held.ABSENT
-            if answer.status_code != 200:
+            if answer.status_code in _BUSY:
                 raise _unexpected(answer)
+            if answer.status_code != 200:
+                found = _unexpected(answer)
+                raise UnclearError(str(found), away=found.away)
             try:
                 for body in parts(answer.iter_bytes(), boundary_of(answer.headers.get("Content-Type", ""))):
                     for piece in body:

@@ -30,8 +30,11 @@ def failed(*reasons: int) -> dict[str, Any]:
 
 
 @contextmanager
-def pacs(status: int, told: bytes, keeps: bool = True) -> Iterator[str]:
-    """A DICOMweb that answers in this way to what is posted, and gives it back where it keeps it; its address."""
+def pacs(status: int, told: bytes, keeps: bool = True, absent: int = 404) -> Iterator[str]:
+    """A DICOMweb that answers in this way to what is posted, and gives it back where it keeps it; its address.
+
+    absent: what it answers where it is asked for what it does not have.
+    """
     kept: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -43,7 +46,7 @@ def pacs(status: int, told: bytes, keeps: bool = True) -> Iterator[str]:
 
         def do_GET(self) -> None:
             if not kept:
-                self.say(404, "text/plain", b"")
+                self.say(absent, "text/plain", b"")
                 return
             part = b"--B\r\nContent-Type: application/dicom\r\n\r\n" + kept[0] + b"\r\n--B--\r\n"
             self.say(200, 'multipart/related; type="application/dicom"; boundary=B', part)
@@ -155,3 +158,16 @@ def test_only_what_is_there_in_the_end_is_delivered(tmp_path: Path, status: int)
         assert letter.state is LetterState.WAITING and letter.attempts == 1
         assert outbox.step("pacs")
     assert outbox.letters.counts()[LetterState.DELIVERED] == (status == 409)
+
+
+@pytest.mark.parametrize("absent", [204, 400, 403, 500])
+def test_a_second_try_sends_to_who_does_not_say_that_it_has_nothing(tmp_path: Path, absent: int) -> None:
+    made = results_in(tmp_path / "queue")
+    written_job(made, tmp_path / "series", {"pacs": ("dicom-seg",)})
+    with pacs(200, b"{}", absent=absent) as url:
+        senders = open_senders([Destination(name="pacs", stow=StowService(url=url), timeout_s=10)])
+        outbox = Outbox(made, senders, OutboxOptions(first_s=0))
+        outbox.letters.collect()
+        outbox.letters.begin(outbox.letters.open("pacs")[0])  # a try that ended with its process
+        assert outbox.step("pacs")
+    assert outbox.letters.counts()[LetterState.DELIVERED] == 1, outbox.letters.open("pacs")
