@@ -63,7 +63,7 @@ class Served:
 def running(folder: Path, most_waiting: int = 32, **options: Any) -> Iterator[Served]:
     """A server with the hippocampus model. options: of ServeOptions."""
     with Service(folder, ["hippocampus"], ServiceOptions(most_waiting=most_waiting)) as service:
-        told = ServeOptions(port=0, **options)
+        told = ServeOptions(**{"port": 0} | options)
         with listen(told) as at:
             address, started = address_of(told, at), threading.Event()
             server = server_for(service, told, started.set)

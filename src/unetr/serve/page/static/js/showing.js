@@ -7,6 +7,10 @@ import { readLabels } from "./view/nifti.js";
 import { CannotDrawError } from "./view/trouble.js";
 import { showVerdict } from "./panels/verdict.js";
 
+const LARGE_BYTES = 40_000_000;
+/** After which a change of the page is on the screen. */
+const PAINTED_MS = 60;
+
 export class Showing {
   /** @param {Record<string, any>} parts those of Flow */
   constructor(parts) {
@@ -58,6 +62,8 @@ export class Showing {
       if (viewer.trouble) throw viewer.trouble;
       const bytes = await ask();
       if (this.scan !== scan) return;
+      if (bytes.byteLength > LARGE_BYTES) await this.tellOfDrawing();
+      if (this.scan !== scan) return;
       if (!(await viewer.open(bytes, (least) => toolbar.usualWindow(least)))) return;
       toolbar.open();
       front.dock();
@@ -67,6 +73,13 @@ export class Showing {
       toolbar.close();
     }
     scan.isOpen = true;
+  }
+
+  /** Without a graphics card a large scan keeps the page from answering for a while: that is said before. */
+  async tellOfDrawing() {
+    byId("place").textContent = "Drawing the scan. Without a graphics card this takes a minute …";
+    show(byId("place"), true);
+    await new Promise((done) => setTimeout(done, PAINTED_MS));
   }
 
   /** Fetches the labels of a finished job while its scan is still drawn; an error is told when they are wanted. */
