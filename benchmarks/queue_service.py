@@ -1,9 +1,10 @@
 """The queue's figures: a warm request, cancelling, kills of the engine, memory over many jobs, an idle service.
 
-    uv run python benchmarks/queue_service.py [--kills 10] [--minutes 1] [--only warm,cancel,kills,soak,idle]
+    uv run python benchmarks/queue_service.py [--kills 10] [--minutes 1] [--only first,warm,cancel,kills,soak,idle]
 
 With the shipped model and scan. A warm request goes from `submit` to written, beside `Segmenter.predict` in this
-process with the same engine, threads and priority. Kills come in each state of a job: waiting, claimed, between its
+process with the same engine, threads and priority. The first view is that of a scan which comes as soon as a service
+has started, or some seconds later. Kills come in each state of a job: waiting, claimed, between its
 windows, its result being written. The soak submits copies of the scan that differ in one voxel; an hour of it is
 `--only soak --minutes 60`. What is left after its time is counted at its end.
 """
@@ -51,6 +52,9 @@ def main() -> None:
     }
     print("| what | figure |\n|---|---|")
     for name in asked.only.split(","):
+        if name == "first":
+            first(asked.repetitions)
+            continue
         with tempfile.TemporaryDirectory() as folder, Service(Path(folder) / "q", [MODEL]) as service:
             finished(service, service.submit(kept(service, SCAN.read_bytes()).id, MODEL))
             parts[name](service)
@@ -62,7 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--minutes", type=float, default=1.0)
-    parser.add_argument("--only", default="warm,cancel,kills,idle,soak")
+    parser.add_argument("--only", default="first,warm,cancel,kills,idle,soak")
     return parser.parse_args()
 
 
@@ -105,6 +109,18 @@ def finished(service: Service, job: JobRecord) -> JobRecord:
 def until(condition: Callable[[], object]) -> None:
     while not condition():
         time.sleep(0.005)
+
+
+def first(count: int) -> None:
+    for wait_s in (0, 4):
+        took = []
+        for _ in range(count):
+            with tempfile.TemporaryDirectory() as folder, Service(Path(folder) / "q", [MODEL]) as service:
+                time.sleep(wait_s)
+                started = time.perf_counter()
+                service.view(kept(service, SCAN.read_bytes()).id)
+                took.append(time.perf_counter() - started)
+        told(f"first describe and view, {wait_s} s after the start, median", f"{statistics.median(took):.2f} s")
 
 
 def warm(service: Service, count: int) -> None:
