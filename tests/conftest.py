@@ -238,8 +238,14 @@ def maker() -> ModuleType:
     return _load("io/dicom/dicom_maker")
 
 
-@pytest.fixture
-def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
-    """A real, empty Orthanc of this test's own; skipped where there is none on this machine."""
-    with running_orthanc(tmp_path / "orthanc") as running:
+@pytest.fixture(scope="session")
+def _lasting_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    with running_orthanc(tmp_path_factory.mktemp("orthanc")) as running:
         yield running
+
+
+@pytest.fixture
+def orthanc(_lasting_orthanc: Orthanc) -> Orthanc:
+    """A real, empty Orthanc that no other test uses now; skipped where there is none on this machine."""
+    _lasting_orthanc.empty()
+    return _lasting_orthanc

@@ -127,6 +127,15 @@ class Orthanc:
         """Sends series or instances to a node by C-STORE; returns when it has."""
         self.fetch(f"/modalities/{name}/store", json.dumps(list(resources)).encode())
 
+    def empty(self) -> None:
+        """Forgets all that it has, its changes and the nodes that it knows; starts it where it was killed."""
+        if not self.is_running:
+            self.start()
+        for kind in ("patients", "modalities"):
+            for one in self.get(f"/{kind}"):
+                self.fetch(f"/{kind}/{one}", method="DELETE")
+        self.fetch("/changes", method="DELETE")
+
     def instances(self, modality: str | None = None) -> list[dict[str, Any]]:
         """The main tags of its instances, with their series' `Modality`, SOP class and Orthanc's own `ID`."""
         found = []
