@@ -109,7 +109,7 @@ export async function cancel(id) {
 
 /** A file of a result: "labels", "stats", "preview", "uncertainty", "dicom-seg" or "rtstruct". */
 export async function result(id, form) {
-  return (await ask(`jobs/${id}/results/${form}`)).arrayBuffer();
+  return (await patiently(() => ask(`jobs/${id}/results/${form}`))).arrayBuffer();
 }
 
 /** Where a picture of a result is. */
@@ -126,7 +126,7 @@ export async function correct(id, bytes) {
 
 /** The numbers of a job's corrections. @returns {Promise<number[]>} */
 export async function corrections(id) {
-  return (await json(`jobs/${id}/corrections`)).numbers;
+  return (await patiently(() => json(`jobs/${id}/corrections`))).numbers;
 }
 
 /** A correction as "labels", "dicom-seg" or "rtstruct". */
@@ -196,6 +196,17 @@ async function json(path, options = {}) {
 
 async function ask(path, options = {}) {
   return request(`${API}/${path}`, options);
+}
+
+/** Asks again while the server does not answer, as one that has just been started again. */
+async function patiently(step, times = 3) {
+  try {
+    return await step();
+  } catch (error) {
+    if (error.kind !== "offline" || times === 0) throw error;
+    await new Promise((done) => setTimeout(done, RETRY_MS));
+    return patiently(step, times - 1);
+  }
 }
 
 async function request(address, options = {}) {
