@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 from tests.serve.page.acts import draw, drop, wait_for_result
-from tests.serve.running import Served, running
+from tests.serve.running import Served, nifti_scan, running
 
 import unetr
 from unetr.io.scan import read_volume, write_volume
@@ -111,3 +111,26 @@ def test_a_dicom_folder_gives_a_dicom_segmentation_and_a_zip_works_too(
     page.wait_for_selector("body:not([data-phase=done])", state="attached")
     wait_for_result(page)
     assert page.locator("#labels tr").count() == 2
+
+
+def test_a_server_that_starts_again_in_mid_job_is_found_again(browser: Browser, tmp_path: Path) -> None:
+    """The page says that nobody answers, and then goes on to the result by itself."""
+    scan = tmp_path / "scan.nii.gz"
+    scan.write_bytes(nifti_scan(70, (72, 72, 72)))
+    page = browser.new_page(viewport={"width": 800, "height": 480})
+    with running(tmp_path / "queue") as before:
+        port = before.client.base_url.port
+        page.goto(str(before.client.base_url))
+        page.wait_for_selector("body[data-phase=empty] .front-card")
+        page.evaluate("document.getElementById('tta').checked = true")
+        page.set_input_files("#files", scan)
+        page.wait_for_selector("#front:has-text('windows')", timeout=30_000)
+        job = before.client.get("/api/jobs").json()["jobs"][0]
+        assert job["state"] == "running"
+    with running(tmp_path / "queue", port=port) as after:
+        wait_for_result(page)
+        told = after.client.get("/api/jobs").json()["jobs"]
+        assert [one["id"] for one in told] == [job["id"]], "it is the same job, and the only one"
+        assert page.locator("#labels tr").count() == 2
+        assert page.get_attribute("#connection", "data-online") == "true"
+    page.close()
