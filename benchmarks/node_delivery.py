@@ -6,8 +6,9 @@ Each trial sends a study of its own by dcmtk's storescu, brings something down b
 and Orthanc, brings it up again, and waits until the job is delivered. Then every acknowledged instance must be kept,
 there must be one job and one SEG in Orthanc, and its file must have the bytes of the node's own. A row of the table is
 one kind of fault; `longest` is the time from the return of what was down to the delivery. A PACS is away once, for
---away seconds, in each way at the same time; each of these has an Orthanc and a node of its own. Exits 1 where anything
-is not as it must be. Needs Orthanc, dcmtk and Linux; the row of the full disk needs to be root, for a tmpfs.
+--away seconds and a little more, in each way at the same time; each of these has an Orthanc and a node of its own.
+Exits 1 where anything is not as it must be. Needs Orthanc, dcmtk and Linux; the rows of the full disk need to be root,
+for a tmpfs.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from tests.node.delivery.running_node import RunningNode, Study, problems, until
 from tests.orthanc import Orthanc, running_orthanc  # noqa: E402
 
 from node_faults import FAULTS, Trial  # noqa: E402
+from unetr.node.delivery.outbox import OutboxOptions  # noqa: E402
 
 LONGEST_S = 60.0
 _DISK = "48m"
@@ -91,7 +93,8 @@ def row(name: str, times: int, away_s: float, folder: Path, pacs: Orthanc) -> bo
 
 def row_of_its_own(name: str, away_s: float, folder: Path) -> bool:
     with running_orthanc(folder / "orthanc") as pacs:
-        return row(name, 1, away_s, folder, pacs)
+        # Not so long that it always comes back just before it is looked at.
+        return row(name, 1, away_s + random.uniform(0, OutboxOptions().probe_s), folder, pacs)
 
 
 def main() -> int:
