@@ -2,9 +2,10 @@
 
     uv run python benchmarks/page_picture.py [--states FOLDER]
 
-Without --states: docs/page.png, docs/page-narrow.png and docs/images/page-correcting.png. With it: each state of the
-page as a PNG file in FOLDER, 1280 and 390 pixels wide, dark and light. A real Chromium and the demonstration's scan;
-what a server says is made up, so that each state stands still.
+Without --states: docs/page.png, docs/page-narrow.png and docs/images/page-correcting.png, of a real server and what
+its model finds in the demonstration's scan. With it: each state of the page as a PNG file in FOLDER, 1280 and 390
+pixels wide, dark and light; there what a server says is made up, so that each state stands still. Both in a real
+Chromium.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 from playwright.sync_api import Browser, Page
@@ -26,15 +29,11 @@ sys.path.insert(0, str(ROOT))
 from tests.serve.chromium import running_chromium  # noqa: E402
 from tests.serve.page.acts import draw, wait_for_result  # noqa: E402
 from tests.serve.page.stub import JOB, ORIGIN, SCAN, SUMMARY, Stub, demo_stub  # noqa: E402
+from tests.serve.running import running  # noqa: E402
 
 FILE = ROOT / "src" / "unetr" / "jobs" / "demo" / "scan" / "scan.nii.gz"
 WIDE, NARROW = (1280, 800), (390, 844)
-# Of the documentation: file, state, size.
-DOCS = (
-    ("page.png", "result", WIDE),
-    ("page-narrow.png", "result", NARROW),
-    ("images/page-correcting.png", "correcting", WIDE),
-)
+SCHEMES: tuple[Literal["dark", "light"], ...] = ("dark", "light")
 _COLOURS = 160
 # Volumes are drawn in software.
 _SETTLED_MS = 1500
@@ -46,37 +45,75 @@ def main() -> None:
     folder = parser.parse_args().states
     with running_chromium() as browser:
         if folder is None:
-            for name, state, size in DOCS:
-                picture(browser, ROOT / "docs" / name, state, size, "dark")
+            documentation(browser)
         else:
-            for state in STATES:
-                for size in (WIDE, NARROW):
-                    for scheme in ("dark", "light"):
-                        picture(browser, folder / f"{state}-{size[0]}-{scheme}.png", state, size, scheme)
+            states(browser, folder)
 
 
-def picture(browser: Browser, path: Path, state: str, size: tuple[int, int], scheme: str) -> None:
-    stub = demo_stub()
-    with opened(browser, stub, size, scheme) as page:
-        STATES[state](page, stub)
-        page.wait_for_timeout(_SETTLED_MS)
-        shot = Image.open(BytesIO(page.screenshot())).convert("RGB")
+def documentation(browser: Browser) -> None:
+    """What a person gets."""
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "queue") as served:
+        address = str(served.client.base_url)
+        for name, size, act in DOCS:
+            with opened(browser, size, "dark") as page:
+                page.goto(address)
+                ready(page)
+                act(page)
+                picture(page, ROOT / "docs" / name)
+
+
+def states(browser: Browser, folder: Path) -> None:
+    """What a person may come to see."""
+    for state, act in STATES.items():
+        for size in (WIDE, NARROW):
+            for scheme in SCHEMES:
+                stub = demo_stub()
+                with opened(browser, size, scheme) as page:
+                    page.route("**/*", stub.answer)
+                    page.goto(f"{ORIGIN}/")
+                    ready(page)
+                    act(page, stub)
+                    picture(page, folder / f"{state}-{size[0]}-{scheme}.png")
+
+
+@contextmanager
+def opened(browser: Browser, size: tuple[int, int], scheme: Literal["dark", "light"]) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+    yield context.new_page()
+    context.close()
+
+
+def ready(page: Page) -> None:
+    page.wait_for_selector("body[data-phase=empty] .front-card")
+
+
+def picture(page: Page, path: Path) -> None:
+    page.wait_for_timeout(_SETTLED_MS)
+    shot = Image.open(BytesIO(page.screenshot())).convert("RGB")
     path.parent.mkdir(parents=True, exist_ok=True)
     shot.quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size} bytes", flush=True)
 
 
-@contextmanager
-def opened(browser: Browser, stub: Stub, size: tuple[int, int], scheme: str) -> Iterator[Page]:
-    context = browser.new_context(
-        viewport={"width": size[0], "height": size[1]}, color_scheme="light" if scheme == "light" else "dark"
-    )
-    page = context.new_page()
-    page.route("**/*", stub.answer)
-    page.goto(f"{ORIGIN}/")
-    page.wait_for_selector("body[data-phase=empty] .front-card")
-    yield page
-    context.close()
+def segment(page: Page) -> None:
+    page.set_input_files("#files", FILE)
+    wait_for_result(page)
+
+
+def correct(page: Page) -> None:
+    segment(page)
+    if page.is_visible(".bottom"):
+        page.click(".bottom [data-pane=correct]")
+    page.keyboard.press("b")
+    draw(page, (0.15, 0.7), (0.24, 0.74))
+
+
+# Of the documentation: file, size, what a person does.
+DOCS = (
+    ("page.png", WIDE, segment),
+    ("page-narrow.png", NARROW, segment),
+    ("images/page-correcting.png", WIDE, correct),
+)
 
 
 def empty(page: Page, stub: Stub) -> None:
@@ -89,8 +126,7 @@ def take(page: Page, seen: str) -> None:
 
 
 def result(page: Page, stub: Stub) -> None:
-    page.set_input_files("#files", FILE)
-    wait_for_result(page)
+    segment(page)
 
 
 def warned(page: Page, stub: Stub) -> None:
@@ -101,11 +137,7 @@ def warned(page: Page, stub: Stub) -> None:
 
 def correcting(page: Page, stub: Stub) -> None:
     stub.kind = "dicom"
-    result(page, stub)
-    if page.is_visible(".bottom"):
-        page.click(".bottom [data-pane=correct]")
-    page.keyboard.press("b")
-    draw(page, (0.15, 0.7), (0.24, 0.74))
+    correct(page)
 
 
 def running_job(page: Page, stub: Stub) -> None:
