@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 
 class FaultProxy(ThreadingHTTPServer):
-    """url: its own root. seen: the requests and what became of them, as "POST 200".
+    """url: its own root. seen: the requests and what became of them, as "POST 200"; a POST of no objects is a "look".
 
     fault: "" passes. "busy": 503 with Retry-After. "post is busy", "asking back is busy": 503 to that alone.
     "refuse": 401. "drop": closes without a word. "hang": nothing is answered. "lose answer": the PACS gets what is
@@ -66,6 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _go(self, body: bytes) -> None:
         proxy, is_post = self.server, self.command == "POST"
+        self._name = "look" if is_post and b"DICM" not in body else self.command
         proxy.asked_by.add(self.headers.get("Authorization"))
         if proxy.fault == "drop":
             self._end("dropped")
@@ -109,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(answer.status, answer.getheaders(), told)
 
     def _answer(self, status: int, headers: list[tuple[str, str]], told: bytes) -> None:
-        self.server.seen.append(f"{self.command} {status}")
+        self.server.seen.append(f"{self._name} {status}")
         self.send_response(status)
         for name, value in headers:
             if name.lower() not in ("content-length", "transfer-encoding", "connection", "keep-alive"):
@@ -119,5 +120,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(told)
 
     def _end(self, how: str) -> None:
-        self.server.seen.append(f"{self.command} {how}")
+        self.server.seen.append(f"{self._name} {how}")
         self.close_connection = True

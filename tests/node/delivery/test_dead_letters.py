@@ -52,7 +52,7 @@ def test_are_tried_again(unetr: Callable[..., Any], node: Path, letters: Letters
     done = unetr("node", node, "--retry", which)
     assert (done.code, f"{2 - left} of 2 dead letters" in done.out) == (0, True)
     assert letters.counts()[LetterState.DEAD] == left
-    assert letters.due("pacs") is not None
+    assert letters.due("pacs", longest_s=3600) is not None
 
 
 @pytest.mark.parametrize("which", ["99", "some", "-1", "3"])
