@@ -45,8 +45,8 @@ class Stub:
     """Answers of a server. Change what it says before the page asks.
 
     view, labels: bytes of NIfTI. events: of the job, as server-sent events. refuse: such as
-    "POST api/jobs" -> (status, headers, body). hang: paths that are never answered. listened: how often events
-    were asked for.
+    "POST api/jobs" -> (status, headers, body). hang: paths that are never answered, cut: to which no connection is
+    made. listened: how often events were asked for.
     """
 
     view: bytes = b""
@@ -60,11 +60,14 @@ class Stub:
     models: list[dict[str, Any]] = field(default_factory=lambda: [MODEL])
     summary: dict[str, Any] = field(default_factory=lambda: dict(SUMMARY))
     state: str = "written"
+    settings: dict[str, Any] = field(default_factory=dict)
+    progress: dict[str, int] | None = None
     error: dict[str, Any] | None = None
     events: str | None = None
     jobs: list[dict[str, Any]] = field(default_factory=list)
     refuse: dict[str, tuple[int, dict[str, str], str]] = field(default_factory=dict)
     hang: set[str] = field(default_factory=set)
+    cut: set[str] = field(default_factory=set)
     asked: list[tuple[str, str, bytes]] = field(default_factory=list)
     listened: int = 0
     corrections: list[bytes] = field(default_factory=list)
@@ -76,8 +79,10 @@ class Stub:
             "id": JOB,
             "scan": SCAN,
             "model": "hippocampus",
-            "settings": {},
+            "model_sha256": MODEL["sha256"],
+            "settings": self.settings,
             "state": self.state,
+            "progress": self.progress,
             "created_s": 1_790_000_000.0,
             "results": [{"form": form, "bytes": 1} for form in forms] if self.state == "written" else [],
             "summary": self.summary if self.state == "written" else {},
@@ -98,6 +103,9 @@ class Stub:
             self.listened += 1
         if path in self.hang:
             return  # never answered
+        if path in self.cut:
+            route.abort("connectionreset")
+            return
         if f"{request.method} {path}" in self.refuse:
             status, headers, body = self.refuse[f"{request.method} {path}"]
             route.fulfill(status=status, headers={"Content-Type": "application/json"} | headers, body=body)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import nibabel as nib
 import numpy as np
-from tests.serve.page.acts import draw, drop, point, touch, wait_for_result
+from tests.serve.page.acts import draw, drop, on_canvas, point, touch, wait_for_result
 from tests.serve.page.scans import gunzipped, oriented, stroked, voxels
-from tests.serve.page.stub import Stub, demo_stub
+from tests.serve.page.stub import JOB, Stub, demo_stub
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -26,9 +28,8 @@ def test_a_stroke_is_exact_in_any_order_of_the_file(open_page: OpenPage, scan: P
     for order in ("AIR", "LPS"):
         stub.view, stub.labels = oriented(order)
         stub.corrections.clear()
-        page.reload()
-        page.wait_for_selector("body[data-phase=empty] .front-card")
         drop(page, scan)
+        page.wait_for_selector("body:not([data-phase=done])", state="attached")
         wait_for_result(page)
         page.keyboard.press("2")
         start, end = point(page, START), point(page, END)
@@ -92,9 +93,109 @@ def test_a_correction_waits_for_a_login_that_has_ended(open_page: OpenPage, scan
     stub.refuse["GET session"] = (401, {}, "{}")
     page.click("#save-correction")
     page.wait_for_selector("#correction-state:has-text('Not saved. You are not logged in')")
+    assert stub.corrections == []
     stub.refuse.clear()
     page.click("#save-correction")
     page.wait_for_selector("text=Saved as correction 1.")
+    assert np.count_nonzero(voxels(stub.corrections[0]) != voxels(stub.labels)) > 5
+
+
+def test_a_correction_is_saved_once_and_never_lost(open_page: OpenPage, scan: Path) -> None:
+    """Asked for twice; beside one of another window; and where the job has been removed meanwhile."""
+    stub = demo_stub()
+    page = open_page(stub, allowed="Failed to load resource")
+    drop(page, scan)
+    wait_for_result(page)
+    page.keyboard.press("2")
+    page.keyboard.press("b")
+    draw(page, (0.3, 0.3), (0.4, 0.3))
+    page.evaluate(
+        """() => [1, 2].forEach(() => document.body.dispatchEvent(
+            new KeyboardEvent("keydown", { key: "s", ctrlKey: true, bubbles: true, cancelable: true })))"""
+    )
+    page.wait_for_selector("text=Saved as correction 1.")
+    stub.corrections.append(b"of another window")
+    draw(page, (0.3, 0.4), (0.4, 0.4))
+    page.click("#save-correction")
+    page.wait_for_selector("text=Saved as correction 3.")
+    assert len(stub.corrections) == 3
+    page.wait_for_selector("[aria-label='Download NIfTI, Correction 2']")
+    told = json.dumps({"error": {"kind": "NotFoundError", "message": "there is no such job", "hint": None}})
+    stub.refuse[f"POST api/jobs/{JOB}/corrections"] = (404, {}, told)
+    draw(page, (0.3, 0.5), (0.4, 0.5))
+    assert not page.is_visible("#keep-correction")
+    page.click("#save-correction")
+    page.wait_for_selector("#correction-state:has-text('Not saved. there is no such job')")
+    with page.expect_download() as taken:
+        page.click("#keep-correction")
+    assert taken.value.suggested_filename == f"{JOB[:8]}.corrected.labels.nii"
+    kept = Path(taken.value.path()).read_bytes()
+    assert kept[:352] == gunzipped(stub.labels)[:352]
+    saved = voxels(stub.corrections[2])
+    assert np.count_nonzero(voxels(kept) != saved) > 5
+    assert np.count_nonzero(saved != voxels(stub.labels)) > 10
+
+
+def test_what_is_not_seen_is_not_changed(open_page: OpenPage, scan: Path) -> None:
+    """Neither labels that are hidden nor slices that are only turned over."""
+    stub = demo_stub()
+    page = open_page(stub)
+    drop(page, scan)
+    wait_for_result(page)
+    before = voxels(stub.labels)
+    page.keyboard.press("2")
+    page.click("[aria-label='Show anterior']")
+    page.keyboard.press("e")
+    page.locator("#brush-size").fill("40")
+    draw(page, (0.45, 0.5), (0.55, 0.5))
+    page.keyboard.press("l")
+    draw(page, (0.45, 0.4), (0.55, 0.6))
+    assert page.inner_text("#opacity-value") == "50 %", "hidden labels are shown where they are drawn"
+    page.keyboard.press("Control+s")
+    page.wait_for_selector("text=Saved as correction 1.")
+    changed = before[voxels(stub.corrections[0]) != before]
+    assert len(changed) > 20 and set(changed) == {2}
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("b")
+    page.locator("#brush-size").fill("2")
+    page.focus("#canvas")
+    page.mouse.move(*on_canvas(page, (0.4, 0.4)))
+    page.mouse.down()
+    for _ in range(3):
+        page.keyboard.press("PageUp")
+    page.mouse.move(*on_canvas(page, (0.5, 0.4)))
+    page.mouse.up()
+    page.keyboard.press("Control+s")
+    page.wait_for_selector("text=Saved as correction 2.")
+    slices = {int(z) for z in np.argwhere(voxels(stub.corrections[1]) != before)[:, 2]}
+    assert len(slices) == 2 and max(slices) - min(slices) == 3
+
+
+def test_the_edge_of_a_scan_is_its_last_voxel(open_page: OpenPage) -> None:
+    """Not the one beyond it, which in memory is on the opposite side."""
+    told = open_page(demo_stub()).evaluate(
+        """async (bytes) => {
+            const { Viewer } = await import("./js/view/viewer.js");
+            const { LabelMap } = await import("./js/view/labelmap.js");
+            const canvas = document.createElement("canvas");
+            document.body.append(canvas);
+            const viewer = new Viewer(canvas, () => {});
+            await viewer.start();
+            await viewer.open(new Uint8Array(bytes).buffer);
+            const file = { dims: [4, 5, 6], affine: null, voxels: new Uint8Array(120).fill(1, 0, 20), voxelMl: 1 };
+            viewer.setLabels(new LabelMap(file, [{ name: "low", value: 1, colour: [0, 0, 0] }], viewer.grid), [true]);
+            viewer.setLayout("sagittal");
+            viewer.nv.scene.crosshairPos = [1, 1, 1];
+            await new Promise((done) => setTimeout(() => requestAnimationFrame(done), 100));
+            const middle = viewer.pick(canvas.clientWidth / 2, canvas.clientHeight / 2);
+            const label = viewer.describe({ mm: [0, 0, 0] }).label;
+            canvas.remove();
+            return [middle.voxel[0], label];
+        }""",
+        list(nib.Nifti1Image(np.ones((4, 5, 6), np.float32), np.eye(4)).to_bytes()),
+    )
+    assert told == [3, None]
 
 
 def test_every_stroke_counts_beyond_those_that_can_be_undone(open_page: OpenPage) -> None:

@@ -121,6 +121,42 @@ def test_what_goes_wrong_is_told_with_what_to_do(open_page: OpenPage, scan: Path
     assert all(job["settings"]["assume_affine"] for job in asked)
 
 
+def test_the_list_of_jobs_keeps_the_button_that_somebody_is_on(open_page: OpenPage) -> None:
+    """A new job above it must not put another one under the finger."""
+    stub = demo_stub()
+    stub.jobs = [stub.job(id=letter * 32) for letter in "bc"]
+    page = open_page(stub)
+    page.focus("#jobs li:nth-child(2) .job")
+    page.evaluate("() => (document.activeElement.isTheSame = true)")
+    focused = "() => [document.activeElement.dataset.job, document.activeElement.isTheSame ?? false]"
+    with page.expect_response("**/api/jobs?limit=100"):
+        page.evaluate("() => window.dispatchEvent(new Event('online'))")
+    page.wait_for_timeout(50)
+    assert page.evaluate(focused) == ["c" * 32, True], "nothing has changed"
+    stub.jobs.insert(0, stub.job(id="d" * 32, state="running"))
+    page.evaluate("() => window.dispatchEvent(new Event('online'))")
+    page.wait_for_selector("#jobs li:nth-child(3)")
+    assert page.evaluate(focused) == ["c" * 32, False]
+
+
+def test_words_and_numbers_are_those_of_the_other_ways_out(open_page: OpenPage) -> None:
+    """Millilitres as in the picture for the PACS; what is told twice is heard twice."""
+    volumes = [0, 0.001, 0.034, 1.516, 123.456, 1234.5]
+    millilitres, told = open_page(demo_stub()).evaluate(
+        """async (volumes) => {
+            const { millilitres } = await import("./js/panels/labels.js");
+            const { announce } = await import("./js/dom.js");
+            const place = document.getElementById("announcer");
+            const told = ["Undone", "Undone"].map((words) => (announce(words), place.textContent));
+            return [volumes.map(millilitres), told];
+        }""",
+        volumes,
+    )
+    assert [one for one in millilitres if one != "<0.01 ml"] == [f"{ml:.2f} ml" for ml in volumes if ml != 0.001]
+    assert millilitres[1] == "<0.01 ml", "not nothing"
+    assert told[0] != told[1] and [one.strip() for one in told] == ["Undone", "Undone"]
+
+
 def test_a_narrow_screen_has_all_of_it(open_page: OpenPage, scan: Path) -> None:
     page = open_page(demo_stub(), width=390, height=844)
     page.set_input_files("#files", scan)

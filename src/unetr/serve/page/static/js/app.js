@@ -1,6 +1,6 @@
 /** The page: makes its parts and ties them to each other. */
 
-import { announce, byId, show } from "./dom.js";
+import { announce, byId, saveAs, show } from "./dom.js";
 import * as engine from "./engine.js";
 import { Flow } from "./flow.js";
 import { listenToKeys } from "./keys.js";
@@ -11,7 +11,7 @@ import { Correct } from "./panels/correct.js";
 import { Downloads } from "./panels/downloads.js";
 import { wanted, watchDrops } from "./panels/drop.js";
 import { Front } from "./panels/front.js";
-import { showJobs } from "./panels/jobs.js";
+import { JobList } from "./panels/jobs.js";
 import { LabelTable } from "./panels/labels.js";
 import { Setup } from "./panels/setup.js";
 
@@ -37,15 +37,19 @@ const correct = new Correct(brush, table, {
     else if (!document.querySelector("#tools [aria-pressed=true]")) toolbar.tool("crosshair");
   },
   onSave: (bytes) => flow.showing.save(bytes),
+  onKeep: (bytes) => saveAs(`${flow.job.id.slice(0, 8)}.corrected.labels.nii`, bytes),
 });
 const downloads = new Downloads((error) => {
   byId("download-note").textContent = `Not downloaded. ${error.message}`;
   show(byId("download-note"), true);
 });
 const flow = new Flow({
-  viewer, front, setup, table, correct, downloads, toolbar, online, pane, doubt, ready,
+  viewer, front, setup, table, correct, downloads, toolbar, online, pane, doubt, ready, showLabels,
   changed: refreshJobs, say: announce,
 });
+
+const list = new JobList(byId("jobs"), (job) => flow.open(job));
+let asked = 0;
 
 /** Whether the server answers. */
 function online(yes) {
@@ -86,13 +90,13 @@ function onLayout(name) {
 }
 
 async function refreshJobs() {
+  asked += 1;
+  const mine = asked;
   try {
     const jobs = await engine.jobs();
+    if (mine !== asked) return; // a newer answer is on its way, or here
     show(byId("no-jobs"), jobs.length === 0);
-    const focused = document.activeElement?.closest?.("#jobs li");
-    const position = focused ? [...byId("jobs").children].indexOf(focused) : -1;
-    showJobs(byId("jobs"), jobs, { current: flow.job?.id ?? null, open: (job) => flow.open(job) });
-    if (position >= 0) byId("jobs").children[position]?.querySelector("button").focus();
+    list.show(jobs, flow.job?.id ?? null);
     online(true);
   } catch (error) {
     // Strokes are not left behind: they can be saved after a login in another window.
@@ -123,6 +127,9 @@ function listen() {
       flow.take(files);
     });
   }
+  byId("canvas").addEventListener("webglcontextlost", () => flow.stopDrawing());
+  // Nobody draws what is not seen.
+  byId("surface").addEventListener("pointerdown", () => brush.isOn && !viewer.shown && showLabels(true), { capture: true });
   byId("segment").addEventListener("click", () => flow.segment());
   byId("log-out").addEventListener("click", () => flow.logOut());
   byId("opacity").addEventListener("input", () => {

@@ -44,10 +44,10 @@ export function show(element, visible) {
   element.hidden = !visible;
 }
 
-/** Tells screen readers, without moving the focus. */
+/** Tells screen readers, without moving the focus. What is told twice is heard twice: only a change is read out. */
 export function announce(text) {
   const place = byId("announcer");
-  if (place.textContent !== text) place.textContent = text;
+  place.textContent = place.textContent === text ? `${text}\u00a0` : text;
 }
 
 /** Offers bytes to the reader's disk under a name that says nothing of a patient. */

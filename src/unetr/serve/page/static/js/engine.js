@@ -32,7 +32,7 @@ let own = null;
 
 /** Begins. Returns whether somebody has logged in, so that the page can offer to log out. */
 export async function start() {
-  const told = await (await request("session")).json();
+  const told = parsed(await body(await request("session"), "text"));
   own = told.csrf;
   return Boolean(told.logged_in);
 }
@@ -77,11 +77,15 @@ export function upload(files, progress, signal) {
     sent.open("POST", `${API}/scans`);
     for (const [name, value] of Object.entries(guard())) sent.setRequestHeader(name, value);
     sent.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
-    sent.onerror = () => reject(new EngineError("offline", OFFLINE, { hint: OFFLINE_HINT }));
+    sent.onerror = () => reject(offline());
     sent.onabort = () => reject(new EngineError("cancelled", "The upload was cancelled."));
     sent.onload = () => {
-      if (sent.status < 300) resolve(asScan(JSON.parse(sent.responseText)));
-      else reject(refusal(sent.status, sent.responseText, sent.getResponseHeader("Retry-After")));
+      try {
+        if (sent.status >= 300) throw refusal(sent.status, sent.responseText, sent.getResponseHeader("Retry-After"));
+        resolve(asScan(parsed(sent.responseText)));
+      } catch (error) {
+        reject(error);
+      }
     };
     signal.addEventListener("abort", () => sent.abort());
     sent.send(form);
@@ -94,7 +98,7 @@ export function upload(files, progress, signal) {
  */
 export async function view(scanId, model, series = []) {
   const query = new URLSearchParams([...(model ? [["model", model]] : []), ...series.map((uid) => ["series", uid])]);
-  return (await ask(`scans/${scanId}/view.nii?${query}`)).arrayBuffer();
+  return patiently(() => bytes(`scans/${scanId}/view.nii?${query}`));
 }
 
 /** Asks for a segmentation. @returns {Promise<Job>} */
@@ -109,7 +113,7 @@ export async function cancel(id) {
 
 /** A file of a result: "labels", "stats", "preview", "uncertainty", "dicom-seg" or "rtstruct". */
 export async function result(id, form) {
-  return (await patiently(() => ask(`jobs/${id}/results/${form}`))).arrayBuffer();
+  return patiently(() => bytes(`jobs/${id}/results/${form}`));
 }
 
 /** Where a picture of a result is. */
@@ -118,9 +122,9 @@ export function previewAddress(id) {
 }
 
 /** Hands in corrected labels, which are checked. @returns {Promise<number>} the correction's number */
-export async function correct(id, bytes) {
+export async function correct(id, labels) {
   await start(); // somebody may have logged in again in another window, so that work is not lost
-  const sent = { method: "POST", body: bytes, headers: { "Content-Type": "application/octet-stream" } };
+  const sent = { method: "POST", body: labels, headers: { "Content-Type": "application/octet-stream" } };
   return (await json(`jobs/${id}/corrections`, sent)).number;
 }
 
@@ -131,21 +135,32 @@ export async function corrections(id) {
 
 /** A correction as "labels", "dicom-seg" or "rtstruct". */
 export async function correction(id, number, form) {
-  return (await ask(`jobs/${id}/corrections/${number}/${form}`)).arrayBuffer();
+  return bytes(`jobs/${id}/corrections/${number}/${form}`);
 }
 
 /**
  * Tells of a job until it has ended. told: {state}, {done, of} for each window, {offline: true} while the server does
- * not answer, and at last {end: job}, or {lost: error} where it cannot be asked for. Returns what stops it.
+ * not answer and {offline: false} once it does, and at last {end: job}, or {lost: error} where it cannot be asked for. Returns what stops it.
  * @param {string} id @param {(told: Record<string, any>) => void} tell @returns {() => void}
  */
 export function follow(id, tell) {
   let source = null;
   let stopped = false;
   let alarm = null;
+  let isAway = false;
   const calm = () => {
     clearTimeout(alarm);
     alarm = null;
+  };
+  // The next news may be long in coming, as of a job that waits.
+  const answered = () => {
+    calm();
+    if (isAway) tell({ offline: false });
+    isAway = false;
+  };
+  const missed = () => {
+    isAway = true;
+    tell({ offline: true });
   };
   const stop = () => {
     stopped = true;
@@ -163,11 +178,11 @@ export function follow(id, tell) {
     source.addEventListener("state", hear);
     source.addEventListener("progress", hear);
     source.addEventListener("end", (event) => end({ end: asJob(JSON.parse(event.data)) }));
-    source.onopen = calm;
+    source.onopen = answered;
     // The browser connects again by itself, with Last-Event-ID, unless the answer was no stream of events.
     source.onerror = () => {
       if (stopped) return;
-      alarm ??= setTimeout(() => tell({ offline: true }), PATIENCE_MS);
+      alarm ??= setTimeout(missed, PATIENCE_MS);
       if (source.readyState === EventSource.CLOSED) setTimeout(look, RETRY_MS);
     };
   };
@@ -176,7 +191,11 @@ export function follow(id, tell) {
     try {
       const now = await job(id);
       if (ENDED.includes(now.state)) end({ end: now });
-      else if (!stopped) connect();
+      else if (!stopped) {
+        answered();
+        tell({ state: now.state, reason: now.error?.message, ...now.progress });
+        connect();
+      }
     } catch (error) {
       if (error.kind === "offline") setTimeout(look, RETRY_MS);
       else end({ lost: error });
@@ -191,11 +210,33 @@ function post(content) {
 }
 
 async function json(path, options = {}) {
-  return (await ask(path, options)).json();
+  return parsed(await body(await request(`${API}/${path}`, options), "text"));
 }
 
-async function ask(path, options = {}) {
-  return request(`${API}/${path}`, options);
+async function bytes(path) {
+  return body(await request(`${API}/${path}`), "arrayBuffer");
+}
+
+/** All of an answer, or an error where the connection is cut off in the middle of it. */
+async function body(answer, kind) {
+  try {
+    return await answer[kind]();
+  } catch {
+    throw offline();
+  }
+}
+
+function offline() {
+  return new EngineError("offline", OFFLINE, { hint: OFFLINE_HINT });
+}
+
+/** What something between here and the server answers, such as a page to log into a network, is no JSON. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new EngineError("refused", "The answer is none of this server.", { hint: "Load this page again, and look what it says." });
+  }
 }
 
 /** Asks again while the server does not answer, as one that has just been started again. */
@@ -214,9 +255,9 @@ async function request(address, options = {}) {
   try {
     answer = await fetch(address, { ...options, headers: { ...options.headers, ...guard() } });
   } catch {
-    throw new EngineError("offline", OFFLINE, { hint: OFFLINE_HINT });
+    throw offline();
   }
-  if (!answer.ok) throw refusal(answer.status, await answer.text(), answer.headers.get("Retry-After"));
+  if (!answer.ok) throw refusal(answer.status, await body(answer, "text"), answer.headers.get("Retry-After"));
   return answer;
 }
 

@@ -2,6 +2,7 @@
 
 import { byId, show, sizeInWords } from "./dom.js";
 import * as engine from "./engine.js";
+import { graphicsGone } from "./view/trouble.js";
 import { Showing } from "./showing.js";
 import * as states from "./panels/states.js";
 
@@ -22,6 +23,9 @@ export class Flow {
     show(segment, ["choosing", "done", "failed"].includes(name) && this.scan !== null);
     segment.textContent = name === "choosing" ? "Segment" : "Segment again";
     segment.classList.toggle("main", name === "choosing");
+    for (const button of document.querySelectorAll(".bottom :is([data-pane=result], [data-pane=correct])")) {
+      button.disabled = name !== "done";
+    }
     if (name !== "running") document.title = name === "done" ? "Done – unetr" : "unetr";
   }
 
@@ -55,7 +59,7 @@ export class Flow {
     const turn = this.begin();
     this.files = this.scan = null;
     this.showing.forget();
-    this.parts.setup.offerSeries([]);
+    this.parts.setup.leaveScan();
     return turn;
   }
 
@@ -67,10 +71,15 @@ export class Flow {
     this.parts.pane("new");
   }
 
-  /** Uploads files and goes on from there. @param {File[]} files */
-  async take(files) {
+  /** Uploads files and goes on from there. @param {File[] | Promise<File[]>} given */
+  async take(given) {
     if (!this.mayLeave()) return;
     const turn = this.leave();
+    this.phase("uploading");
+    this.parts.pane("new");
+    this.front(states.gathering(() => this.restart()));
+    const files = await given;
+    if (turn !== this.turn) return;
     this.files = files;
     if (files.length === 0) {
       this.fail({ message: "There was nothing in it that could be a scan", hint: "Drop NIfTI, NRRD, MHA, DICOM files or a zip." });
@@ -81,8 +90,6 @@ export class Flow {
     const what = `${files.length} file${files.length > 1 ? "s" : ""}, ${size}`;
     this.stop = () => control.abort();
     const tell = (share) => turn === this.turn && this.front(states.uploading(what, share, () => this.restart()));
-    this.phase("uploading");
-    this.parts.pane("new");
     tell(0);
     await this.guarded(turn, async () => {
       await this.parts.ready();
@@ -143,16 +150,14 @@ export class Flow {
     if (!this.mayLeave()) return;
     const turn = this.leave();
     this.phase("running");
-    this.parts.setup.choose(job.model);
     this.front(states.busy("Opening"));
     await this.guarded(turn, async () => {
       const [now, scan] = await Promise.all([engine.job(job.id), engine.scan(job.scan)]);
       if (turn !== this.turn) return;
       this.scan = scan;
-      this.parts.setup.offerSeries(scan.facts.series ?? [], now.settings.series);
+      this.parts.setup.showJob(now, scan.facts.series ?? []);
       this.watch(now);
-      const model = this.parts.setup.models.find((one) => one.name === now.model) ?? null;
-      await this.showScan(turn, model, now.settings.series ?? []);
+      await this.showScan(turn, this.parts.setup.madeBy(now), now.settings.series ?? []);
     });
   }
 
@@ -183,7 +188,7 @@ export class Flow {
       this.ended(job);
       return;
     }
-    this.tell({ state: job.state, reason: job.error?.message });
+    this.tell({ state: job.state, reason: job.error?.message, stopping: job.cancelling, ...job.progress });
     this.stop = engine.follow(job.id, (told) => {
       if (turn !== this.turn) return;
       if (told.end) this.ended(told.end);
@@ -195,7 +200,8 @@ export class Flow {
   /** How far a job is. */
   tell(news) {
     const reason = news.state ? news.reason : this.told?.reason; // of the state that it came with
-    this.told = { ...this.told, ...news, reason, offline: Boolean(news.offline) };
+    const isNew = news.state && news.state !== this.told?.state; // windows are those of the state before
+    this.told = { ...this.told, ...(isNew ? { done: undefined, of: undefined } : {}), ...news, reason, offline: Boolean(news.offline) };
     if (news.done !== undefined) this.told.state = "running";
     if (engine.ENDED.includes(this.told.state)) return; // the end comes next
     this.parts.online(!this.told.offline);
@@ -228,6 +234,15 @@ export class Flow {
     await this.guarded(turn, () => engine.logOut());
   }
 
+  /** The browser has lost its graphics: nobody corrects what is not seen, and what was corrected can be saved. */
+  stopDrawing() {
+    const trouble = graphicsGone();
+    this.parts.viewer.trouble = trouble;
+    this.parts.correct.use(null);
+    if (this.showing.scan) this.showing.scan.undrawn = trouble;
+    if (this.parts.viewer.map) this.front(states.pictureGone(trouble, () => location.reload()));
+  }
+
   /** Runs a step; an error of an older turn is nobody's concern any more. */
   async guarded(turn, step) {
     try {
@@ -244,7 +259,7 @@ export class Flow {
     this.turn += 1; // what is still on its way, such as the answer to a request for a job, comes too late
     this.parts.online(error.kind !== "offline");
     if (error.kind === "login") location.assign("login");
-    else if (error.kind === "full") this.askAgain(error.retryAfter);
+    else if (error.kind === "full" && this.scan) this.askAgain(error.retryAfter);
     else if (error.kind !== "cancelled") {
       const { files } = this;
       const retake = files?.length > 0 && error.kind === "offline" ? () => this.take(files) : null;

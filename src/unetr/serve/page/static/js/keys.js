@@ -15,7 +15,7 @@ const GROUPS = [
   ["Correct", [
     ["B, E", "Brush, eraser"],
     ["[ ]", "Smaller or larger brush"],
-    ["N", "Next label"],
+    ["N", "Next label; what is hidden is not changed"],
     ["Ctrl Z, Ctrl Shift Z", "Undo, redo"],
     ["Ctrl S", "Save the correction"],
     ["Esc", "Put the brush away, close this help"],
@@ -56,7 +56,7 @@ function pressed(event, parts) {
     withControl(event, parts);
     return;
   }
-  const writes = event.target.closest?.("input:not([type=checkbox], [type=radio]), select, textarea");
+  const writes = event.target.closest?.("input:not([type=checkbox], [type=radio], [type=range]), select, textarea");
   if (event.altKey || (writes && event.key !== "Escape")) return;
   const onCanvas = event.target === parts.viewer.canvas;
   if (event.key in MOVES) {
@@ -96,7 +96,7 @@ function single(key, { viewer, toolbar, correct, table, toggleLabels }) {
       l: toggleLabels,
       b: () => correct.use(correct.mode === "brush" ? null : "brush"),
       e: () => correct.use(correct.mode === "eraser" ? null : "eraser"),
-      n: () => correct.map && table.choose((table.chosen + 1) % correct.map.labels.length),
+      n: () => correct.map?.labels.length && table.choose((table.chosen + 1) % correct.map.labels.length),
       escape: () => correct.use(null),
       "[": () => correct.size(correct.brush.diameter - 1),
       "]": () => correct.size(correct.brush.diameter + 1),

@@ -10,6 +10,8 @@ import { showVerdict } from "./panels/verdict.js";
 const LARGE_BYTES = 40_000_000;
 /** After which a change of the page is on the screen. */
 const PAINTED_MS = 60;
+/** Of a label whose colour is not known. */
+const USUAL = [230, 159, 0];
 
 export class Showing {
   /** @param {Record<string, any>} parts those of Flow */
@@ -104,14 +106,15 @@ export class Showing {
     if (!this.parts.viewer.trouble) this.fetch(job);
     if (!this.scan?.isOpen) return null;
     this.job = job;
-    const model = this.parts.setup.models.find((one) => one.name === job.model);
+    const model = this.parts.setup.madeBy(job);
     const lay = this.undrawn ? this.tell(job, model) : this.lay(job, model, isWanted);
     const [corrections] = await Promise.all([engine.corrections(job.id), lay]);
     if (!isWanted()) return null;
     this.corrections = corrections;
     this.fromDicom = scan.facts.kind === "dicom";
     const words = showVerdict(byId("verdict"), job.summary);
-    byId("result-model").textContent = `${job.model}, ${timeInWords(job.created_s)}`;
+    const gone = model ? "" : ". The model that made this is not offered any more: its labels have numbers instead of names.";
+    byId("result-model").textContent = `${job.model}, ${timeInWords(job.created_s)}${gone}`;
     this.offerDownloads();
     for (const id of ["correct", "looks"]) show(byId(id), !this.undrawn);
     show(byId("no-looks"), Boolean(this.undrawn));
@@ -121,12 +124,13 @@ export class Showing {
 
   /** Lays the labels of a job over the scan. */
   async lay(job, model, isWanted) {
-    const { viewer, table, correct } = this.parts;
+    const { viewer, table, correct, showLabels } = this.parts;
     const [file, doubt] = await this.fetch(job);
     this.fetched = null;
     if (!isWanted()) return;
     const map = new LabelMap(file, known(model), viewer.grid);
     table.open(map, job.summary, model?.regions ?? {});
+    showLabels(true); // those of the last one may have been hidden
     viewer.setLabels(map, table.visible);
     viewer.goToLabels();
     correct.open(map);
@@ -135,7 +139,9 @@ export class Showing {
 
   /** Tells of labels that cannot be drawn. */
   async tell(job, model) {
-    this.parts.table.open(volumesAlone(known(model), job.summary.volumes_ml ?? {}), job.summary, model?.regions ?? {});
+    const volumes = job.summary.volumes_ml ?? {};
+    const labels = model ? known(model) : Object.keys(volumes).map((name) => ({ name, value: null, colour: USUAL }));
+    this.parts.table.open(volumesAlone(labels, volumes), job.summary, model?.regions ?? {});
     await this.parts.doubt(null);
   }
 
@@ -143,11 +149,17 @@ export class Showing {
   async save(bytes) {
     const { job } = this;
     const number = await engine.correct(job.id, bytes);
-    if (this.job === job) {
-      this.corrections.push(number);
-      this.offerDownloads();
-    }
+    this.list(job, [...this.corrections, number]);
+    // Another window may have saved one meanwhile.
+    engine.corrections(job.id).then((numbers) => this.list(job, numbers), () => {});
     return number;
+  }
+
+  /** Offers corrections of a job, if they are more than are offered. */
+  list(job, numbers) {
+    if (this.job !== job || numbers.length <= this.corrections.length) return;
+    this.corrections = numbers;
+    this.offerDownloads();
   }
 
   offerDownloads() {
@@ -166,5 +178,5 @@ function known(model) {
   return Object.entries(model?.labels ?? {})
     .filter(([, value]) => value !== 0)
     .sort(([, a], [, b]) => a - b)
-    .map(([name, value]) => ({ name, value, colour: [...(model.colours?.[name] ?? [230, 159, 0])] }));
+    .map(([name, value]) => ({ name, value, colour: [...(model.colours?.[name] ?? USUAL)] }));
 }

@@ -1,20 +1,25 @@
 /** Brush, eraser, undo, redo and saving. */
 
-import { announce, byId, make } from "../dom.js";
+import { announce, byId, make, show } from "../dom.js";
 
 const HOW = "Draw in a plane with the brush or the eraser.";
 
 export class Correct {
   /**
    * @param {import("../view/brush.js").Brush} brush @param {import("./labels.js").LabelTable} table
-   * @param {{onTool: (on: boolean) => void, onSave: (bytes: Uint8Array) => Promise<number>}} calls
+   * @param {{onTool: (on: boolean) => void, onSave: (bytes: Uint8Array) => Promise<number>,
+   *   onKeep: (bytes: Uint8Array) => void}} calls onKeep: what cannot be saved goes to the reader's own disk
    */
-  constructor(brush, table, { onTool, onSave }) {
+  constructor(brush, table, { onTool, onSave, onKeep }) {
     this.brush = brush;
     this.table = table;
     this.onTool = onTool;
     this.onSave = onSave;
     this.mode = null;
+    /** The labels that are being saved: they are sent once, however often that is asked for. */
+    this.saving = null;
+    /** Why they could not be saved, in words. */
+    this.problem = null;
     /** The version of the labels that the server has, and how that is told. */
     this.saved = 0;
     this.savedWords = HOW;
@@ -24,6 +29,7 @@ export class Correct {
     byId("redo").addEventListener("click", () => this.step("redo"));
     byId("brush-label").addEventListener("change", () => table.choose(Number(byId("brush-label").value)));
     byId("save-correction").addEventListener("click", () => this.save());
+    byId("keep-correction").addEventListener("click", () => onKeep(this.map.bytes()));
     byId("brush-size").addEventListener("input", () => this.size(Number(byId("brush-size").value)));
   }
 
@@ -32,6 +38,7 @@ export class Correct {
     this.map = map;
     this.saved = 0;
     this.savedWords = HOW;
+    this.problem = null;
     byId("brush-label").replaceChildren(...(map?.labels ?? []).map((label, position) =>
       make("option", { value: position, text: label.name })));
     this.use(null);
@@ -45,7 +52,7 @@ export class Correct {
 
   /** @param {"brush" | "eraser" | null} mode */
   use(mode) {
-    this.mode = this.map ? mode : null;
+    this.mode = this.map?.labels.length ? mode : null;
     for (const name of ["brush", "eraser"]) byId(name).setAttribute("aria-pressed", String(this.mode === name));
     this.aim();
     this.onTool(this.mode !== null);
@@ -78,31 +85,39 @@ export class Correct {
   update() {
     byId("undo").disabled = !this.map?.canUndo;
     byId("redo").disabled = !this.map?.canRedo;
-    byId("save-correction").disabled = !this.isUnsaved;
+    byId("save-correction").disabled = !this.isUnsaved || this.isSaving;
+    byId("save-correction").setAttribute("aria-busy", String(this.isSaving));
+    show(byId("keep-correction"), this.problem !== null && this.isUnsaved && !this.isSaving);
     if (this.map) this.table.update();
-    byId("correction-state").textContent = this.isUnsaved ? "Not saved yet." : this.map ? this.savedWords : "";
+    byId("correction-state").textContent = this.words;
+  }
+
+  get isSaving() {
+    return this.saving !== null && this.saving === this.map;
+  }
+
+  get words() {
+    if (!this.map) return "";
+    if (this.isSaving) return "The correction is being checked and saved …";
+    return this.isUnsaved ? (this.problem ?? "Not saved yet.") : this.savedWords;
   }
 
   async save() {
-    if (!this.isUnsaved) return;
-    const button = byId("save-correction");
-    const state = byId("correction-state");
     const { map } = this;
+    if (!this.isUnsaved || this.isSaving || map.stroke) return;
     const { version } = map;
-    button.disabled = true;
-    button.setAttribute("aria-busy", "true");
-    state.textContent = "The correction is being checked and saved …";
+    this.saving = map;
+    this.update();
+    let problem = null;
     try {
       const number = await this.onSave(map.bytes());
-      if (map !== this.map) return; // another result has been opened meanwhile
-      this.saved = version;
-      this.savedWords = `Saved as correction ${number}.`;
-      this.update();
+      if (map === this.map) Object.assign(this, { saved: version, savedWords: `Saved as correction ${number}.` });
     } catch (error) {
-      if (map === this.map) state.textContent = ["Not saved.", error.message, error.hint].filter(Boolean).join(" ");
-    } finally {
-      button.removeAttribute("aria-busy");
-      button.disabled = !this.isUnsaved;
+      problem = ["Not saved.", error.message, error.hint].filter(Boolean).join(" ");
     }
+    if (this.saving === map) this.saving = null;
+    if (map !== this.map) return; // another result has been opened meanwhile
+    this.problem = problem;
+    this.update();
   }
 }

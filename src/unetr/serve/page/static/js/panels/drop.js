@@ -5,7 +5,8 @@ const NOISE = /^(\.|thumbs\.db$|desktop\.ini$|dicomdir$)/i;
 
 /**
  * Watches the whole window.
- * @param {HTMLElement} veil shown while files are over the window @param {(files: File[]) => void} take
+ * @param {HTMLElement} veil shown while files are over the window @param {(files: Promise<File[]>) => void} take told at once, as a large folder takes
+ *   its time to be looked through, and something else may be dropped meanwhile
  */
 export function watchDrops(veil, take) {
   let depth = 0;
@@ -29,12 +30,12 @@ export function watchDrops(veil, take) {
   listen("dragleave", (event) => {
     if (hasFiles(event) && (depth -= 1) <= 0) leave();
   });
-  listen("drop", async (event) => {
+  listen("drop", (event) => {
     if (!hasFiles(event)) return;
     event.preventDefault();
     event.stopPropagation();
     leave();
-    take(await dropped(event.dataTransfer).catch(() => []));
+    take(dropped(event.dataTransfer).catch(() => []));
   });
 }
 

@@ -44,16 +44,20 @@ export class Front {
 
   build(told) {
     this.heard = 0;
+    // Whoever was on a button that goes stays here, and hears what has come instead.
+    const hadFocus = this.place.contains(document.activeElement);
     this.text = make("p", {});
     this.bar = make("progress", { max: 1, "aria-label": told.title });
     const actions = (told.actions ?? []).map(({ text, call, main }) =>
       make("button", { type: "button", class: main ? "main" : "", text, click: call }));
     this.place.dataset.kind = told.kind ?? "plain";
     this.place.dataset.docked = String(Boolean(told.docked));
-    this.place.replaceChildren(make("div", { class: "front-card", role: told.kind === "error" ? "alert" : null },
+    const card = make("div", { class: "front-card", tabindex: -1, role: told.kind === "error" ? "alert" : null },
       told.sign ? icon(told.sign) : null,
       make("div", { class: "front-words" }, make("h2", { text: told.title }), this.text, this.bar),
-      make("div", { class: "row" }, ...actions)));
+      make("div", { class: "row" }, ...actions));
+    this.place.replaceChildren(card);
+    if (hadFocus) card.focus();
   }
 
   /** A reader hears the beginning and every quarter, not every window. */

@@ -28,7 +28,7 @@ export class LabelTable {
     this.rows = map.labels.map((label, position) => this.row(label, position));
     this.regions = Object.entries(regions).map(([name, values]) => this.regionRow(name, values));
     this.place.replaceChildren(...[...this.rows, ...this.regions].map((row) => row.line));
-    this.choose(Math.min(this.chosen, map.labels.length - 1), { silent: true });
+    this.choose(Math.max(0, Math.min(this.chosen, map.labels.length - 1)), { silent: true });
     this.update();
   }
 
@@ -120,9 +120,9 @@ function certainty(sure) {
   return make("span", { text: `${percent} %` });
 }
 
-/** 0.001 to 12345 ml with three digits that count. */
+/** With two digits after the point, as in the picture that goes into the PACS. */
 export function millilitres(ml) {
-  return `${ml === 0 ? "0" : ml < 100 ? ml.toPrecision(3) : Math.round(ml)} ml`;
+  return ml > 0 && ml < 0.005 ? "<0.01 ml" : `${ml.toFixed(2)} ml`;
 }
 
 export function hex(colour) {

@@ -3,6 +3,9 @@
 import { byId, make, show } from "../dom.js";
 import { seriesInWords } from "./words.js";
 
+/** Ids of ticks, and the settings that they are. */
+const TICKS = [["tta", "tta"], ["uncertainty-wanted", "uncertainty"], ["assume-affine", "assume_affine"]];
+
 export class Setup {
   /** @param {() => void} onChange a choice was made that changes what would be segmented, or how it is shown */
   constructor(onChange) {
@@ -38,10 +41,25 @@ export class Setup {
 
   /** The settings of the next job. */
   get settings() {
-    const settings = { tta: byId("tta").checked, uncertainty: byId("uncertainty-wanted").checked };
-    settings.assume_affine = byId("assume-affine").checked;
-    settings.series = this.chosenSeries;
-    return settings;
+    return { ...Object.fromEntries(TICKS.map(([id, name]) => [name, byId(id).checked])), series: this.chosenSeries };
+  }
+
+  /** Another scan is next: how the last one lies in its file says nothing of it. */
+  leaveScan() {
+    byId("assume-affine").checked = false;
+    this.offerSeries([]);
+  }
+
+  /** What a job was asked for with, so that it can be asked for again. @param {any} job @param {any[]} series of its scan */
+  showJob({ model, settings }, series) {
+    this.choose(model);
+    for (const [id, name] of TICKS) byId(id).checked = Boolean(settings[name]);
+    this.offerSeries(series, settings.series);
+  }
+
+  /** The model that made a job; null if it is gone, also where another one has its name now. */
+  madeBy(job) {
+    return this.models.find((one) => one.name === job.model && one.sha256 === job.model_sha256) ?? null;
   }
 
   /** Series by channel; empty where there is nothing to choose. */

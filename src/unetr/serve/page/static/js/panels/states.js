@@ -14,6 +14,11 @@ export function empty(trouble, { files, folder }) {
   };
 }
 
+/** Files are looked for in a folder. */
+export function gathering(cancel) {
+  return { ...busy("Looking through the files"), actions: [{ text: "Cancel", call: cancel }] };
+}
+
 /** Files are on their way. share: of the bytes that are sent; 1 while the server reads the scan. */
 export function uploading(what, share, cancel) {
   const sent = share < 1;
@@ -54,7 +59,7 @@ export function busy(title) {
 export function working({ state, done, of, reason, offline, stopping }, cancel) {
   if (stopping) return { ...busy("Stopping"), silent: false, text: offline ? AWAY : "The window that is being segmented comes to its end." };
   const waits = state !== "running";
-  const usual = waits ? (reason ? sentence(reason) : "Other scans are before this one.") : of ? `${done} of ${of} windows` : "Getting ready";
+  const usual = waits ? (reason ? sentence(reason) : "It begins as soon as the server is free.") : of ? `${done} of ${of} windows` : "Getting ready";
   return {
     sign: waits ? "clock" : "spinner", kind: "progress", title: waits ? (reason ? "Waiting for room" : "Waiting for its turn") : "Segmenting",
     text: offline ? AWAY : usual,
@@ -85,6 +90,15 @@ export function undrawn(error, restart) {
     sign: "warning", kind: "wait", title: "Segmented, but not shown",
     text: `${errorInWords(error)} Download the labels and look at them in another viewer before you use the volumes.`,
     actions: [{ text: "New scan", call: restart }],
+  };
+}
+
+/** There was a picture, and the browser has lost it. */
+export function pictureGone(error, reload) {
+  return {
+    sign: "warning", kind: "wait", title: "The picture is gone",
+    text: `${errorInWords(error)} What you have corrected is still here: save it before.`,
+    actions: [{ text: "Load again", main: true, call: reload }],
   };
 }
 

@@ -32,7 +32,7 @@ export class Brush {
   }
 
   get isOn() {
-    return this.slot !== null && this.viewer.map !== null;
+    return this.slot !== null && this.viewer.map !== null && !this.viewer.trouble;
   }
 
   down(event) {
@@ -55,7 +55,10 @@ export class Brush {
     if (!this.last) return;
     event.stopPropagation();
     if (!found || found.axes.join() !== this.last.axes.join()) return;
-    this.line(this.last, found);
+    const across = 3 - found.axes[0] - found.axes[1];
+    // Slices that were only turned over between two places are not drawn in.
+    if (found.voxel[across] === this.last.voxel[across]) this.line(this.last, found);
+    else this.stamp(found);
     this.last = found;
     this.flush();
   }
@@ -103,7 +106,10 @@ export class Brush {
     }
   }
 
-  /** Gives the voxels whose centres are in the disc to the slot; at least the one that was met. */
+  /**
+   * Gives the voxels whose centres are in the disc to the slot; at least the one that was met. Those of a label that is
+   * hidden stay: nobody changes what is not seen.
+   */
   stamp({ voxel, axes: [a, b] }) {
     const { dims } = this.viewer.grid;
     const spacing = this.viewer.spacing;
@@ -118,7 +124,10 @@ export class Brush {
         place[a] += i;
         place[b] += j;
         if (place[a] < 0 || place[b] < 0 || place[a] >= dims[a] || place[b] >= dims[b]) continue;
-        if (this.viewer.map.paint(middle + i * stride[a] + j * stride[b], this.slot)) this.widen(place);
+        const index = middle + i * stride[a] + j * stride[b];
+        const before = this.viewer.map.slots[index];
+        if (before > 0 && !this.viewer.visible[before - 1]) continue;
+        if (this.viewer.map.paint(index, this.slot)) this.widen(place);
       }
     }
   }

@@ -6,6 +6,8 @@
 import { labelBytes } from "./nifti.js";
 
 const MOST_STROKES = 200;
+/** Of labels that no model names, so that they can be told apart. */
+const COLOURS = [[230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [213, 94, 0], [204, 121, 167], [200, 200, 200]];
 /** What single precision makes of millimetres. */
 const MOST_OFF_MM = 0.05;
 
@@ -166,7 +168,7 @@ function withUnknown(known, voxels) {
     if (value === last || seen.has(value)) continue;
     last = value;
     seen.add(value);
-    labels.push({ value, name: `label ${value}`, colour: [200, 200, 200] });
+    labels.push({ value, name: `label ${value}`, colour: [...COLOURS[labels.length % COLOURS.length]] });
   }
   if (labels.length > 255) throw new Error("There are more than 255 labels; the page cannot show them.");
   return labels;

@@ -7,6 +7,11 @@ export class CannotDrawError extends Error {
   }
 }
 
+/** The graphics card has been taken away, as when a driver starts again. */
+export function graphicsGone() {
+  return new CannotDrawError("The browser has stopped drawing", "Load this page again to see scans.");
+}
+
 /** The scan is longer than what the graphics card takes. */
 export function tooLong(voxels, most) {
   return new CannotDrawError(`This scan is ${voxels} voxels long; this browser draws at most ${most}`);

@@ -4,18 +4,14 @@ import { NVImage, cmapper } from "../../vendor/niivue.js";
 import { longestSide } from "./nifti.js";
 import { Scene } from "./scene.js";
 import { noGraphics, tooLong } from "./trouble.js";
+import { leastOf } from "./windows.js";
 
-const MOST_LOOKED_AT = 1_000_000;
 /** niivue's numbers. */
 const SLICES = { axial: 0, coronal: 1, sagittal: 2, all: 3, render: 4 };
 const DRAG = { pan: 3, crosshair: 8, window: 9 };
 const ALWAYS = 1;
 const DRAW_TEXTURE = 33991;
-const AXES = [
-  [0, 1],
-  [0, 2],
-  [1, 2],
-];
+const AXES = [[0, 1], [0, 2], [1, 2]];
 
 export class Viewer {
   /** @param {HTMLCanvasElement} canvas @param {(place: any) => void} onPlace told where the crosshair is */
@@ -52,6 +48,8 @@ export class Viewer {
     this.layout = "all";
     this.opacity = 0.5;
     this.shown = true;
+    /** By label: whether it is shown, if labels are. */
+    this.visible = [];
   }
 
   /** Makes ready to draw. Returns why this browser cannot, or null. @returns {Promise<Error | null>} */
@@ -144,6 +142,7 @@ export class Viewer {
 
   /** Colours and visibility of the labels. */
   colour(labels, visible) {
+    this.visible = visible;
     const pick = (channel) => [0, ...labels.map((label) => label.colour[channel])];
     const alpha = [0, ...labels.map((_, index) => (visible[index] ? 255 : 0))];
     const names = ["", ...labels.map((label) => label.name)];
@@ -275,26 +274,27 @@ export class Viewer {
     const place = this.nv.screenXY2TextureFrac(x * ratio, y * ratio, tile);
     if (place[0] < 0) return null;
     const width = Math.abs(slice.leftTopWidthHeight[2] / slice.fovMM[0]) / ratio;
-    return { voxel: [...this.nv.frac2vox(place)], axes: AXES[slice.axCorSag], pixelsPerMm: width };
+    return { voxel: this.voxelAt(place), axes: AXES[slice.axCorSag], pixelsPerMm: width };
+  }
+
+  /** The voxel at a place of 0 to 1 along each axis. For niivue, 1 is in a voxel beyond the last one. */
+  voxelAt(place) {
+    const { dims } = this.grid;
+    return [...this.nv.frac2vox(place)].map((at, axis) => Math.min(dims[axis] - 1, Math.max(0, at)));
+  }
+
+  slotAt([x, y, z]) {
+    const [nx, ny] = this.grid.dims;
+    return this.map.slots[x + nx * (y + ny * z)];
   }
 
   /** Where the crosshair is, in words and numbers. */
   describe(place) {
-    const voxel = this.nv.frac2vox(this.nv.scene.crosshairPos);
-    const [nx, ny] = this.hasScan ? this.grid.dims : [0, 0];
-    const slot = this.map ? this.map.slots[voxel[0] + nx * (voxel[1] + ny * voxel[2])] : 0;
+    const slot = this.map ? this.slotAt(this.voxelAt(this.nv.scene.crosshairPos)) : 0;
     return {
       mm: [...place.mm].slice(0, 3),
       value: place.values?.[0]?.value ?? null,
       label: slot > 0 ? this.map.labels[slot - 1].name : null,
     };
   }
-}
-
-/** The least value of a channel, among about a million of its voxels. */
-function leastOf({ img, hdr }, channel) {
-  const count = hdr.dims[1] * hdr.dims[2] * hdr.dims[3];
-  let least = Infinity;
-  for (let i = channel * count; i < (channel + 1) * count; i += Math.ceil(count / MOST_LOOKED_AT)) least = Math.min(least, img[i]);
-  return least * (hdr.scl_slope || 1) + (hdr.scl_inter || 0);
 }

@@ -11,6 +11,7 @@ const HOUNSFIELD = {
 };
 /** In Hounsfield units only air and lung lie below this. */
 const AIR = -500;
+const MOST_LOOKED_AT = 1_000_000;
 
 export const HOUNSFIELD_NAMES = Object.keys(HOUNSFIELD);
 
@@ -32,4 +33,12 @@ export function inHounsfield({ modality, channel, least }) {
   if (modality) return modality === "CT" ? "yes" : "no";
   if (!(least < AIR)) return "no";
   return /\bct\b/i.test(channel ?? "") ? "yes" : "perhaps";
+}
+
+/** The least value of a channel of a niivue volume, among about a million of its voxels. */
+export function leastOf({ img, hdr }, channel) {
+  const count = hdr.dims[1] * hdr.dims[2] * hdr.dims[3];
+  let least = Infinity;
+  for (let i = channel * count; i < (channel + 1) * count; i += Math.ceil(count / MOST_LOOKED_AT)) least = Math.min(least, img[i]);
+  return least * (hdr.scl_slope || 1) + (hdr.scl_inter || 0);
 }
