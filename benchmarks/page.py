@@ -27,7 +27,7 @@ import unetr
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.page_picture import opened  # noqa: E402
+from benchmarks.page_picture import stubbed  # noqa: E402
 from benchmarks.server_process import children  # noqa: E402
 from tests.serve.chromium import running_chromium  # noqa: E402
 from tests.serve.page.acts import draw, drop, point, wait_for_result  # noqa: E402
@@ -65,7 +65,7 @@ def corrected(browser: Browser, order: str) -> tuple[int, int, str]:
     """
     view, labels = oriented(order)
     stub = Stub(view=view, labels=labels)
-    with opened(browser, stub, (800, 480), "dark") as page:
+    with stubbed(browser, stub, (800, 480)) as page:
         page.set_input_files("#files", SCAN)
         wait_for_result(page)
         page.keyboard.press("2")

@@ -68,10 +68,7 @@ def states(browser: Browser, folder: Path) -> None:
         for size in (WIDE, NARROW):
             for scheme in SCHEMES:
                 stub = demo_stub()
-                with opened(browser, size, scheme) as page:
-                    page.route("**/*", stub.answer)
-                    page.goto(f"{ORIGIN}/")
-                    ready(page)
+                with stubbed(browser, stub, size, scheme) as page:
                     act(page, stub)
                     picture(page, folder / f"{state}-{size[0]}-{scheme}.png")
 
@@ -81,6 +78,18 @@ def opened(browser: Browser, size: tuple[int, int], scheme: Literal["dark", "lig
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
     yield context.new_page()
     context.close()
+
+
+@contextmanager
+def stubbed(
+    browser: Browser, stub: Stub, size: tuple[int, int], scheme: Literal["dark", "light"] = "dark"
+) -> Iterator[Page]:
+    """The page with a server whose answers are made up."""
+    with opened(browser, size, scheme) as page:
+        page.route("**/*", stub.answer)
+        page.goto(f"{ORIGIN}/")
+        ready(page)
+        yield page
 
 
 def ready(page: Page) -> None:

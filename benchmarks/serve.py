@@ -183,16 +183,22 @@ def _one_job(server: Server, seed: int, statuses: Counter[int]) -> str:
 PARTS = {"warm": warm, "upload": upload, "clients": clients}
 
 
+def _part(name: str) -> str:
+    if name not in PARTS:
+        raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(PARTS)}")
+    return name
+
+
 def main() -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("parts", nargs="*", metavar="PART", type=_part, help=f"of {', '.join(PARTS)}; all without any")
     parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--jobs", type=int, default=200)
     options = parser.parse_args()
     print(machine())
-    for part in options.parts:
+    for part in options.parts or PARTS:
         with tempfile.TemporaryDirectory() as folder:
             PARTS[part](Path(folder), options)
     return int(bool(_misses))

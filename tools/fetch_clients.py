@@ -2,7 +2,7 @@
 
 usage: python tools/fetch_clients.py
 
-They are put into `.cache/peers/`, which is no part of the project. Tests that need them are skipped where they are not
+They are put into `.peers/`, which is no part of the project. Tests that need them are skipped where they are not
 there. Nothing of them is installed, and nothing that they depend on is fetched.
 """
 
@@ -15,7 +15,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-PEERS = Path(__file__).resolve().parents[1] / ".cache" / "peers"
+PEERS = Path(__file__).resolve().parents[1] / ".peers"
 VERSION = "0.8.5"
 # The parts that tests use: the client, OHIF as it was built for it, and the module for 3D Slicer.
 PARTS = ("monailabel/client/", "monailabel/endpoints/static/ohif/", "/data/monailabel/plugins/slicer/MONAILabel/")

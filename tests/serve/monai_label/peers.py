@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-PEER = Path(__file__).resolve().parents[3] / ".cache" / "peers" / "monailabel-0.8.5"
+PEER = Path(__file__).resolve().parents[3] / ".peers" / "monailabel-0.8.5"
 _HOW = "run tools/fetch_clients.py"
 
 
