@@ -60,7 +60,7 @@ class Ohif:
         assert server.input_value() == f"{self.address}/"
         server.locator("xpath=ancestor::tr").locator("button").click()
         self.page.get_by_text("Auto-Segmentation").wait_for(timeout=_START_MS)
-        self.page.wait_for_function("services.segmentationService.getSegmentations().length > 0")
+        self.page.wait_for_function("services.segmentationService.getSegmentations().length > 0", timeout=_START_MS)
         self.page.locator("button[title='Run Segmentation']").click()
         self.page.get_by_text("Running Segmentation - Successful").wait_for(timeout=_START_MS)
         self.page.wait_for_timeout(500)
