@@ -1,11 +1,15 @@
-"""Whom we trust when we connect, and how we show who we are: PEM files, read when a node starts."""
+"""Whom we trust when we connect, and how we show who we are: PEM files and secrets, read when a node starts."""
 
 from __future__ import annotations
 
+import base64
 import ssl
 from pathlib import Path
 
+from unetr.core.text.reading import read_text
 from unetr.errors import InputError
+
+_MOST_BYTES = 10_000
 
 
 def trusting(certificates: Path | None, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
@@ -26,6 +30,26 @@ def trusting(certificates: Path | None, certificate: Path | None = None, key: Pa
     except (OSError, ssl.SSLError) as error:
         raise InputError(f"{file}: cannot be used ({type(error).__name__}); expected a PEM file") from error
     return context
+
+
+def authorization(user: str | None, password_file: Path | None, token_file: Path | None) -> dict[str, str]:
+    """The header that says to an HTTP service who asks; none where nobody is named.
+
+    Raises InputError for a file that cannot be read; it never says what is in it.
+    """
+    if token_file is not None:
+        return {"Authorization": f"Bearer {_secret(token_file)}"}
+    if user is None:
+        return {}
+    both = f"{user}:{'' if password_file is None else _secret(password_file)}".encode()
+    return {"Authorization": f"Basic {base64.b64encode(both).decode()}"}
+
+
+def _secret(path: Path) -> str:
+    found = read_text(path, "a file with the secret, a password or token", _MOST_BYTES).strip()
+    if not found or not found.isprintable():
+        raise InputError(f"{path}: holds no password or token; expected one line of text")
+    return found
 
 
 def _none() -> str:

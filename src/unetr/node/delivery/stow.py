@@ -6,7 +6,6 @@ An answer of success says little. Orthanc names failures in a sequence that it s
 
 from __future__ import annotations
 
-import base64
 import email.utils
 import json
 import tempfile
@@ -26,7 +25,7 @@ from unetr.io.dicom.exchange import ObjectIdentity
 from unetr.node.delivery.destination import StowService
 from unetr.node.delivery.sender import QUICK_S, DeliveryError, Held, UnclearError, compared, refusal
 from unetr.node.delivery.upload import upload_of
-from unetr.node.trust import trusting
+from unetr.node.trust import authorization, trusting
 
 # No object has this UID, and a body of no parts stores none.
 _NOBODY = "2.25.1"
@@ -43,7 +42,8 @@ class StowSender:
     """Sends to one DICOMweb service. Raises InputError where its address or its secrets cannot be used."""
 
     def __init__(self, service: StowService, timeout_s: float) -> None:
-        self._web = DicomWeb(service.url, _who(service), timeout_s, trusting(service.certificates))
+        headers = authorization(service.user, service.password_file, service.token_file)
+        self._web = DicomWeb(service.url, headers, timeout_s, trusting(service.certificates))
         self._look_s = min(timeout_s, QUICK_S)
 
     def send(self, path: Path, identity: ObjectIdentity) -> None:
@@ -147,20 +147,3 @@ def _limited(answer: httpx.Response, most: int) -> bytes:
         if len(told) > most:
             raise DeliveryError("the destination's answer does not end")
     return told
-
-
-def _who(service: StowService) -> dict[str, str]:
-    """The header that says who asks."""
-    if service.token_file is not None:
-        return {"Authorization": f"Bearer {_secret(service.token_file)}"}
-    if service.user is None:
-        return {}
-    password = "" if service.password_file is None else _secret(service.password_file)
-    return {"Authorization": f"Basic {base64.b64encode(f'{service.user}:{password}'.encode()).decode()}"}
-
-
-def _secret(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({type(error).__name__}); expected a file with the secret") from error

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from unetr.dicomweb.address import BeyondLimitsError, NotInPacsError, PacsError, is_uid
 from unetr.dicomweb.client import MODALITY, SERIES_UID, STUDY_UID, DicomWeb, FetchLimits, value_of
 from unetr.errors import InputError, MachineError
-from unetr.node.pull.secrets import headers_of
 from unetr.node.pull.seen import Seen
 from unetr.node.receive.arriving import Arrivals
 from unetr.node.receive.place import TooMuchError
 from unetr.node.settings import HttpService, Limits, Pull
-from unetr.node.trust import trusting
+from unetr.node.trust import authorization, trusting
 
 _AT_ONCE = 100
 _MOST_FAILURES = 3
@@ -49,7 +48,12 @@ class DicomWebSource:
     def __init__(self, pull: Pull, service: HttpService, limits: Limits, arrivals: Arrivals, seen: Seen) -> None:
         self._pull, self._arrivals, self._seen = pull, arrivals, seen
         self._limits = FetchLimits(most_bytes=int(limits.series_gb * 1e9))
-        self._client = DicomWeb(service.url, headers_of(service), pull.timeout_s, trusting(service.certificates))
+        self._client = DicomWeb(
+            service.url,
+            authorization(service.user, service.password_file, service.token_file),
+            pull.timeout_s,
+            trusting(service.certificates),
+        )
         self.place = self._client.place
         self._before: dict[str, str] = {}
         self._failed: Counter[str] = Counter()

@@ -20,12 +20,11 @@ import httpx
 from unetr.core.text.reading import parse_json
 from unetr.dicomweb.address import PacsError
 from unetr.errors import InputError, MachineError
-from unetr.node.pull.secrets import headers_of
 from unetr.node.pull.seen import Seen
 from unetr.node.receive.arriving import Arrivals
 from unetr.node.receive.place import TooMuchError
 from unetr.node.settings import HttpService, Limits, Pull
-from unetr.node.trust import trusting
+from unetr.node.trust import authorization, trusting
 
 _AT_ONCE = 500
 _MOST_FAILURES = 3
@@ -45,7 +44,10 @@ class OrthancSource:
         self._failure: MachineError | None = None
         # Proxies of the environment are not used and redirects not followed: nobody else learns what is asked.
         self._client = httpx.Client(
-            headers=headers_of(service), timeout=pull.timeout_s, trust_env=False, verify=trusting(service.certificates)
+            headers=authorization(service.user, service.password_file, service.token_file),
+            timeout=pull.timeout_s,
+            trust_env=False,
+            verify=trusting(service.certificates),
         )
 
     def close(self) -> None:
