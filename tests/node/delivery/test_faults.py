@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
 import pytest
-from tests.node.delivery.fault_proxy import FaultProxy, fault_proxy
+from tests.node.delivery.fault_proxy import FaultProxy
 from tests.node.delivery.made import FORMS, MadeResults, results_in, written_job
-from tests.orthanc import Orthanc, running_orthanc
+from tests.orthanc import Orthanc
 
 from unetr.errors import InputError
 from unetr.node.delivery.destination import Destination, StowService
@@ -20,19 +19,6 @@ from unetr.node.delivery.senders import open_senders
 from unetr.queue.record import JobState
 
 QUICK = OutboxOptions(first_s=0.02, longest_s=0.2, probe_s=0.2, poll_s=0.02)
-
-
-@pytest.fixture(scope="module")
-def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
-    """One for all tests here: each sends a study of its own."""
-    with running_orthanc(tmp_path_factory.mktemp("orthanc")) as running:
-        yield running
-
-
-@pytest.fixture
-def proxy(pacs: Orthanc) -> Iterator[FaultProxy]:
-    with fault_proxy(pacs.url) as made:
-        yield made
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.http_server import Handler, answering
 from tests.io.dicom.dicom_maker import make_series, save
 
 from unetr.errors import MachineError
@@ -113,7 +113,7 @@ def one_less(plain: bytes) -> Answer:
 
 @contextmanager
 def served(pacs: Pacs) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
+    class Told(Handler):
         def do_GET(self) -> None:
             status, kind, body = pacs.answer(self.path)
             self.send_response(status)
@@ -121,18 +121,8 @@ def served(pacs: Pacs) -> Iterator[str]:
             self.end_headers()  # without a length: its end is that of the connection
             self.wfile.write(body)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(Told) as address:
+        yield address
 
 
 class Puller:

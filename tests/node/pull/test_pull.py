@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import SegmentationStorage
+from tests.http_server import Handler, answering
 from tests.io.dicom.dicom_maker import make_series, save, write_series
 from tests.orthanc import Orthanc, free_port, running_orthanc
 
@@ -172,7 +171,7 @@ def test_a_pacs_that_is_away_is_asked_again(tmp_path: Path) -> None:
 def test_an_answer_that_is_none_is_refused_and_redirects_are_not_followed(tmp_path: Path) -> None:
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Elsewhere(Handler):
         def do_GET(self) -> None:
             asked.append(self.path)
             self.send_response(302 if "last" in self.path and len(asked) > 1 else 200)
@@ -180,21 +179,13 @@ def test_an_answer_that_is_none_is_refused_and_redirects_are_not_followed(tmp_pa
             self.end_headers()
             self.wfile.write(b"<html>")
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    puller = Puller(tmp_path / "node", orthanc={"url": f"http://127.0.0.1:{server.server_address[1]}"})
-    try:
+    with answering(Elsewhere) as address:
+        puller = Puller(tmp_path / "node", orthanc={"url": address})
         for said in ("something else than JSON", "status 302"):
             with pytest.raises(PacsError, match=said):
                 puller.source.ask()
-        assert "/elsewhere" not in asked
-    finally:
-        server.shutdown()
-        server.server_close()
         puller.close()
+    assert "/elsewhere" not in asked
 
 
 def test_a_secret_that_cannot_be_read_is_said_without_it(tmp_path: Path) -> None:

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pydicom
 import pytest
+from tests.http_server import Handler, answering
 from tests.orthanc import Orthanc, running_orthanc
 from tests.serve.monai_label.peers import ohif
 from tests.serve.monai_label.serving import serving
@@ -84,7 +83,7 @@ def test_a_pacs_cannot_send_this_server_elsewhere(service: Service) -> None:
     """A redirect is followed neither by the proxy nor by what fetches a series, and the browser is told of none."""
     asked: list[str] = []
 
-    class Elsewhere(BaseHTTPRequestHandler):
+    class Elsewhere(Handler):
         def do_GET(self) -> None:
             asked.append(self.path)
             self.send_response(302)
@@ -92,17 +91,13 @@ def test_a_pacs_cannot_send_this_server_elsewhere(service: Service) -> None:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
-        place = f"http://127.0.0.1:{other.server_port}/dicom-web"
+    with answering(Elsewhere) as other:
+        place = f"{other}/dicom-web"
         with serving(service, pacs=place) as address, httpx.Client(base_url=address, timeout=60) as client:
             answer = client.get("/proxy/dicom/qido/studies")
             assert (answer.status_code, answer.headers.get("location")) == (302, None)
             fetched = client.post("/infer/hippocampus", params={"image": "1.2.3"}, files={"params": (None, "{}")})
             assert fetched.status_code == 503
-        other.shutdown()
     assert len(asked) >= 2
     assert all(path.startswith("/dicom-web/") for path in asked)
 

@@ -37,6 +37,15 @@ def wait_for_result(page: Page) -> None:
     page.wait_for_selector("body[data-phase=done]", timeout=60_000)
 
 
+def drop_and_draw(page: Page, scan: Path) -> None:
+    """A scan, its result, the coronal plane, and a stroke of the brush."""
+    drop(page, scan)
+    wait_for_result(page)
+    page.keyboard.press("2")
+    page.keyboard.press("b")
+    draw(page, (0.3, 0.3), (0.4, 0.3))
+
+
 def draw(page: Page, start: tuple[float, float], end: tuple[float, float], steps: int = 5) -> None:
     """One stroke over the canvas; places as shares of its width and height."""
     page.mouse.move(*on_canvas(page, start))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
-from tests.serve.page.acts import draw, drop, on_canvas, point, touch, wait_for_result
+from tests.serve.page.acts import draw, drop, drop_and_draw, on_canvas, point, touch, wait_for_result
 from tests.serve.page.scans import gunzipped, oriented, stroked, voxels
 from tests.serve.page.stub import JOB, Stub, demo_stub
 
@@ -58,11 +58,7 @@ def test_what_is_not_saved_is_asked_about(open_page: OpenPage, scan: Path) -> No
         (dialog.accept if answers.pop(0) else dialog.dismiss)()  # type: ignore[attr-defined]
 
     page.on("dialog", answer)
-    drop(page, scan)
-    wait_for_result(page)
-    page.keyboard.press("2")
-    page.keyboard.press("b")
-    draw(page, (0.3, 0.3), (0.4, 0.3))
+    drop_and_draw(page, scan)
     page.keyboard.press("Control+s")
     page.wait_for_selector("text=Saved as correction 1.")
     page.keyboard.press("Control+z")
@@ -85,11 +81,7 @@ def test_what_is_not_saved_is_asked_about(open_page: OpenPage, scan: Path) -> No
 def test_a_correction_waits_for_a_login_that_has_ended(open_page: OpenPage, scan: Path) -> None:
     stub = demo_stub()
     page = open_page(stub, allowed="Failed to load resource")
-    drop(page, scan)
-    wait_for_result(page)
-    page.keyboard.press("2")
-    page.keyboard.press("b")
-    draw(page, (0.3, 0.3), (0.4, 0.3))
+    drop_and_draw(page, scan)
     stub.refuse["GET session"] = (401, {}, "{}")
     page.click("#save-correction")
     page.wait_for_selector("#correction-state:has-text('Not saved. You are not logged in')")
@@ -104,11 +96,7 @@ def test_a_correction_is_saved_once_and_never_lost(open_page: OpenPage, scan: Pa
     """Asked for twice; beside one of another window; and where the job has been removed meanwhile."""
     stub = demo_stub()
     page = open_page(stub, allowed="Failed to load resource")
-    drop(page, scan)
-    wait_for_result(page)
-    page.keyboard.press("2")
-    page.keyboard.press("b")
-    draw(page, (0.3, 0.3), (0.4, 0.3))
+    drop_and_draw(page, scan)
     page.evaluate(
         """() => [1, 2].forEach(() => document.body.dispatchEvent(
             new KeyboardEvent("keydown", { key: "s", ctrlKey: true, bubbles: true, cancelable: true })))"""

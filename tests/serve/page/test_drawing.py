@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
-from tests.serve.page.acts import draw, drop, wait_for_result
+from tests.serve.page.acts import draw, drop, drop_and_draw, wait_for_result
 from tests.serve.page.scans import voxels
 from tests.serve.page.stub import MODEL, Stub, demo_stub
 
@@ -49,6 +49,7 @@ def test_a_scan_dropped_after_a_failed_start_is_segmented(open_page: OpenPage, s
     stub.refuse.clear()
     drop(page, scan)
     wait_for_result(page)
+    assert page.locator("#labels tr").count() == 2
 
 
 def test_nobody_draws_what_is_not_seen(open_page: OpenPage, scan: Path) -> None:
@@ -81,11 +82,7 @@ def test_nobody_draws_what_is_not_seen(open_page: OpenPage, scan: Path) -> None:
 def test_a_picture_that_is_lost_is_told_and_no_stroke_with_it(open_page: OpenPage, scan: Path) -> None:
     stub = demo_stub()
     page = open_page(stub, allowed="CONTEXT_LOST_WEBGL")
-    drop(page, scan)
-    wait_for_result(page)
-    page.keyboard.press("2")
-    page.keyboard.press("b")
-    draw(page, (0.3, 0.3), (0.4, 0.3))
+    drop_and_draw(page, scan)
     page.evaluate("() => canvas.getContext('webgl2').getExtension('WEBGL_lose_context').loseContext()")
     page.wait_for_selector("#front:has-text('The picture is gone')")
     assert page.get_attribute("#brush", "aria-pressed") == "false"

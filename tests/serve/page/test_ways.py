@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import nibabel as nib
 import numpy as np
 import pytest
+from tests.http_server import Handler, answering
 from tests.serve.page.acts import drop, hurry, wait_for_result
 from tests.serve.page.stub import JOB, MODEL, Stub, demo_stub
 
@@ -61,7 +60,7 @@ def test_a_stopped_job_says_so_until_it_has_stopped(open_page: OpenPage, scan: P
     wait_for_result(page)
 
 
-class Events(BaseHTTPRequestHandler):
+class Events(Handler):
     """Three pieces of a job's events, each at a connection of its own, and the module that follows them."""
 
     told: ClassVar = [
@@ -83,16 +82,12 @@ class Events(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 def test_a_connection_that_is_cut_off_is_made_again(browser: Browser) -> None:
     """By the browser, which tells the server of the last event that it heard."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Events) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with answering(Events) as address:
         page = browser.new_page()
-        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        page.goto(f"{address}/")
         told = page.evaluate(
             """async () => {
                 const { follow } = await import("/engine.js");
@@ -102,7 +97,6 @@ def test_a_connection_that_is_cut_off_is_made_again(browser: Browser) -> None:
             }"""
         )
         page.close()
-        server.shutdown()
     assert told == ["running", 3, "written"]
     assert Events.went_on_from == [None, "7", "7"]
 

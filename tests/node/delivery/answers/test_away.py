@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.node.delivery.fault_proxy import FaultProxy, fault_proxy
-from tests.node.delivery.made import MadeResults, results_in, written_job
-from tests.orthanc import Orthanc, running_orthanc
+from tests.node.delivery.fault_proxy import FaultProxy
+from tests.node.delivery.made import MadeResults
+from tests.orthanc import Orthanc
 
 from unetr.io.dicom.exchange import ObjectIdentity
 from unetr.node.delivery.destination import Destination, StowService
@@ -62,14 +62,6 @@ class Ill:
             raise DeliveryError("500" if self.clock.now >= self.well_s else "503", away=True)
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> MadeResults:
-    folder = tmp_path_factory.mktemp("made")
-    made = results_in(folder / "queue")
-    written_job(made, folder / "series", {"pacs": ("dicom-seg",)})
-    return made
-
-
 @pytest.fixture
 def again(results: MadeResults) -> Callable[[], MadeResults]:
     """The same results, of which nothing was sent yet."""
@@ -115,18 +107,6 @@ def test_a_clock_that_is_set_keeps_nothing_back_and_buries_nothing(again: Callab
     pacs.well_s = clock.now
     assert outbox.step("pacs")
     assert outbox.letters.counts()[LetterState.DELIVERED] == 1
-
-
-@pytest.fixture(scope="module")
-def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
-    with running_orthanc(tmp_path_factory.mktemp("orthanc")) as running:
-        yield running
-
-
-@pytest.fixture
-def proxy(pacs: Orthanc) -> Iterator[FaultProxy]:
-    with fault_proxy(pacs.url) as made:
-        yield made
 
 
 @pytest.mark.parametrize("fault", ["busy", "post is busy", "asking back is busy", "drop", "hang"])

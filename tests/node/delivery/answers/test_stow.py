@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.http_server import Handler, answering
 from tests.node.delivery.made import MadeResults, results_in, written_job
 
 from unetr.io.dicom.exchange import content_digest, identity_of
@@ -37,7 +36,7 @@ def pacs(status: int, told: bytes, keeps: bool = True, absent: int = 404) -> Ite
     """
     kept: list[bytes] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answer(Handler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if keeps:
@@ -58,26 +57,8 @@ def pacs(status: int, told: bytes, keeps: bool = True, absent: int = 404) -> Ite
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/dicom-web"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> MadeResults:
-    folder = tmp_path_factory.mktemp("made")
-    made = results_in(folder / "queue")
-    written_job(made, folder / "series", {"pacs": ("dicom-seg",)})
-    return made
+    with answering(Answer) as address:
+        yield f"{address}/dicom-web"
 
 
 def send(results: MadeResults, status: int, told: object) -> Held:
