@@ -38,7 +38,7 @@ def wait_for_result(page: Page) -> None:
 
 
 def drop_and_draw(page: Page, scan: Path) -> None:
-    """A scan, its result, the coronal plane, and a stroke of the brush."""
+    """A scan, its result, the axial plane, and a stroke of the brush."""
     drop(page, scan)
     wait_for_result(page)
     page.keyboard.press("2")

@@ -33,18 +33,21 @@ def download(request: Request, path: Path, name: str, kind: str, sha256: str, se
     name: what the client may call it, which is made of our own words. kind: its media type.
     """
     # It never changes, but must not be kept where another person could find it.
-    headers = {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache"}
-    if _has(request.headers.get("if-none-match", ""), sha256):
-        return Response(status_code=304, headers=headers)
-    return SentFile(path, kind, name, headers, sent)
+    return _file(request, path, name, kind, sha256, "private, no-cache", sent)
 
 
 def page_file(request: Request, path: Path, kind: str, sha256: str) -> Response:
     """A file that is shown rather than saved. Browsers keep it, and ask whether it is still the same."""
-    headers = {"ETag": f'"{sha256}"', "Cache-Control": "no-cache"}
+    return _file(request, path, None, kind, sha256, "no-cache")
+
+
+def _file(
+    request: Request, path: Path, name: str | None, kind: str, sha256: str, cache: str, sent: Sent | None = None
+) -> Response:
+    headers = {"ETag": f'"{sha256}"', "Cache-Control": cache}
     if _has(request.headers.get("if-none-match", ""), sha256):
         return Response(status_code=304, headers=headers)
-    return SentFile(path, kind, None, headers)
+    return SentFile(path, kind, name, headers, sent)
 
 
 def _has(told: str, sha256: str) -> bool:
